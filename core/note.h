@@ -1,0 +1,54 @@
+/* Signed notes (C2SP signed-note) and checkpoints (C2SP tlog-checkpoint): text that is signed, and
+ * that a person can read. Holdfast's trust bundles are signed notes, too. Ed25519 keys only. */
+#ifndef CORE_NOTE_H
+#define CORE_NOTE_H
+
+#include "core/cursor.h"
+#include "core/merkle.h"
+
+#define NOTE_MAX            16384 /* bytes of a note, signatures included */
+#define NOTE_SIGNATURES_MAX 16
+#define NOTE_NAME_MAX       128
+#define NOTE_KEY_TEXT_MAX   200 /* "name+hash+base64" */
+
+/* A verifier key: "NAME+HASH+BASE64(0x01 | Ed25519 key)". */
+struct note_key {
+    char name[NOTE_NAME_MAX + 1]; /* no spaces, no plus */
+    uint32_t id;
+    uint8_t key[ED25519_KEY_SIZE];
+};
+
+/* Fills in the id: the first four bytes of H(name | "\n" | 0x01 | key). */
+MUST_USE enum err note_key_init(struct note_key *k, sha256_fn *sha256, struct slice name,
+                                const uint8_t key[ED25519_KEY_SIZE]);
+/* ERR_SYNTAX where the hash does not belong to name and key, ERR_UNSUPPORTED for a key that is not
+ * Ed25519. */
+MUST_USE enum err note_key_read(struct slice text, sha256_fn *sha256, struct note_key *ret_key);
+void note_key_write(struct writer *w, const struct note_key *k);
+
+/* The text of a note, in good form but NOT verified: for notes that name their own key. */
+MUST_USE enum err note_text_unverified(struct slice note, struct slice *ret_text);
+/* Checks that `note` is well formed and carries a signature by `key`, and gives its text (with the
+ * final line end). Signatures by others are skipped, as the format asks. ERR_SYNTAX, ERR_LIMIT,
+ * ERR_NOT_FOUND (no signature by that key), ERR_BAD_SIGNATURE. */
+MUST_USE enum err note_verify(struct slice note, const struct note_key *key,
+                              ed25519_verify_fn *verify, struct slice *ret_text);
+/* Appends the signature lines' separator and one signature line to a text that ends in LF. */
+void note_write_signature(struct writer *w, const struct note_key *key,
+                          const uint8_t signature[ED25519_SIGNATURE_SIZE]);
+/* Appends one more signature line to a note that has one. */
+void note_write_further_signature(struct writer *w, const struct note_key *key,
+                                  const uint8_t signature[ED25519_SIGNATURE_SIZE]);
+
+struct checkpoint {
+    char origin[NOTE_NAME_MAX + 1];
+    uint64_t size;
+    struct hash root;
+};
+
+/* The text of a checkpoint, without signatures. */
+void checkpoint_write(struct writer *w, const struct checkpoint *c);
+/* From a note's text. Extension lines are allowed and skipped. */
+MUST_USE enum err checkpoint_read(struct slice text, struct checkpoint *ret_checkpoint);
+
+#endif

@@ -1,0 +1,58 @@
+/* Every limit of device/lib. The sizes make up most of struct device; a small target may lower those
+ * in the first group with -D, at the price named beside them. */
+#ifndef DEVICE_LIB_LIMITS_H
+#define DEVICE_LIB_LIMITS_H
+
+#include "core/http1.h"
+#include "core/note.h"
+#include "core/x509.h"
+
+/* A request, then its response with header and body. Lower: larger trust bundles are refused. */
+#ifndef DEVICE_MESSAGE_MAX
+#define DEVICE_MESSAGE_MAX (NOTE_MAX + 4096)
+#endif
+/* What is decoded from a response: base64 shrinks by a quarter. */
+#ifndef DEVICE_DECODED_MAX
+#define DEVICE_DECODED_MAX (NOTE_MAX * 3 / 4)
+#endif
+/* The server roots of the bundle in use. */
+#ifndef DEVICE_ROOTS_MAX
+#define DEVICE_ROOTS_MAX (NOTE_MAX * 3 / 4)
+#endif
+/* The device's certificate and those between it and the root. */
+#ifndef DEVICE_CHAIN_MAX
+#define DEVICE_CHAIN_MAX (2 * CERTIFICATE_MAX)
+#endif
+
+#define RECORD_MAX  NOTE_MAX /* a trust bundle is the largest */
+#define RECORDS_MAX 6        /* state, certificates and trust bundle, two of each */
+
+#define DEVICE_SERIAL_MAX 64  /* ub-common-name, RFC 5280 appendix A */
+#define DEVICE_CLAIM_MAX  128 /* a claim code is 26 to 64 characters */
+#define DEVICE_NAME_MAX   224 /* spiffe://FLEET/TENANT/device/SERIAL, with 63, 64 and 64 bytes */
+#define DEVICE_HOST_MAX   253 /* RFC 1035 section 2.3.4, in text */
+#define DEVICE_FACTS_MAX  16  /* of a report */
+#define DEVICE_REPORT_MAX 4096
+
+/* Seconds. The hub may ask for another interval, within these bounds. */
+#define DEVICE_CHECKIN_STANDARD (15 * 60)
+#define DEVICE_CHECKIN_MIN      1
+#define DEVICE_CHECKIN_MAX      (24 * 3600)
+/* A failed step is tried again after a random time up to this, which doubles each time... */
+#define DEVICE_RETRY_FIRST_MS 2000
+/* ...until here (seconds). */
+#define DEVICE_RETRY_STANDARD (15 * 60)
+/* Never sooner than this, whatever the dice say. */
+#define DEVICE_RETRY_MIN_MS 1000
+/* A refused device asks once in this time (seconds): it may be taken out of quarantine. */
+#define DEVICE_REFUSED_STANDARD 3600
+#define DEVICE_REFUSED_MIN      60
+/* A longer Retry-After (seconds) is cut to this: no answer may silence a device for good. */
+#define DEVICE_RETRY_AFTER_MAX (24 * 3600)
+
+#define DEVICE_EXCHANGE_MS   60000 /* one request, from connecting to the answer's last byte */
+#define DEVICE_KEEP_MS       500   /* a connection is kept for a next step that is this near */
+#define DEVICE_TIME_SAVE     3600  /* seconds between two writes of the time alone: flash wears */
+#define DEVICE_TIME_PLAUSIBLE (30 * 365 * 86400LL) /* after the build; a later clock is broken */
+
+#endif

@@ -1,0 +1,184 @@
+#include "hub/api/caller.h"
+
+#include <stdio.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* ---- who ---- */
+
+static enum err identify_device(struct api_call *call, bool any_state)
+{
+    enum err err = identity_authenticate(
+        call->hub->identity, call->here->reader, call->here->loop,
+        http_request_peer(call->request), http_request_arena(call->request), &call->device,
+        &call->problem);
+    if (err == ERR_REFUSED)
+        http_reply_close(call->request); /* nothing that is refused here keeps its connection */
+    if (err != ERR_NONE)
+        return err;
+    char label[IDENTITY_LABEL_MAX];
+    identity_label(label, call->device.tenant, call->device.device);
+    http_connection_label(call->request, label);
+    call->caller = CALLER_DEVICE_ENROLLED;
+    call->tenant = call->device.tenant;
+    (void)snprintf(call->actor, sizeof call->actor, "device:%s", label);
+    if (call->device.state != DEVICE_TRUSTED && !any_state)
+        return problem_set(&call->problem, 403, "device-not-trusted", "",
+                           "this device is %s and may only prove itself",
+                           device_state_text(call->device.state));
+    return ERR_NONE;
+}
+
+static enum err identify_token(struct api_call *call, int64_t scope)
+{
+    const char *value = http_request_header(call->request, "Authorization");
+    struct token_row token;
+    enum err err = ERR_REFUSED;
+    if (value != NULL && strncasecmp(value, "Bearer ", 7) == 0)
+        err = tokens_check(call->here->reader, slice_of_text(value + 7), scope,
+                           http_request_arena(call->request), &token);
+    if (err == ERR_REFUSED)
+        return problem_set(&call->problem, 401, "token-refused", "",
+                           "send a token that `holdfast token create` made for this, and that has "
+                           "not expired");
+    if (err != ERR_NONE)
+        return err;
+    call->caller = CALLER_TOKEN_LEDGER;
+    char *tenant = arena_text(http_request_arena(call->request), slice_of_text(token.tenant));
+    if (tenant == NULL)
+        return ERR_NO_MEMORY;
+    call->tenant = tenant;
+    (void)snprintf(call->actor, sizeof call->actor, "token:%s/%s", token.tenant, token.name);
+    return ERR_NONE;
+}
+
+static enum err identify_local(struct api_call *call)
+{
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    enum err err = http_request_credentials(call->request, &uid, &gid, &pid);
+    bool allowed = err == ERR_NONE && (uid == 0 || uid == geteuid());
+    for (size_t i = 0; err == ERR_NONE && i < call->hub->operator_uids_len; i++)
+        allowed = allowed || call->hub->operator_uids[i] == uid;
+    if (!allowed)
+        return problem_set(&call->problem, 403, "operator-refused", "",
+                           "only root, the hub's own user and those named under `operators` in its "
+                           "configuration may use this socket");
+    call->caller = CALLER_LOCAL;
+    (void)snprintf(call->actor, sizeof call->actor, "local:%lu", (unsigned long)uid);
+    return ERR_NONE;
+}
+
+enum err caller_identify(struct api_call *call)
+{
+    switch (call->route->caller[http_request_tag(call->request)]) {
+    case CALLER_PUBLIC:
+    case CALLER_ENROLMENT: /* its handler looks at the credentials */
+        return ERR_NONE;
+    case CALLER_DEVICE:
+        return identify_device(call, false);
+    case CALLER_DEVICE_ENROLLED:
+        return identify_device(call, true);
+    case CALLER_TOKEN_LEDGER:
+        return identify_token(call, READER_SCOPE_LEDGER);
+    case CALLER_TOKEN_METRICS:
+        return identify_token(call, READER_SCOPE_METRICS);
+    case CALLER_LOCAL:
+        return identify_local(call);
+    case CALLER_NOBODY:
+    case CALLER_COUNT:
+        break;
+    }
+    return ERR_INTERNAL;
+}
+
+/* ---- how often ---- */
+
+static enum err within(struct api_call *call, const char *class, const char *who,
+                       int64_t per_minute)
+{
+    if (per_minute == 0)
+        return ERR_NONE;
+    char key[LEDGER_ACTOR_MAX + 32];
+    int n = snprintf(key, sizeof key, "%s %s", class, who);
+    struct slice slice = slice_of(key, n < 0 ? 0 : (size_t)n < sizeof key ? (size_t)n : sizeof key - 1);
+    /* A quarter of a minute's worth may come at once. */
+    const struct rate rate = {.per_minute = (unsigned)per_minute,
+                              .burst = (unsigned)(per_minute / 4 + 1)};
+    int64_t wait_ms = 0;
+    if (rate_allow(call->hub->rates, slice, &rate, clock_monotonic_ms(), &wait_ms))
+        return ERR_NONE;
+    char seconds[24];
+    (void)snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms + 999) / 1000);
+    http_reply_header(call->request, "Retry-After", seconds);
+    return problem_set(&call->problem, 429, "rate-limited", "",
+                       "too many requests; try again in %s s", seconds);
+}
+
+enum err caller_within_rate(struct api_call *call)
+{
+    const struct hub_config *config = &call->hub->config;
+    const char *address = http_request_address(call->request);
+    switch (call->route->rate) {
+    case RATE_PUBLIC:
+        return call->caller == CALLER_LOCAL
+                   ? ERR_NONE
+                   : within(call, "public", address, config->public_per_minute);
+    case RATE_DEVICE_READ:
+        return within(call, "device-read", call->actor, config->device_reads_per_minute);
+    case RATE_DEVICE_WRITE:
+        return within(call, "device-write", call->actor, config->device_writes_per_minute);
+    case RATE_LEDGER:
+        return call->caller == CALLER_LOCAL
+                   ? ERR_NONE
+                   : within(call, "reader", call->actor, config->reader_per_minute);
+    case RATE_ENROLMENT: /* failures are what counts: caller_count_failure() */
+        return ERR_NONE;
+    case RATE_OPERATOR: /* people on this machine; elsewhere, tokens */
+        return call->caller == CALLER_LOCAL
+                   ? ERR_NONE
+                   : within(call, "operator", call->actor, config->reader_per_minute);
+    case RATE_CLASS_COUNT:
+        break;
+    }
+    return ERR_INTERNAL;
+}
+
+static struct rate failure_rate(const struct api_call *call)
+{
+    unsigned n = (unsigned)call->hub->config.enrolment_per_minute;
+    return (struct rate){.per_minute = n, .burst = n};
+}
+
+static struct slice failure_key(struct api_call *call, char *buffer, size_t size)
+{
+    int n = snprintf(buffer, size, "enrolment %s", http_request_address(call->request));
+    return slice_of(buffer, n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1);
+}
+
+void caller_count_failure(struct api_call *call)
+{
+    char key[HTTP_ADDRESS_MAX + 16];
+    const struct rate rate = failure_rate(call);
+    int64_t wait_ms;
+    (void)rate_allow(call->hub->rates, failure_key(call, key, sizeof key), &rate,
+                     clock_monotonic_ms(), &wait_ms);
+}
+
+enum err caller_may_try(struct api_call *call)
+{
+    char key[HTTP_ADDRESS_MAX + 16];
+    const struct rate rate = failure_rate(call);
+    int64_t wait_ms = 0;
+    if (rate_would_allow(call->hub->rates, failure_key(call, key, sizeof key), &rate,
+                         clock_monotonic_ms(), &wait_ms))
+        return ERR_NONE;
+    char seconds[24];
+    (void)snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms + 999) / 1000);
+    http_reply_header(call->request, "Retry-After", seconds);
+    return problem_set(&call->problem, 429, "enrolment-limited", "",
+                       "too many failed enrolments from this address; try again in %s s", seconds);
+}

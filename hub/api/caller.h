@@ -1,0 +1,17 @@
+/* Who calls, and may he call this often? */
+#ifndef HUB_API_CALLER_H
+#define HUB_API_CALLER_H
+
+#include "hub/api/call.h"
+
+/* Fills in the call's caller as its route on this listener asks for. ERR_REFUSED with the problem. */
+MUST_USE enum err caller_identify(struct api_call *call);
+/* Counts the call against its route's rate class. ERR_REFUSED with 429 and Retry-After. */
+MUST_USE enum err caller_within_rate(struct api_call *call);
+
+/* Failed enrolments are counted apart, by address: counts one failure, or asks whether more are
+ * allowed before any credential is looked at. */
+void caller_count_failure(struct api_call *call);
+MUST_USE enum err caller_may_try(struct api_call *call);
+
+#endif

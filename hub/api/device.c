@@ -1,0 +1,99 @@
+/* What a device says and asks over its own certificate. */
+#include <stdio.h>
+
+#include "api/requests.h"
+#include "hub/api/views.h"
+
+/* Tells the device when to come again and which trust bundle is current. */
+static void reply_checkin(struct api_call *call)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)call->hub->config.checkin_interval);
+    http_reply_header(call->request, "Holdfast-Next-Checkin", text);
+    (void)snprintf(text, sizeof text, "%llu",
+                   (unsigned long long)atomic_load(&call->hub->bundle_version));
+    http_reply_header(call->request, "Holdfast-Trust-Bundle", text);
+    api_reply_nothing(call);
+}
+
+void api_device_checkin(struct api_call *call)
+{
+    struct request_device_checkin in;
+    enum err err = request_device_checkin_read(http_request_body(call->request),
+                                               http_request_arena(call->request), &in,
+                                               &call->problem);
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    sightings_note(call->here->sightings, call->device.tenant, call->device.device);
+    reply_checkin(call);
+}
+
+static void report_ended(struct act *act)
+{
+    struct api_call *call = api_act_ended(act);
+    if (call != NULL)
+        api_reply_nothing(call);
+}
+
+void api_device_report(struct api_call *call)
+{
+    struct request_device_report in;
+    struct slice body = http_request_body(call->request);
+    enum err err = request_device_report_read(body, http_request_arena(call->request), &in,
+                                              &call->problem);
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    struct report_act *r = API_NEW(call, struct report_act);
+    if (r == NULL)
+        return;
+    /* Written anew from what was understood: what is stored and logged has one form. */
+    struct writer w = arena_writer(http_request_arena(call->request), LEDGER_DATA_MAX);
+    view_write_report(&w, &in);
+    if (w.err == ERR_LIMIT) {
+        (void)problem_set(&call->problem, 413, "too-large", "facts",
+                          "a report takes at most %d bytes as compact JSON", LEDGER_DATA_MAX);
+        api_reply_problem(call, &call->problem);
+        return;
+    }
+    if (w.err != ERR_NONE) {
+        api_reply_err(call, w.err);
+        return;
+    }
+    r->report = writer_bytes(&w);
+    (void)snprintf(r->device, sizeof r->device, "%s", call->device.device);
+    const struct act_origin origin = api_origin(call, report_ended);
+    identity_report(call->hub->identity, &origin, r);
+}
+
+void api_device_trust_bundle(struct api_call *call)
+{
+    api_trust_bundle_show(call);
+}
+
+void api_device_self(struct api_call *call)
+{
+    struct arena *arena = http_request_arena(call->request);
+    struct device_row device = {0};
+    (void)snprintf(device.tenant, sizeof device.tenant, "%s", call->device.tenant);
+    (void)snprintf(device.id, sizeof device.id, "%s", call->device.device);
+    enum err err = store_get(call->here->reader, &table_device, arena, &device);
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    struct writer w = arena_writer(arena, 2048);
+    struct json_writer j = json_writer_over(&w);
+    json_open_object(&j);
+    json_field_text(&j, "tenant", device.tenant);
+    json_field_text(&j, "id", device.id);
+    json_field_text(&j, "model", device.model);
+    json_field_text(&j, "state", device_state_text(device.state));
+    json_key(&j, "certificate");
+    view_certificate(&j, &call->device.certificate);
+    json_close_object(&j);
+    api_reply_json(call, 200, &w);
+}

@@ -1,0 +1,223 @@
+/* Devices, over the local socket. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "hub/api/views.h"
+
+#define FILTERS_MAX 5
+
+static const char *device_name(const void *row)
+{
+    return ((const struct device_row *)row)->id;
+}
+
+static void device_view_row(struct api_call *call, struct json_writer *j, const void *row)
+{
+    (void)call;
+    view_device(j, row, NULL, NULL);
+}
+
+static void add_filter(struct store_query *query, struct store_filter filters[FILTERS_MAX],
+                       const char *column, const char *text)
+{
+    filters[query->filters_len++] =
+        (struct store_filter){.column = column, .text = slice_of_text(text)};
+}
+
+void api_device_list(struct api_call *call)
+{
+    struct query_device_list in;
+    if (!api_read_ok(call, query_device_list_read(http_request_query(call->request),
+                                                  http_request_arena(call->request), &in,
+                                                  &call->problem)))
+        return;
+    struct device_row after = {0};
+    (void)snprintf(after.tenant, sizeof after.tenant, "%s", call->tenant);
+    (void)snprintf(after.id, sizeof after.id, "%s", in.has_after ? in.after : "");
+    struct store_filter filters[FILTERS_MAX];
+    struct view_page page = {
+        .name = "devices",
+        .query = {.table = &table_device,
+                  .filters = filters,
+                  .after = &after,
+                  .limit = (size_t)in.limit},
+        .view = device_view_row,
+        .row_name = device_name,
+    };
+    add_filter(&page.query, filters, "tenant", call->tenant);
+    if (in.has_model)
+        add_filter(&page.query, filters, "model", in.model);
+    if (in.has_manifest)
+        add_filter(&page.query, filters, "manifest", in.manifest);
+    if (in.has_owner)
+        add_filter(&page.query, filters, "owner", in.owner);
+    if (in.has_state)
+        filters[page.query.filters_len++] =
+            (struct store_filter){.column = "state", .integer = (int64_t)in.state};
+    view_reply_page(call, &page);
+}
+
+void api_device_show(struct api_call *call)
+{
+    view_reply_device(call, api_param(call, 0));
+}
+
+/* ---- moves ---- */
+
+struct move_call {
+    struct move_act act;
+    struct api_call *call;
+    int64_t durable_us; /* from the request to the commit */
+    bool cuts;          /* live connections are closed before this is answered */
+};
+
+static void move_closed(void *ctx, size_t closed)
+{
+    struct move_call *m = ctx;
+    int64_t us = clock_monotonic_us() - http_request_started_us(m->call->request);
+    log_event(LOG_LEVEL_NOTICE, "device.moved", F_TEXT("device", m->act.device),
+              F_TEXT("state", device_state_text(m->act.state)),
+              F_INTEGER("connections_closed", (int64_t)closed),
+              F_INTEGER("durable_us", m->durable_us), F_INTEGER("closed_us", us));
+    view_reply_device(m->call, m->act.device);
+}
+
+static void move_ended(struct act *act)
+{
+    struct move_call *m = CONTAINER_OF(act, struct move_call, act.act);
+    if (api_act_ended(act) == NULL)
+        return;
+    m->durable_us = clock_monotonic_us() - http_request_started_us(m->call->request);
+    if (!m->cuts) {
+        move_closed(m, 0);
+        return;
+    }
+    char label[IDENTITY_LABEL_MAX];
+    identity_label(label, act->tenant, m->act.device);
+    http_server_close_labelled(m->call->hub->http, label, move_closed, m);
+}
+
+static void move(struct api_call *call, enum device_move what, bool cuts)
+{
+    struct request_device_move in;
+    if (!api_read_ok(call, request_device_move_read(http_request_body(call->request),
+                                                    http_request_arena(call->request), &in,
+                                                    &call->problem)))
+        return;
+    struct move_call *m = API_NEW(call, struct move_call);
+    if (m == NULL)
+        return;
+    m->call = call;
+    m->cuts = cuts;
+    m->act.move = what;
+    (void)snprintf(m->act.device, sizeof m->act.device, "%s", api_param(call, 0));
+    (void)snprintf(m->act.reason, sizeof m->act.reason, "%s", in.reason);
+    const struct act_origin origin = api_origin(call, move_ended);
+    identity_move(call->hub->identity, &origin, &m->act);
+}
+
+void api_device_approve(struct api_call *call)
+{
+    move(call, MOVE_APPROVE, false);
+}
+
+void api_device_quarantine(struct api_call *call)
+{
+    move(call, MOVE_QUARANTINE, true);
+}
+
+void api_device_release(struct api_call *call)
+{
+    move(call, MOVE_RELEASE, false);
+}
+
+void api_device_revoke(struct api_call *call)
+{
+    move(call, MOVE_REVOKE, true);
+}
+
+void api_device_retire(struct api_call *call)
+{
+    move(call, MOVE_RETIRE, true);
+}
+
+/* ---- claim codes ---- */
+
+static void claim_ended(struct act *act)
+{
+    struct claim_act *c = CONTAINER_OF(act, struct claim_act, act);
+    struct api_call *call = api_act_ended(act);
+    if (call == NULL)
+        return;
+    struct writer w = arena_writer(http_request_arena(call->request), 512);
+    struct json_writer j = json_writer_over(&w);
+    json_open_object(&j);
+    json_field_text(&j, "serial", c->device);
+    json_field_text(&j, "claim_code", c->claim_code);
+    json_close_object(&j);
+    mem_wipe(c->claim_code, sizeof c->claim_code);
+    api_reply_json(call, 201, &w);
+    mem_wipe(w.start, w.len);
+}
+
+void api_device_claim(struct api_call *call)
+{
+    struct request_claim in;
+    if (!api_read_ok(call, request_claim_read(http_request_body(call->request),
+                                              http_request_arena(call->request), &in,
+                                              &call->problem)))
+        return;
+    struct claim_act *c = API_NEW(call, struct claim_act);
+    if (c == NULL)
+        return;
+    if (in.expires_at <= clock_seconds()) {
+        (void)problem_set(&call->problem, 400, "field-value", "expires_at", "it lies in the past");
+        api_reply_problem(call, &call->problem);
+        return;
+    }
+    (void)snprintf(c->device, sizeof c->device, "%s", api_param(call, 0));
+    c->expires_at = in.expires_at;
+    const struct act_origin origin = api_origin(call, claim_ended);
+    identity_renew_claim(call->hub->identity, &origin, c);
+}
+
+/* ---- certificates ---- */
+
+static void certificate_view(struct api_call *call, struct json_writer *j, const void *row)
+{
+    (void)call;
+    view_certificate(j, row);
+}
+
+void api_device_certificates(struct api_call *call)
+{
+    struct query_device_certificates in;
+    if (!api_read_ok(call, query_device_certificates_read(http_request_query(call->request),
+                                                          http_request_arena(call->request), &in,
+                                                          &call->problem)))
+        return;
+    struct device_row device = {0};
+    (void)snprintf(device.tenant, sizeof device.tenant, "%s", call->tenant);
+    (void)snprintf(device.id, sizeof device.id, "%s", api_param(call, 0));
+    enum err err = store_get(call->here->reader, &table_device, http_request_arena(call->request),
+                             &device);
+    if (err == ERR_NOT_FOUND)
+        err = problem_set(&call->problem, 404, "device-not-found", "device",
+                          "there is no device '%s'", device.id);
+    if (!api_read_ok(call, err))
+        return;
+    const struct store_filter filters[] = {
+        {.column = "tenant", .text = slice_of_text(device.tenant)},
+        {.column = "device", .text = slice_of_text(device.id)},
+    };
+    struct view_page page = {
+        .name = "certificates",
+        .query = {.table = &table_certificate,
+                  .filters = filters,
+                  .filters_len = ARRAY_LEN(filters),
+                  .limit = (size_t)in.limit},
+        .view = certificate_view,
+    };
+    view_reply_page(call, &page);
+}

@@ -1,0 +1,209 @@
+/* EST (RFC 7030, clarified by RFC 8951). */
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "core/base64.h"
+#include "core/est.h"
+#include "core/oid.h"
+#include "hub/api/caller.h"
+
+#define CERTS_ONLY   "application/pkcs7-mime; smime-type=certs-only"
+#define BASIC_MAX    256 /* bytes of "serial:claim" */
+
+/* ---- certificates out ---- */
+
+static void reply_certificates(struct api_call *call, const struct slice *certificates, size_t n)
+{
+    struct arena *arena = http_request_arena(call->request);
+    struct writer w = arena_writer(arena, EST_RESPONSE_MAX);
+    uint8_t *scratch = arena_alloc(arena, EST_RESPONSE_MAX);
+    enum err err = scratch == NULL ? ERR_NO_MEMORY : w.err;
+    if (err == ERR_NONE)
+        err = est_write_certificates(&w, certificates, n, scratch, EST_RESPONSE_MAX);
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    http_reply_header(call->request, "Content-Transfer-Encoding", "base64");
+    http_reply(call->request, 200, CERTS_ONLY, writer_bytes(&w));
+}
+
+/* The issuing certificate and what leads from it to the root (RFC 7030 section 4.1.3). */
+void api_est_cacerts(struct api_call *call)
+{
+    struct slice chain[EST_CERTIFICATES_MAX];
+    size_t n = 0;
+    struct reader r = reader_over(slice_of(call->hub->facts.chain, call->hub->facts.chain_len));
+    while (reader_left(&r) > 0 && n < EST_CERTIFICATES_MAX) {
+        unsigned tag;
+        chain[n++] = der_read_any(&r, &tag);
+    }
+    if (reader_finish(&r) != ERR_NONE) {
+        api_reply_err(call, ERR_INTERNAL);
+        return;
+    }
+    reply_certificates(call, chain, n);
+}
+
+/* Nothing is asked of a request beyond a key we take: the certificate's contents are ours to say. The
+ * one attribute named is the curve we recommend (RFC 7030 section 4.5.2, RFC 8951 section 3.5). */
+void api_est_csrattrs(struct api_call *call)
+{
+    uint8_t der[64];
+    struct der_writer d = der_writer_over(der, sizeof der);
+    size_t whole = der_mark(&d);
+    size_t attribute = der_mark(&d);
+    size_t values = der_mark(&d);
+    der_put(&d, DER_OID, OID_P256);
+    der_wrap(&d, DER_SET, values);
+    der_put(&d, DER_OID, OID_EC_PUBLIC_KEY);
+    der_wrap(&d, DER_SEQUENCE, attribute);
+    der_wrap(&d, DER_SEQUENCE, whole);
+    uint8_t text[128];
+    struct writer w = writer_over(text, sizeof text);
+    base64_write_lines(&w, der_writer_bytes(&d));
+    http_reply_header(call->request, "Content-Transfer-Encoding", "base64");
+    http_reply(call->request, 200, "application/csrattrs", writer_bytes(&w));
+}
+
+static void reply_not_offered(struct api_call *call, const char *why)
+{
+    (void)problem_set(&call->problem, 501, "not-offered", "", "%s", why);
+    api_reply_problem(call, &call->problem);
+}
+
+void api_est_serverkeygen(struct api_call *call)
+{
+    reply_not_offered(call, "keys are made on the device and never leave it; use simpleenroll");
+}
+
+void api_est_fullcmc(struct api_call *call)
+{
+    reply_not_offered(call, "full CMC is not offered; use simpleenroll and simplereenroll");
+}
+
+/* ---- credentials in ---- */
+
+/* "Basic BASE64(serial:claim)" (RFC 7617; RFC 7030 section 3.2.3). */
+static enum err read_basic(struct api_call *call, const char *value, struct enrolment *e)
+{
+    uint8_t text[BASIC_MAX];
+    size_t len = 0;
+    enum err err = base64_read(slice_of_text(value), text, sizeof text, &len);
+    struct reader r = reader_over(slice_of(text, len));
+    struct slice serial = reader_until(&r, ':');
+    struct slice code = reader_rest(&r);
+    if (err == ERR_NONE)
+        err = reader_finish(&r);
+    if (err == ERR_NONE && (serial.len == 0 || serial.len > NAME_MAX_BYTES))
+        err = ERR_SYNTAX;
+    if (err == ERR_NONE) {
+        memcpy(e->device, serial.data, serial.len);
+        e->device[serial.len] = '\0';
+        /* A code of the wrong form takes the way of a wrong code, and costs as much. */
+        if (identity_claim_hash(code, &e->claim_hash) != ERR_NONE)
+            memset(e->claim_hash.bytes, 0, sizeof e->claim_hash.bytes);
+    }
+    mem_wipe(text, sizeof text);
+    if (err != ERR_NONE)
+        return problem_set(&call->problem, 401, "enrolment-refused", "",
+                           "send Basic credentials: the serial number and the claim code");
+    e->authenticator = AUTHENTICATOR_CLAIM;
+    return ERR_NONE;
+}
+
+static enum err read_credentials(struct api_call *call, struct enrolment *e)
+{
+    const char *authorization = http_request_header(call->request, "Authorization");
+    const struct tls_peer *peer = http_request_peer(call->request);
+    if (authorization != NULL) {
+        if (strncasecmp(authorization, "Basic ", 6) != 0)
+            return problem_set(&call->problem, 401, "enrolment-refused", "",
+                               "only Basic credentials are taken here");
+        return read_basic(call, authorization + 6, e);
+    }
+    if (peer->present) {
+        e->authenticator = AUTHENTICATOR_IDEVID;
+        memcpy(e->peer_certificate.bytes, peer->certificate_sha256, SHA256_SIZE);
+        memcpy(e->peer_spki.bytes, peer->spki_sha256, SHA256_SIZE);
+        return ERR_NONE;
+    }
+    e->authenticator = AUTHENTICATOR_KEY;
+    return ERR_NONE;
+}
+
+static enum err read_csr(struct api_call *call, struct enrolment *e)
+{
+    uint8_t *buffer = arena_alloc(http_request_arena(call->request), CSR_MAX);
+    if (buffer == NULL)
+        return ERR_NO_MEMORY;
+    enum err err =
+        est_read_request(http_request_body(call->request), buffer, CSR_MAX, &e->csr_der);
+    if (err == ERR_NONE)
+        return ERR_NONE;
+    return problem_set(&call->problem, 400, "csr-malformed", "body",
+                       "the body is not one PKCS#10 request in base64 (%s)", err_text(err));
+}
+
+/* ---- enrol and renew ---- */
+
+static void enrol_ended(struct act *act)
+{
+    struct enrolment *e = CONTAINER_OF(act, struct enrolment, act);
+    struct api_call *call = act->ctx;
+    if (act->write.err == ERR_REFUSED && e->authenticator != AUTHENTICATOR_CERTIFICATE)
+        caller_count_failure(call);
+    if (api_act_ended(act) == NULL)
+        return;
+    bool renewal = e->authenticator == AUTHENTICATOR_CERTIFICATE;
+    log_event(LOG_LEVEL_INFO, renewal ? "device.renewed" : "device.enrolled",
+              F_TEXT("device", e->device), F_TEXT("address", http_request_address(call->request)),
+              F_INTEGER("repeated", e->repeated));
+    reply_certificates(call, &e->certificate, 1);
+}
+
+static void enrol(struct api_call *call, struct enrolment *e)
+{
+    const struct act_origin origin = api_origin(call, enrol_ended);
+    identity_enrol(call->hub->identity, &origin, call->here->reader, call->here->signer, e);
+}
+
+void api_est_simpleenroll(struct api_call *call)
+{
+    struct enrolment *e = API_NEW(call, struct enrolment);
+    if (e == NULL)
+        return;
+    enum err err = caller_may_try(call);
+    if (err == ERR_NONE) {
+        err = read_credentials(call, e);
+        if (err == ERR_NONE)
+            err = read_csr(call, e);
+        if (err == ERR_REFUSED)
+            caller_count_failure(call);
+    }
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    (void)snprintf(call->actor, sizeof call->actor, "enrolment:%s",
+                   http_request_address(call->request));
+    enrol(call, e);
+}
+
+void api_est_simplereenroll(struct api_call *call)
+{
+    struct enrolment *e = API_NEW(call, struct enrolment);
+    if (e == NULL)
+        return;
+    enum err err = read_csr(call, e);
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    e->authenticator = AUTHENTICATOR_CERTIFICATE;
+    (void)snprintf(e->device, sizeof e->device, "%s", call->device.device);
+    (void)snprintf(e->serial, sizeof e->serial, "%s", call->device.certificate.serial);
+    enrol(call, e);
+}

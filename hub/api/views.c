@@ -1,0 +1,228 @@
+#include "hub/api/views.h"
+
+#include <stdio.h>
+
+/* The contract's words and the rows' numbers are the same lists in the same order. */
+_Static_assert((int)API_DEVICE_STATE_RETIRED == (int)DEVICE_RETIRED &&
+                   (int)API_DEVICE_STATE_COUNT == (int)DEVICE_STATE_COUNT,
+               "device states");
+_Static_assert((int)API_KEY_KIND_RSA == (int)KEY_RSA && (int)API_KEY_KIND_COUNT == KEY_KIND_COUNT,
+               "key kinds");
+_Static_assert((int)API_MODEL_PROOF_APPROVAL == (int)PROOF_APPROVAL, "proofs");
+
+static void field_time(struct json_writer *j, const char *key, int64_t seconds)
+{
+    if (seconds != 0)
+        json_field_time(j, key, seconds);
+}
+
+void view_certificate(struct json_writer *j, const struct certificate_row *row)
+{
+    json_open_object(j);
+    json_field_text(j, "serial", row->serial);
+    json_field_text(j, "status", certificate_status_text(row->status));
+    json_field_hex(j, "sha256",
+                   slice_of(row->certificate_sha256.bytes, sizeof row->certificate_sha256.bytes));
+    json_field_time(j, "not_before", row->not_before);
+    json_field_time(j, "not_after", row->not_after);
+    json_field_time(j, "issued_at", row->issued_at);
+    field_time(j, "first_used_at", row->first_used_at);
+    field_time(j, "ended_at", row->ended_at);
+    json_close_object(j);
+}
+
+void view_device(struct json_writer *j, const struct device_row *row,
+                 const struct certificate_row *certificate, const struct device_seen_row *seen)
+{
+    json_open_object(j);
+    json_field_text(j, "tenant", row->tenant);
+    json_field_text(j, "id", row->id);
+    json_field_text(j, "model", row->model);
+    json_field_text(j, "maker", row->maker);
+    json_field_text(j, "owner", row->owner);
+    json_field_text(j, "manifest", row->manifest);
+    json_field_text(j, "state", device_state_text(row->state));
+    if (row->reason[0] != '\0')
+        json_field_text(j, "reason", row->reason);
+    json_field_text(j, "credential", credential_kind_text(row->credential));
+    field_time(j, "claim_expires_at", row->claim_expires_at);
+    field_time(j, "claim_used_at", row->claim_used_at);
+    if (certificate != NULL) {
+        json_key(j, "certificate");
+        view_certificate(j, certificate);
+    }
+    if (row->report.len > 0) {
+        json_key(j, "report");
+        json_raw(j, row->report);
+    }
+    field_time(j, "reported_at", row->reported_at);
+    if (seen != NULL) {
+        json_field_time(j, "seen_at", seen->seen_at);
+        json_field_integer(j, "checkins", seen->checkins);
+    }
+    json_field_time(j, "created_at", row->created_at);
+    json_field_time(j, "changed_at", row->changed_at);
+    json_close_object(j);
+}
+
+void view_model(struct json_writer *j, const struct model_row *row)
+{
+    json_open_object(j);
+    json_field_text(j, "id", row->id);
+    json_field_text(j, "maker", row->maker);
+    json_field_text(j, "proof", model_proof_text(row->proof));
+    json_key(j, "key_kinds");
+    json_open_array(j);
+    for (int kind = 0; kind < KEY_KIND_COUNT; kind++) {
+        if ((row->key_kinds & (int64_t)1 << kind) != 0)
+            json_text(j, key_kind_text((enum key_kind)kind));
+    }
+    json_close_array(j);
+    json_field_integer(j, "lifetime_seconds", row->lifetime);
+    json_field_integer(j, "enrolled_lifetime_seconds", row->enrolled_lifetime);
+    json_field_time(j, "created_at", row->created_at);
+    json_field_time(j, "changed_at", row->changed_at);
+    json_close_object(j);
+}
+
+void view_manifest(struct json_writer *j, const struct manifest_row *row)
+{
+    json_open_object(j);
+    json_field_text(j, "id", row->id);
+    json_field_text(j, "model", row->model);
+    json_field_text(j, "owner", row->owner);
+    json_field_integer(j, "devices", row->devices);
+    json_field_time(j, "created_at", row->created_at);
+    json_field_time(j, "changed_at", row->changed_at);
+    json_close_object(j);
+}
+
+void view_token_scopes(struct json_writer *j, int64_t scopes)
+{
+    json_key(j, "scopes");
+    json_open_array(j);
+    if ((scopes & READER_SCOPE_LEDGER) != 0)
+        json_text(j, "ledger");
+    if ((scopes & READER_SCOPE_METRICS) != 0)
+        json_text(j, "metrics");
+    json_close_array(j);
+}
+
+void view_token(struct json_writer *j, const struct token_row *row)
+{
+    json_open_object(j);
+    json_field_text(j, "name", row->name);
+    view_token_scopes(j, row->scopes);
+    json_field_time(j, "created_at", row->created_at);
+    json_field_time(j, "expires_at", row->expires_at);
+    json_close_object(j);
+}
+
+/* ---- pages ---- */
+
+struct page_state {
+    struct api_call *call;
+    struct view_page *page;
+    struct json_writer json;
+    size_t shown;
+    size_t limit;
+    bool more;
+    char next[NAME_MAX_BYTES + 1];
+};
+
+static enum err page_row(void *ctx, const void *row)
+{
+    struct page_state *state = ctx;
+    if (state->shown == state->limit) {
+        state->more = true;
+        return ERR_NONE;
+    }
+    state->page->view(state->call, &state->json, row);
+    state->shown++;
+    if (state->page->row_name != NULL)
+        (void)snprintf(state->next, sizeof state->next, "%s", state->page->row_name(row));
+    return state->json.w->err;
+}
+
+void view_reply_page(struct api_call *call, struct view_page *page)
+{
+    struct arena *arena = http_request_arena(call->request);
+    struct writer w = arena_writer(arena, VIEW_PAGE_MAX);
+    struct page_state state = {
+        .call = call, .page = page, .json = json_writer_over(&w), .limit = page->query.limit};
+    page->query.limit++; /* one more tells whether there is another page */
+    json_open_object(&state.json);
+    json_key(&state.json, page->name);
+    json_open_array(&state.json);
+    enum err err = w.err != ERR_NONE
+                       ? w.err
+                       : store_list(call->here->reader, &page->query, arena, page_row, &state);
+    json_close_array(&state.json);
+    if (state.more && page->row_name != NULL)
+        json_field_text(&state.json, "next", state.next);
+    json_close_object(&state.json);
+    if (err != ERR_NONE)
+        api_reply_err(call, err);
+    else
+        api_reply_json(call, 200, &w);
+}
+
+/* ---- one device ---- */
+
+static enum err load_device(struct api_call *call, struct device_row *device,
+                            struct certificate_row *certificate, struct device_seen_row *seen)
+{
+    struct arena *arena = http_request_arena(call->request);
+    enum err err = store_get(call->here->reader, &table_device, arena, device);
+    if (err == ERR_NOT_FOUND)
+        return problem_set(&call->problem, 404, "device-not-found", "device",
+                           "there is no device '%s'", device->id);
+    if (err == ERR_NONE && device->certificate[0] != '\0') {
+        (void)snprintf(certificate->serial, sizeof certificate->serial, "%s", device->certificate);
+        err = store_get(call->here->reader, &table_certificate, arena, certificate);
+    }
+    if (err != ERR_NONE)
+        return err;
+    (void)snprintf(seen->tenant, sizeof seen->tenant, "%s", device->tenant);
+    (void)snprintf(seen->device, sizeof seen->device, "%s", device->id);
+    err = store_get(call->here->reader, &table_device_seen, arena, seen);
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+void view_reply_device(struct api_call *call, const char *id)
+{
+    struct device_row device = {0};
+    struct certificate_row certificate = {0};
+    struct device_seen_row seen = {0};
+    (void)snprintf(device.tenant, sizeof device.tenant, "%s", call->tenant);
+    (void)snprintf(device.id, sizeof device.id, "%s", id);
+    enum err err = load_device(call, &device, &certificate, &seen);
+    if (err != ERR_NONE) {
+        api_reply_err(call, err);
+        return;
+    }
+    struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
+    struct json_writer j = json_writer_over(&w);
+    view_device(&j, &device, certificate.serial[0] != '\0' ? &certificate : NULL,
+                seen.seen_at != 0 ? &seen : NULL);
+    api_reply_json(call, 200, &w);
+}
+
+/* ---- reports ---- */
+
+void view_write_report(struct writer *w, const struct request_device_report *in)
+{
+    struct json_writer j = json_writer_over(w);
+    json_open_object(&j);
+    json_field_text(&j, "agent_version", in->agent_version);
+    json_field_text(&j, "platform", in->platform);
+    json_field_text(&j, "key_storage", api_key_storage_words.texts[in->key_storage]);
+    if (in->has_boot_count)
+        json_field_integer(&j, "boot_count", in->boot_count);
+    json_key(&j, "facts");
+    json_open_object(&j);
+    for (size_t i = 0; i < in->facts_len; i++)
+        json_field_text(&j, in->facts[i].name, in->facts[i].value);
+    json_close_object(&j);
+    json_close_object(&j);
+}

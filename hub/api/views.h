@@ -1,0 +1,32 @@
+/* Rows as the API shows them (api/openapi.yaml, components/schemas). */
+#ifndef HUB_API_VIEWS_H
+#define HUB_API_VIEWS_H
+
+#include "api/requests.h"
+#include "hub/api/call.h"
+
+#define VIEW_PAGE_MAX (6 * 1024 * 1024) /* bytes of a page: 1,000 devices with full reports fit */
+
+void view_certificate(struct json_writer *j, const struct certificate_row *row);
+/* `certificate` and `seen` may be NULL. */
+void view_device(struct json_writer *j, const struct device_row *row,
+                 const struct certificate_row *certificate, const struct device_seen_row *seen);
+void view_model(struct json_writer *j, const struct model_row *row);
+void view_manifest(struct json_writer *j, const struct manifest_row *row);
+void view_token_scopes(struct json_writer *j, int64_t scopes);
+void view_token(struct json_writer *j, const struct token_row *row);
+void view_write_report(struct writer *w, const struct request_device_report *in);
+
+/* Reads one page of a table in key order and answers with {"NAME":[...],"next":...}. */
+struct view_page {
+    const char *name; /* "devices" */
+    struct store_query query; /* its limit is what the caller asked for */
+    void (*view)(struct api_call *call, struct json_writer *j, const void *row);
+    const char *(*row_name)(const void *row); /* what "next" says; NULL: no "next" */
+};
+void view_reply_page(struct api_call *call, struct view_page *page);
+
+/* Answers with one device, read afresh. */
+void view_reply_device(struct api_call *call, const char *device);
+
+#endif

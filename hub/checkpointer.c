@@ -1,0 +1,41 @@
+#include "hub/checkpointer.h"
+
+#include "base/log.h"
+
+static void on_commit(void *ctx)
+{
+    checkpointer_turn(ctx);
+}
+
+void checkpointer_init(struct checkpointer *c, struct ledger *ledger, struct loop *loop,
+                       struct signer_link *signer)
+{
+    *c = (struct checkpointer){.ledger = ledger, .signer = signer};
+    ledger_on_commit(ledger, loop, on_commit, c);
+}
+
+static void on_signed(void *ctx, enum err err, struct slice note)
+{
+    struct checkpointer *c = ctx;
+    c->signing = false;
+    if (err == ERR_NONE)
+        err = ledger_set_checkpoint(c->ledger, c->size, note);
+    if (err != ERR_NONE) {
+        /* A signer that refuses has seen a larger or another tree: somebody must look at that. */
+        log_event(LOG_LEVEL_ERROR, "ledger.checkpoint_failed", F_INTEGER("size", (int64_t)c->size),
+                  F_ERR(err));
+        return;
+    }
+    checkpointer_turn(c);
+}
+
+void checkpointer_turn(struct checkpointer *c)
+{
+    struct checkpoint head = ledger_head(c->ledger);
+    if (c->signing || (c->any && head.size == c->size))
+        return;
+    c->signing = true;
+    c->any = true;
+    c->size = head.size;
+    signer_sign_checkpoint(c->signer, head.size, &head.root, on_signed, c);
+}

@@ -1,0 +1,23 @@
+/* Has the signer sign the ledger's head after commits: one signature at a time, so that however many
+ * commits come meanwhile share the next. Outside every reply's path. */
+#ifndef HUB_CHECKPOINTER_H
+#define HUB_CHECKPOINTER_H
+
+#include "hub/ledger/ledger.h"
+#include "hub/signer/signer.h"
+
+struct checkpointer {
+    struct ledger *ledger;
+    struct signer_link *signer; /* of the loop it runs on */
+    bool signing;
+    uint64_t size; /* being signed, or signed last */
+    bool any;      /* something has been signed since the start */
+};
+
+/* Call before the loops start; signs the head that is there, too, as soon as they do. */
+void checkpointer_init(struct checkpointer *c, struct ledger *ledger, struct loop *loop,
+                       struct signer_link *signer);
+/* On its loop: signs where there is something new. */
+void checkpointer_turn(struct checkpointer *c);
+
+#endif

@@ -1,0 +1,107 @@
+#include "hub/config.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "core/trust_bundle.h"
+
+#define KEY(name_, kind_, field_, min_, max_, standard_, help_)                                    \
+    {                                                                                              \
+        .name = (name_), .kind = (kind_), .offset = offsetof(struct hub_config, field_),           \
+        .min = (min_), .max = (max_), .standard = (standard_), .help = (help_)                     \
+    }
+
+#define HOUR 3600
+#define MANY 1000000
+
+const struct config_key hub_config_keys[] = {
+    KEY("fleet", CONFIG_TEXT, fleet, 0, 0, NULL,
+        "name of the fleet, in the form of a DNS name; it stands in every device's certificate"),
+    KEY("state", CONFIG_PATH, state, 0, 0, NULL, "folder that holds everything the hub keeps"),
+    KEY("store", CONFIG_TEXT, store, 0, 0, "", "database URL; standard: sqlite:<state>/hub.db"),
+    KEY("socket", CONFIG_PATH, socket, 0, 0, NULL, "Unix socket for the holdfast command"),
+    KEY("listen-device", CONFIG_TEXT, listen_device, 0, 0, "0.0.0.0:8443",
+        "address:port for devices with a certificate"),
+    KEY("listen-bootstrap", CONFIG_TEXT, listen_bootstrap, 0, 0, "0.0.0.0:8444",
+        "address:port for enrolment"),
+    KEY("listen-operator", CONFIG_TEXT, listen_operator, 0, 0, "127.0.0.1:8445",
+        "address:port for readers of ledger and metrics"),
+    KEY("ports-file", CONFIG_PATH, ports_file, 0, 0, "",
+        "where to write the ports listened on, for those given as 0"),
+    KEY("names", CONFIG_LIST, names, 0, 0, "localhost,127.0.0.1",
+        "DNS names and addresses by which devices reach the hub; they stand in its certificate"),
+    KEY("operators", CONFIG_LIST, operators, 0, 0, "",
+        "users who may use the Unix socket, beside root and the hub's own"),
+    KEY("operator-certificate", CONFIG_PATH, operator_certificate, 0, 0, "",
+        "PEM chain for the operator listener; standard: one of the fleet's own"),
+    KEY("operator-key", CONFIG_PATH, operator_key, 0, 0, "", "its private key, PEM"),
+    KEY("user", CONFIG_TEXT, user, 0, 0, "", "user to run as, where started as root"),
+    KEY("signer-user", CONFIG_TEXT, signer_user, 0, 0, "",
+        "user the signer runs as, where started as root"),
+    KEY("loops", CONFIG_INTEGER, loops, 0, 128, "0", "event loops; 0: two for each processor"),
+    KEY("checkin-interval", CONFIG_DURATION, checkin_interval, 1, 24 * HOUR, "15m",
+        "how often devices check in"),
+    KEY("connections", CONFIG_INTEGER, connections, 1, MANY, "50000",
+        "open connections on each listener"),
+    KEY("connections-per-address", CONFIG_INTEGER, connections_per_address, 1, MANY, "200",
+        "open connections from one address (IPv6: one /64)"),
+    KEY("request-timeout", CONFIG_DURATION, request_timeout, 1, HOUR, "10s",
+        "from accept, or a request's first byte, to its last byte"),
+    KEY("idle-timeout", CONFIG_DURATION, idle_timeout, 1, 24 * HOUR, "5m",
+        "a kept connection without a request is closed after this"),
+    KEY("enrolment-per-minute", CONFIG_INTEGER, enrolment_per_minute, 1, MANY, "10",
+        "failed enrolments from one address"),
+    KEY("device-reads-per-minute", CONFIG_INTEGER, device_reads_per_minute, 1, MANY, "120",
+        "requests of one device that change nothing"),
+    KEY("device-writes-per-minute", CONFIG_INTEGER, device_writes_per_minute, 1, MANY, "20",
+        "requests of one device that are written down"),
+    KEY("public-per-minute", CONFIG_INTEGER, public_per_minute, 1, MANY, "120",
+        "requests from one address that need no credentials"),
+    KEY("reader-per-minute", CONFIG_INTEGER, reader_per_minute, 1, MANY, "6000",
+        "requests with one token"),
+    KEY("log-target", CONFIG_TEXT, log_target, 0, 0, "stderr", "stderr, syslog or journal"),
+    KEY("log-level", CONFIG_TEXT, log_level, 0, 0, "notice",
+        "error, warning, notice, info or debug"),
+};
+const size_t hub_config_keys_len = ARRAY_LEN(hub_config_keys);
+
+/* The fleet's name is a trust domain: lower-case letters, digits, dots and dashes. */
+static bool fleet_ok(const char *fleet)
+{
+    struct slice text = slice_of_text(fleet);
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        bool inside = c == '.' || c == '-';
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (inside && i > 0)))
+            return false;
+    }
+    return text.len > 0 && text.len <= FLEET_NAME_MAX;
+}
+
+enum err hub_config_read(const char *path, struct hub_config *ret_config,
+                         struct config_error *error)
+{
+    struct hub_config config = {0};
+    enum err err =
+        config_read_file(path, hub_config_keys, hub_config_keys_len, &config, error);
+    if (err != ERR_NONE)
+        return err;
+    const char *wrong = NULL;
+    if (!fleet_ok(config.fleet))
+        wrong = "fleet: use lower-case letters, digits, dots and dashes, as in a DNS name";
+    else if (config.names.n == 0 || config.names.n > 8)
+        wrong = "names: give 1 to 8 DNS names or addresses";
+    else if ((config.operator_certificate[0] == '\0') != (config.operator_key[0] == '\0'))
+        wrong = "operator-certificate and operator-key go together";
+    if (wrong != NULL) {
+        (void)snprintf(error->text, sizeof error->text, "%s: %s", path, wrong);
+        return ERR_SYNTAX;
+    }
+    if (config.store[0] == '\0') {
+        int n = snprintf(config.store, sizeof config.store, "sqlite:%s/hub.db", config.state);
+        if (n < 0 || (size_t)n >= sizeof config.store)
+            return ERR_LIMIT;
+    }
+    *ret_config = config;
+    return ERR_NONE;
+}

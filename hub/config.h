@@ -1,0 +1,44 @@
+/* The hub's configuration: one file, every key in one table (config.c), documented by
+ * holdfast-hub.conf(5). */
+#ifndef HUB_CONFIG_H
+#define HUB_CONFIG_H
+
+#include "base/config.h"
+
+struct hub_config {
+    char fleet[CONFIG_TEXT_MAX];
+    char state[CONFIG_TEXT_MAX];
+    char store[CONFIG_TEXT_MAX]; /* "sqlite:PATH"; empty: <state>/hub.db */
+    char socket[CONFIG_TEXT_MAX];
+    char listen_device[CONFIG_TEXT_MAX];
+    char listen_bootstrap[CONFIG_TEXT_MAX];
+    char listen_operator[CONFIG_TEXT_MAX];
+    char ports_file[CONFIG_TEXT_MAX];
+    struct config_list names;
+    struct config_list operators;
+    char operator_certificate[CONFIG_TEXT_MAX];
+    char operator_key[CONFIG_TEXT_MAX];
+    char user[CONFIG_TEXT_MAX];
+    char signer_user[CONFIG_TEXT_MAX];
+    int64_t loops;
+    int64_t checkin_interval; /* seconds */
+    int64_t connections;
+    int64_t connections_per_address;
+    int64_t request_timeout; /* seconds */
+    int64_t idle_timeout;
+    int64_t enrolment_per_minute;
+    int64_t device_reads_per_minute;
+    int64_t device_writes_per_minute;
+    int64_t public_per_minute;
+    int64_t reader_per_minute;
+    char log_target[CONFIG_TEXT_MAX];
+    char log_level[CONFIG_TEXT_MAX];
+};
+
+extern const struct config_key hub_config_keys[];
+extern const size_t hub_config_keys_len;
+
+MUST_USE enum err hub_config_read(const char *path, struct hub_config *ret_config,
+                                  struct config_error *error);
+
+#endif

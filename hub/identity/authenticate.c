@@ -1,0 +1,187 @@
+/* Who is behind a certificate: looked up on every request, because a resumed TLS session does not
+ * run the chain again and a live connection outlasts a revocation. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "hub/identity/internal.h"
+
+/* ---- the first use of a certificate ---- */
+
+struct confirmation {
+    struct act act;
+    struct arena *arena;
+    char device[NAME_MAX_BYTES + 1];
+    char serial[SERIAL_TEXT_SIZE];
+};
+
+#define CONFIRMATION_ARENA (64 * 1024)
+
+static void confirm_reads(const struct write *w, struct keyset *keys)
+{
+    const struct confirmation *c = (const struct confirmation *)(const void *)w;
+    const struct device_row device = device_row_of(c->act.tenant, c->device);
+    keyset_add(keys, &table_device, &device);
+    const struct certificate_row certificate = certificate_row_of(c->serial);
+    keyset_add(keys, &table_certificate, &certificate);
+}
+
+static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char *retired)
+{
+    uint8_t bytes[256];
+    struct writer out = writer_over(bytes, sizeof bytes);
+    struct json_writer j = json_writer_over(&out);
+    json_open_object(&j);
+    json_field_text(&j, "serial", c->serial);
+    if (retired[0] != '\0')
+        json_field_text(&j, "retired", retired);
+    json_close_object(&j);
+    if (out.err != ERR_NONE)
+        return out.err;
+    return act_append(&c->act, tx, "device.confirm", "device", c->device, writer_bytes(&out));
+}
+
+static enum err confirm_apply(struct write *w, struct tx *tx)
+{
+    struct confirmation *c = (struct confirmation *)(void *)act_of(w);
+    int64_t now = tx_now_ms(tx) / 1000;
+    struct device_row device = device_row_of(c->act.tenant, c->device);
+    struct certificate_row certificate = certificate_row_of(c->serial);
+    enum err err = tx_get(tx, &table_device, &device);
+    if (err == ERR_NONE)
+        err = tx_get(tx, &table_certificate, &certificate);
+    if (err != ERR_NONE)
+        return err;
+    if (certificate.status != CERTIFICATE_ISSUED)
+        return ERR_NONE; /* confirmed by an earlier request, or ended meanwhile */
+    certificate.status = CERTIFICATE_ACTIVE;
+    certificate.first_used_at = now;
+    err = tx_update(tx, &table_certificate, &certificate);
+    if (err != ERR_NONE)
+        return err;
+
+    char before[SERIAL_TEXT_SIZE];
+    ROW_TEXT(before, device.confirmed);
+    if (before[0] != '\0') {
+        struct certificate_row old = certificate_row_of(before);
+        err = tx_get(tx, &table_certificate, &old);
+        if (err == ERR_NONE && old.status == CERTIFICATE_ACTIVE) {
+            old.status = CERTIFICATE_RETIRED;
+            old.ended_at = now;
+            err = tx_update(tx, &table_certificate, &old);
+        }
+        if (err != ERR_NONE)
+            return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    }
+    ROW_TEXT(device.confirmed, c->serial);
+    err = tx_update(tx, &table_device, &device);
+    return err != ERR_NONE ? err : confirm_entry(c, tx, before);
+}
+
+static const struct write_kind confirm_kind = {
+    .name = "device.confirm",
+    .lane = STORE_LANE_NORMAL,
+    .reads = confirm_reads,
+    .apply = confirm_apply,
+    .done = act_done,
+};
+
+static void confirm_then(struct act *act)
+{
+    struct confirmation *c = (struct confirmation *)(void *)act;
+    arena_free(c->arena); /* c stands in it */
+}
+
+/* Nobody waits for it, and where it fails the next request tries again. */
+static void confirm(struct identity *identity, struct loop *loop, const struct device_view *view)
+{
+    struct arena *arena = arena_new(CONFIRMATION_ARENA);
+    struct confirmation *c = arena == NULL ? NULL : arena_alloc(arena, sizeof *c);
+    if (c == NULL) {
+        arena_free(arena);
+        return;
+    }
+    c->arena = arena;
+    ROW_TEXT(c->device, view->device);
+    ROW_TEXT(c->serial, view->certificate.serial);
+    char actor[LEDGER_ACTOR_MAX + 1] = "device:";
+    identity_label(actor + sizeof "device:" - 1, view->tenant, view->device);
+    const struct act_origin origin = {
+        .loop = loop, .arena = arena, .tenant = view->tenant, .actor = actor, .then = confirm_then};
+    act_init(&c->act, &confirm_kind, identity->ledger, &origin);
+    act_submit(&c->act, identity->store);
+}
+
+/* ---- every request ---- */
+
+static enum err check_certificate(const struct certificate_row *row, struct problem *problem)
+{
+    if (row->not_after <= clock_seconds())
+        return problem_set(problem, 403, "certificate-expired", "",
+                           "this certificate has expired; renew before that next time");
+    switch (row->status) {
+    case CERTIFICATE_ISSUED:
+    case CERTIFICATE_ACTIVE:
+        return ERR_NONE;
+    case CERTIFICATE_REVOKED:
+        return problem_set(problem, 403, "device-revoked", "", "this device has been revoked");
+    case CERTIFICATE_RETIRED:
+        return problem_set(problem, 403, "certificate-retired", "",
+                           "this certificate has been replaced by a newer one; use that");
+    default:
+        return ERR_INTERNAL;
+    }
+}
+
+static enum err check_device(int64_t state, struct problem *problem)
+{
+    switch (state) {
+    case DEVICE_ENROLLED:
+    case DEVICE_TRUSTED:
+    case DEVICE_QUARANTINED:
+        return ERR_NONE;
+    case DEVICE_REVOKED:
+        return problem_set(problem, 403, "device-revoked", "", "this device has been revoked");
+    case DEVICE_RETIRED:
+        return problem_set(problem, 403, "device-retired", "", "this device has been retired");
+    default:
+        return ERR_INTERNAL;
+    }
+}
+
+enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
+                               struct loop *loop, const struct tls_peer *peer, struct arena *arena,
+                               struct device_view *ret_view, struct problem *problem)
+{
+    if (!peer->present)
+        return problem_set(problem, 401, "certificate-required", "",
+                           "connect with the device's certificate");
+    struct device_view view = {0};
+    struct writer w = writer_over(view.certificate.serial, sizeof view.certificate.serial - 1);
+    writer_hex(&w, slice_of(peer->serial, peer->serial_len));
+    enum err err = store_get(reader, &table_certificate, arena, &view.certificate);
+    if (err != ERR_NONE && err != ERR_NOT_FOUND)
+        return err;
+    /* The certificate itself is compared, never its name or number alone. */
+    if (err == ERR_NOT_FOUND || memcmp(view.certificate.certificate_sha256.bytes,
+                                       peer->certificate_sha256, SHA256_SIZE) != 0)
+        return problem_set(problem, 403, "certificate-unknown", "",
+                           "this certificate was not issued by this hub");
+    struct device_row device = device_row_of(view.certificate.tenant, view.certificate.device);
+    err = store_get(reader, &table_device, arena, &device);
+    if (err != ERR_NONE)
+        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    err = check_device(device.state, problem);
+    if (err == ERR_NONE)
+        err = check_certificate(&view.certificate, problem);
+    if (err != ERR_NONE)
+        return err;
+
+    ROW_TEXT(view.tenant, device.tenant);
+    ROW_TEXT(view.device, device.id);
+    view.state = device.state;
+    view.report_hash = device.report_hash;
+    if (view.certificate.status == CERTIFICATE_ISSUED)
+        confirm(identity, loop, &view);
+    *ret_view = view;
+    return ERR_NONE;
+}

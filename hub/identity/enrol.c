@@ -1,0 +1,425 @@
+/* Enrolment and renewal. One path for every way to prove oneself: decide on the loop (to answer
+ * early), have the signer sign, decide again on the writer (because only that counts), commit, and
+ * only then hand the certificate out.
+ *
+ * A device that asks again with the same proof and the same key, while its newest certificate has
+ * not been used, lost our answer: it gets the same bytes. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "hub/identity/internal.h"
+#include "pki/csr_check.h"
+
+/* What is known of the device when deciding. */
+struct facts {
+    struct device_row device;
+    struct model_row model;
+    struct certificate_row newest; /* serial empty where there is none */
+    bool key_known;                /* the requested key is this device's already */
+};
+
+enum verdict { VERDICT_ISSUE, VERDICT_REPEAT };
+
+/* One answer to whoever is not what he claims to be: which part was wrong is not told. */
+static enum err refuse_stranger(struct enrolment *e)
+{
+    return problem_set(&e->act.write.problem, 401, "enrolment-refused", "",
+                       "these credentials do not enrol a device; check the serial number and the "
+                       "claim code or certificate against the manifest");
+}
+
+/* ---- who is it? ---- */
+
+/* By which key in device_key the device is found, where it does not name itself. */
+static const struct hash *enrolment_key(const struct enrolment *e)
+{
+    return e->authenticator == AUTHENTICATOR_IDEVID ? &e->peer_spki : &e->spki;
+}
+
+static enum err find_device(const struct row_source *rows, struct enrolment *e)
+{
+    if (e->authenticator == AUTHENTICATOR_CLAIM || e->authenticator == AUTHENTICATOR_CERTIFICATE)
+        return ERR_NONE;
+    struct device_key_row key = {.spki_sha256 = *enrolment_key(e)};
+    enum err err = row_source_get(rows, &table_device_key, &key);
+    if (err == ERR_NOT_FOUND)
+        return refuse_stranger(e);
+    if (err != ERR_NONE)
+        return err;
+    ROW_TEXT(e->act.tenant, key.tenant);
+    ROW_TEXT(e->device, key.device);
+    return ERR_NONE;
+}
+
+static enum err load_facts(const struct row_source *rows, struct enrolment *e, struct facts *ret_facts)
+{
+    struct facts f = {.device = device_row_of(e->act.tenant, e->device)};
+    enum err err = row_source_get(rows, &table_device, &f.device);
+    if (err == ERR_NOT_FOUND)
+        return refuse_stranger(e);
+    if (err != ERR_NONE)
+        return err;
+    f.model = model_row_of(e->act.tenant, f.device.model);
+    err = row_source_get(rows, &table_model, &f.model);
+    if (err != ERR_NONE)
+        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    if (f.device.certificate[0] != '\0') {
+        f.newest = certificate_row_of(f.device.certificate);
+        err = row_source_get(rows, &table_certificate, &f.newest);
+        if (err != ERR_NONE)
+            return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    }
+
+    struct device_key_row key = {.spki_sha256 = e->spki};
+    err = row_source_get(rows, &table_device_key, &key);
+    if (err == ERR_NONE) {
+        struct slice ours = slice_of_text(f.device.id);
+        if (!slice_equal(slice_of_text(key.device), ours) ||
+            !slice_equal(slice_of_text(key.tenant), slice_of_text(f.device.tenant)))
+            return problem_set(&e->act.write.problem, 409, "key-in-use", "csr",
+                               "this key belongs to another device; make one on this device");
+        f.key_known = true;
+    } else if (err != ERR_NOT_FOUND) {
+        return err;
+    }
+    *ret_facts = f;
+    return ERR_NONE;
+}
+
+/* ---- may it? ---- */
+
+static bool hash_equal(const struct hash *a, const struct hash *b)
+{
+    return mem_equal_constant_time(a->bytes, b->bytes, sizeof a->bytes);
+}
+
+static enum err check_credential(struct enrolment *e, const struct facts *f)
+{
+    const struct device_row *device = &f->device;
+    switch (e->authenticator) {
+    case AUTHENTICATOR_CLAIM:
+        if (device->credential != CREDENTIAL_CLAIM ||
+            !hash_equal(&e->claim_hash, &device->credential_hash))
+            return refuse_stranger(e);
+        return ERR_NONE;
+    case AUTHENTICATOR_IDEVID:
+        /* A key from the manifest may also come in a certificate of its own making. */
+        if ((device->credential == CREDENTIAL_IDEVID &&
+             hash_equal(&e->peer_certificate, &device->credential_hash)) ||
+            (device->credential == CREDENTIAL_KEY &&
+             hash_equal(&e->peer_spki, &device->credential_hash)))
+            return ERR_NONE;
+        return refuse_stranger(e);
+    case AUTHENTICATOR_KEY:
+        if (device->credential != CREDENTIAL_KEY || !hash_equal(&e->spki, &device->credential_hash))
+            return refuse_stranger(e);
+        return ERR_NONE;
+    case AUTHENTICATOR_CERTIFICATE:
+        return ERR_NONE; /* checked by check_renewal() */
+    }
+    return ERR_INTERNAL;
+}
+
+static enum err check_state(struct enrolment *e, const struct facts *f)
+{
+    struct problem *p = &e->act.write.problem;
+    switch (f->device.state) {
+    case DEVICE_EXPECTED:
+    case DEVICE_ENROLLED:
+    case DEVICE_TRUSTED:
+        return ERR_NONE;
+    case DEVICE_QUARANTINED:
+        /* It may keep the identity it has fresh, so that it can be released; nothing else. */
+        if (e->authenticator == AUTHENTICATOR_CERTIFICATE)
+            return ERR_NONE;
+        return problem_set(p, 403, "device-quarantined", "",
+                           "this device is in quarantine; ask its operator to release it");
+    case DEVICE_REVOKED:
+        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
+    case DEVICE_RETIRED:
+        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
+    default:
+        return ERR_INTERNAL;
+    }
+}
+
+static bool same_unused_key(const struct enrolment *e, const struct facts *f)
+{
+    return f->newest.serial[0] != '\0' && f->newest.status == CERTIFICATE_ISSUED &&
+           hash_equal(&f->newest.spki_sha256, &e->spki);
+}
+
+static enum err check_claim(struct enrolment *e, const struct facts *f, enum verdict *ret_verdict)
+{
+    struct problem *p = &e->act.write.problem;
+    if (f->device.claim_used_at != 0) {
+        if (!same_unused_key(e, f))
+            return problem_set(p, 403, "claim-used", "",
+                               "this claim code has been used; a device renews with its certificate, "
+                               "and an operator can make it start anew");
+        *ret_verdict = VERDICT_REPEAT;
+        return ERR_NONE;
+    }
+    if (f->device.claim_expires_at != 0 && f->device.claim_expires_at <= clock_seconds())
+        return problem_set(p, 403, "claim-expired", "",
+                           "this claim code has expired; `holdfast device claim` makes a new one");
+    *ret_verdict = VERDICT_ISSUE;
+    return ERR_NONE;
+}
+
+static enum err check_renewal(struct enrolment *e, const struct row_source *rows,
+                              const struct facts *f, enum verdict *ret_verdict)
+{
+    struct certificate_row used = certificate_row_of(e->serial);
+    enum err err = row_source_get(rows, &table_certificate, &used);
+    if (err != ERR_NONE && err != ERR_NOT_FOUND)
+        return err;
+    bool current = err == ERR_NONE &&
+                   (used.status == CERTIFICATE_ISSUED || used.status == CERTIFICATE_ACTIVE) &&
+                   used.not_after > clock_seconds();
+    if (!current)
+        return problem_set(&e->act.write.problem, 403, "certificate-not-current", "",
+                           "the certificate of this connection has been replaced, revoked or has "
+                           "expired; connect with the newest one");
+    bool newest_is_another = !slice_equal(slice_of_text(f->newest.serial), slice_of_text(e->serial));
+    *ret_verdict = newest_is_another && same_unused_key(e, f) ? VERDICT_REPEAT : VERDICT_ISSUE;
+    return ERR_NONE;
+}
+
+/* The whole decision, over a loop's reader or the writer's transaction alike. */
+static enum err decide(const struct row_source *rows, struct enrolment *e, struct facts *f,
+                       enum verdict *ret_verdict)
+{
+    enum err err = find_device(rows, e);
+    if (err == ERR_NONE)
+        err = load_facts(rows, e, f);
+    if (err == ERR_NONE)
+        err = check_credential(e, f);
+    if (err == ERR_NONE)
+        err = check_state(e, f);
+    if (err != ERR_NONE)
+        return err;
+
+    struct slice name = e->csr.common_name;
+    if (name.len > 0 && !slice_equal(name, slice_of_text(f->device.id)))
+        return problem_set(&e->act.write.problem, 400, "csr-name-mismatch", "csr.subject",
+                           "the request is for another name; leave the subject empty or make it "
+                           "CN=<serial number>");
+    if ((f->model.key_kinds & (int64_t)1 << e->csr.spki.kind) == 0)
+        return problem_set(&e->act.write.problem, 400, "csr-key-not-allowed", "csr.key",
+                           "this model does not take %s keys", key_kind_text(e->csr.spki.kind));
+
+    switch (e->authenticator) {
+    case AUTHENTICATOR_CLAIM:
+        return check_claim(e, f, ret_verdict);
+    case AUTHENTICATOR_CERTIFICATE:
+        return check_renewal(e, rows, f, ret_verdict);
+    case AUTHENTICATOR_IDEVID:
+    case AUTHENTICATOR_KEY:
+        *ret_verdict = same_unused_key(e, f) ? VERDICT_REPEAT : VERDICT_ISSUE;
+        return ERR_NONE;
+    }
+    return ERR_INTERNAL;
+}
+
+/* ---- on the writer ---- */
+
+static void enrol_reads(const struct write *w, struct keyset *keys)
+{
+    const struct enrolment *e = (const struct enrolment *)(const void *)w;
+    const struct device_row device = device_row_of(e->act.tenant, e->device);
+    keyset_add(keys, &table_device, &device);
+    const struct device_key_row key = {.spki_sha256 = e->spki};
+    keyset_add(keys, &table_device_key, &key);
+    if (e->authenticator == AUTHENTICATOR_CERTIFICATE) {
+        const struct certificate_row used = certificate_row_of(e->serial);
+        keyset_add(keys, &table_certificate, &used);
+    }
+}
+
+static int64_t next_state(const struct facts *f)
+{
+    if (f->device.state != DEVICE_EXPECTED)
+        return f->device.state;
+    return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
+}
+
+static enum err write_certificate(struct enrolment *e, struct tx *tx, int64_t now)
+{
+    struct certificate_row row = certificate_row_of(e->issued);
+    ROW_TEXT(row.tenant, e->act.tenant);
+    ROW_TEXT(row.device, e->device);
+    row.status = CERTIFICATE_ISSUED;
+    row.spki_sha256 = e->spki;
+    crypto_sha256_one(e->certificate, row.certificate_sha256.bytes);
+    row.not_before = e->issued_not_before;
+    row.not_after = e->issued_not_after;
+    row.issued_at = now;
+    row.der = e->certificate;
+    enum err err = tx_insert(tx, &table_certificate, &row);
+    return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 128 random bits do not collide */
+}
+
+static enum err write_key(struct enrolment *e, struct tx *tx, int64_t now)
+{
+    struct device_key_row row = {.spki_sha256 = e->spki, .first_seen_at = now};
+    ROW_TEXT(row.tenant, e->act.tenant);
+    ROW_TEXT(row.device, e->device);
+    enum err err = tx_insert(tx, &table_device_key, &row);
+    return err == ERR_EXISTS ? ERR_INTERNAL : err; /* decide() has just looked */
+}
+
+static enum err enrol_entry(struct enrolment *e, struct tx *tx)
+{
+    static const char *const proofs[] = {
+        [AUTHENTICATOR_CLAIM] = "claim",
+        [AUTHENTICATOR_IDEVID] = "idevid",
+        [AUTHENTICATOR_KEY] = "key",
+        [AUTHENTICATOR_CERTIFICATE] = "certificate",
+    };
+    uint8_t bytes[512];
+    struct writer out = writer_over(bytes, sizeof bytes);
+    struct json_writer j = json_writer_over(&out);
+    json_open_object(&j);
+    json_field_text(&j, "state", device_state_text(e->state));
+    json_field_text(&j, "by", proofs[e->authenticator]);
+    json_field_text(&j, "serial", e->issued);
+    json_field_hex(&j, "key", slice_of(e->spki.bytes, sizeof e->spki.bytes));
+    json_field_time(&j, "not_after", e->issued_not_after);
+    json_close_object(&j);
+    if (out.err != ERR_NONE)
+        return out.err;
+    bool renewal = e->authenticator == AUTHENTICATOR_CERTIFICATE;
+    return act_append(&e->act, tx, renewal ? "device.renew" : "device.enrol", "device", e->device,
+                      writer_bytes(&out));
+}
+
+static enum err enrol_apply(struct write *w, struct tx *tx)
+{
+    struct enrolment *e = (struct enrolment *)(void *)act_of(w);
+    const struct row_source rows = {.tx = tx};
+    struct facts f;
+    enum verdict verdict;
+    enum err err = decide(&rows, e, &f, &verdict);
+    if (err != ERR_NONE)
+        return err;
+    if (verdict == VERDICT_REPEAT) {
+        /* The same request came twice at once and the other was first: its bytes are the answer. */
+        e->certificate = f.newest.der;
+        e->repeated = true;
+        return ERR_NONE;
+    }
+
+    int64_t now = tx_now_ms(tx) / 1000;
+    /* A certificate that was never used is replaced, not kept beside the new one. */
+    if (f.newest.serial[0] != '\0' && f.newest.status == CERTIFICATE_ISSUED &&
+        !slice_equal(slice_of_text(f.newest.serial), slice_of_text(e->serial))) {
+        f.newest.status = CERTIFICATE_RETIRED;
+        f.newest.ended_at = now;
+        err = tx_update(tx, &table_certificate, &f.newest);
+        if (err != ERR_NONE)
+            return err;
+    }
+    err = write_certificate(e, tx, now);
+    if (err == ERR_NONE && !f.key_known)
+        err = write_key(e, tx, now);
+    if (err != ERR_NONE)
+        return err;
+
+    e->state = next_state(&f);
+    if (f.device.state != e->state) {
+        f.device.state = e->state;
+        f.device.was_trusted = e->state == DEVICE_TRUSTED;
+        ROW_TEXT(f.device.reason, "enrolled");
+    }
+    if (e->authenticator == AUTHENTICATOR_CLAIM)
+        f.device.claim_used_at = now;
+    ROW_TEXT(f.device.certificate, e->issued);
+    f.device.changed_at = now;
+    err = tx_update(tx, &table_device, &f.device);
+    return err != ERR_NONE ? err : enrol_entry(e, tx);
+}
+
+static const struct write_kind enrol_kind = {
+    .name = "device.enrol",
+    .lane = STORE_LANE_NORMAL,
+    .reads = enrol_reads,
+    .apply = enrol_apply,
+    .done = act_done,
+};
+
+/* ---- on the loop ---- */
+
+static enum err take_certificate(struct enrolment *e, struct slice der)
+{
+    enum err err = arena_copy(e->act.write.arena, der, &e->certificate);
+    if (err != ERR_NONE)
+        return err;
+    struct certificate c;
+    err = certificate_read(e->certificate, &c);
+    if (err != ERR_NONE || c.serial.len > SERIAL_MAX)
+        return ERR_INTERNAL;
+    struct writer w = writer_over(e->issued, sizeof e->issued - 1);
+    writer_hex(&w, c.serial);
+    e->issued[w.len] = '\0';
+    e->issued_not_before = c.not_before;
+    e->issued_not_after = c.not_after;
+    return w.err;
+}
+
+static void enrol_signed(void *ctx, enum err err, struct slice der)
+{
+    struct enrolment *e = ctx;
+    if (err == ERR_NONE)
+        err = take_certificate(e, der);
+    if (err != ERR_NONE) {
+        act_end(&e->act, err);
+        return;
+    }
+    act_submit(&e->act, e->identity->store);
+}
+
+static void request_signature(struct enrolment *e, const struct facts *f)
+{
+    struct certificate_request request = {.profile = PROFILE_DEVICE, .spki = e->csr.spki.der};
+    ROW_TEXT(request.tenant, e->act.tenant);
+    ROW_TEXT(request.device, e->device);
+    bool trusted = next_state(f) == DEVICE_TRUSTED || f->device.was_trusted;
+    int64_t now = clock_seconds();
+    request.not_before = now - IDENTITY_BACKDATE;
+    request.not_after = now + (trusted ? f->model.lifetime : f->model.enrolled_lifetime);
+    signer_issue(e->signer, &request, enrol_signed, e);
+}
+
+void identity_enrol(struct identity *identity, const struct act_origin *origin,
+                    struct store_reader *reader, struct signer_link *signer, struct enrolment *e)
+{
+    act_init(&e->act, &enrol_kind, identity->ledger, origin);
+    e->identity = identity;
+    e->signer = signer;
+
+    /* Form and proof of possession first: what fails here has told nothing about any device. */
+    unsigned all_kinds = (1u << KEY_KIND_COUNT) - 1;
+    enum err err = csr_check(e->csr_der, all_kinds, &e->csr, &e->act.write.problem);
+    if (err != ERR_NONE) {
+        act_end(&e->act, err);
+        return;
+    }
+    crypto_sha256_one(e->csr.spki.der, e->spki.bytes);
+
+    const struct row_source rows = {.reader = reader, .arena = origin->arena};
+    struct facts f;
+    enum verdict verdict;
+    err = decide(&rows, e, &f, &verdict);
+    if (err == ERR_NONE && verdict == VERDICT_REPEAT) {
+        e->certificate = f.newest.der;
+        e->repeated = true;
+    }
+    if (err != ERR_NONE || verdict == VERDICT_REPEAT) {
+        act_end(&e->act, err);
+        return;
+    }
+    (void)snprintf(e->act.actor, sizeof e->act.actor, "device:%s/%s", e->act.tenant, e->device);
+    request_signature(e, &f);
+}

@@ -1,0 +1,182 @@
+/* Identity: models, factory manifests, and the life of a device from `expected` to `revoked`. This is
+ * the domain's one public header. What changes something is an act (hub/ledger/act.h): a struct the
+ * caller fills in and submits with the function beside it. */
+#ifndef HUB_IDENTITY_IDENTITY_H
+#define HUB_IDENTITY_IDENTITY_H
+
+#include "base/tls.h"
+#include "core/csr.h"
+#include "hub/ledger/act.h"
+#include "hub/signer/signer.h"
+
+struct identity;
+
+#define IDENTITY_CLAIM_BYTES    16 /* of entropy in a claim code: 128 bits */
+#define IDENTITY_CLAIM_TEXT     33 /* 26 characters in groups, NUL included */
+#define IDENTITY_BACKDATE       300 /* seconds: certificates start a little early for slow clocks */
+#define IDENTITY_MANIFEST_CHUNK 1000 /* rows in one write */
+#define IDENTITY_LABEL_MAX      (2 * NAME_MAX_BYTES + 2)
+
+MUST_USE enum err identity_new(struct store *store, struct ledger *ledger,
+                               struct identity **ret_identity);
+void identity_free(struct identity *identity);
+
+/* "tenant/device": how live connections of a device are labelled. */
+void identity_label(char ret_label[IDENTITY_LABEL_MAX], const char *tenant, const char *device);
+
+/* ---- models ---- */
+
+enum model_change { MODEL_CREATE, MODEL_REPLACE, MODEL_DELETE };
+struct model_act {
+    struct act act;
+    enum model_change change;
+    struct model_row model; /* id (tenant is the act's); for a deletion nothing else */
+};
+/* problems: model-exists, model-not-found, model-in-use */
+void identity_change_model(struct identity *identity, const struct act_origin *origin,
+                           struct model_act *m);
+
+/* ---- manifests ---- */
+
+struct manifest_act {
+    struct act act;
+    struct manifest_row manifest; /* id, model, owner */
+};
+/* problems: manifest-exists, model-not-found */
+void identity_create_manifest(struct identity *identity, const struct act_origin *origin,
+                              struct manifest_act *m);
+
+struct manifest_line {
+    const char *serial;
+    enum credential_kind credential;
+    struct hash credential_hash; /* key or IDevID; for a claim filled in when it is made */
+    struct hash idevid_spki;     /* IDevID: its key, which no other device may have */
+    int64_t claim_expires_at;
+    char claim_code[IDENTITY_CLAIM_TEXT]; /* made by identity_add_devices(); shown once */
+};
+struct manifest_devices_act {
+    struct act act;
+    char manifest[NAME_MAX_BYTES + 1];
+    struct manifest_line *lines; /* at most IDENTITY_MANIFEST_CHUNK; in the act's arena */
+    size_t lines_len;
+};
+/* All lines or none. problems: manifest-not-found, device-exists, key-in-use (field "rows[3].serial") */
+void identity_add_devices(struct identity *identity, const struct act_origin *origin,
+                          struct manifest_devices_act *m);
+
+struct claim_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    int64_t expires_at;
+    char claim_code[IDENTITY_CLAIM_TEXT];
+};
+/* A fresh claim code for a device that is still expected. problems: device-not-found,
+ * device-not-expected */
+void identity_renew_claim(struct identity *identity, const struct act_origin *origin,
+                          struct claim_act *c);
+/* 26 Crockford base-32 characters, dashes and case ignored -> the hash that is stored. ERR_SYNTAX. */
+MUST_USE enum err identity_claim_hash(struct slice code, struct hash *ret_hash);
+
+/* ---- enrolment ---- */
+
+/* How the other side proved who it is. */
+enum authenticator {
+    AUTHENTICATOR_CLAIM,       /* device and claim_hash */
+    AUTHENTICATOR_IDEVID,      /* client certificate: its hash and its key's */
+    AUTHENTICATOR_KEY,         /* the key in the request itself, proven by its signature */
+    AUTHENTICATOR_CERTIFICATE, /* one of ours, being renewed: device and serial */
+};
+struct enrolment {
+    struct act act;
+    enum authenticator authenticator;
+    char device[NAME_MAX_BYTES + 1]; /* claim, certificate: given; else found by the key */
+    struct hash claim_hash;
+    struct hash peer_certificate;    /* IDevID */
+    struct hash peer_spki;           /* IDevID */
+    char serial[SERIAL_TEXT_SIZE];   /* certificate: the one the connection has */
+    struct slice csr_der;            /* in the act's arena */
+
+    /* the outcome, where act.write.err is ERR_NONE */
+    struct slice certificate;        /* DER, in the act's arena */
+    bool repeated;                   /* the same bytes as before: a retry */
+
+    /* private to enrol.c */
+    struct identity *identity;
+    struct signer_link *signer;
+    struct csr csr;
+    struct hash spki;
+    char issued[SERIAL_TEXT_SIZE];
+    int64_t issued_not_before, issued_not_after;
+    int64_t state; /* the device's, after this */
+};
+/* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then calls
+ * then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told apart),
+ * claim-expired, claim-used, device-quarantined, device-revoked, device-retired, key-in-use,
+ * csr-name-mismatch, csr-..., certificate-not-current */
+void identity_enrol(struct identity *identity, const struct act_origin *origin,
+                    struct store_reader *reader, struct signer_link *signer, struct enrolment *e);
+
+/* ---- devices ---- */
+
+enum device_move { MOVE_APPROVE, MOVE_QUARANTINE, MOVE_RELEASE, MOVE_REVOKE, MOVE_RETIRE };
+struct move_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    enum device_move move;
+    char reason[REASON_MAX_BYTES + 1];
+    int64_t state; /* the state it ended in */
+};
+/* problems: device-not-found, move-not-possible */
+void identity_move(struct identity *identity, const struct act_origin *origin, struct move_act *m);
+
+struct report_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    struct slice report; /* JSON, in the act's arena */
+};
+/* A report that says what the last one said is no act. */
+void identity_report(struct identity *identity, const struct act_origin *origin,
+                     struct report_act *r);
+
+/* Who is behind a certificate? Checked on every request. */
+struct device_view {
+    char tenant[NAME_MAX_BYTES + 1];
+    char device[NAME_MAX_BYTES + 1];
+    int64_t state;
+    struct certificate_row certificate;
+    struct hash report_hash;
+};
+/* ERR_REFUSED with *problem: certificate-unknown, certificate-retired, certificate-expired,
+ * device-revoked, device-retired. A certificate seen in use for the first time is confirmed (and
+ * what came before it retired) by an act of its own that nobody waits for. */
+MUST_USE enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
+                                        struct loop *loop, const struct tls_peer *peer,
+                                        struct arena *arena, struct device_view *ret_view,
+                                        struct problem *problem);
+
+/* ---- the trust bundle that is served ---- */
+
+struct bundle_act {
+    struct act act;
+    const char *fleet;
+    struct slice note;
+    uint64_t version; /* of the bundle, afterwards */
+};
+/* problems: trust-bundle-malformed, trust-bundle-refused, trust-bundle-not-newer */
+void identity_replace_bundle(struct identity *identity, const struct act_origin *origin,
+                             struct bundle_act *b);
+/* ERR_NOT_FOUND before the first. */
+MUST_USE enum err identity_bundle(struct store_reader *reader, struct arena *arena,
+                                  struct slice *ret_note);
+
+/* ---- observations: batched, without ledger entries ---- */
+
+struct sightings; /* one loop's */
+MUST_USE enum err sightings_new(struct identity *identity, struct loop *loop,
+                                struct sightings **ret_sightings);
+void sightings_free(struct sightings *s);
+void sightings_note(struct sightings *s, const char *tenant, const char *device);
+/* Hands what has been noted to the writer; called every few seconds and at the end. */
+void sightings_flush(struct sightings *s);
+
+#endif

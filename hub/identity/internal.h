@@ -1,0 +1,34 @@
+/* What the files of identity/ share. */
+#ifndef HUB_IDENTITY_INTERNAL_H
+#define HUB_IDENTITY_INTERNAL_H
+
+#include "hub/identity/identity.h"
+
+struct identity {
+    struct store *store;
+    struct ledger *ledger;
+};
+
+/* Where rows come from: a loop's reader, or the writer's transaction. The same decision runs over
+ * both: on the loop to answer early, on the writer because only that counts. */
+struct row_source {
+    struct store_reader *reader; /* with arena; or NULL, and then: */
+    struct arena *arena;
+    struct tx *tx;
+};
+MUST_USE enum err row_source_get(const struct row_source *rows, const struct table *table, void *row);
+
+/* Sets texts of rows from texts that are known to fit. */
+void row_text(char *field, size_t size, const char *text);
+#define ROW_TEXT(field, text) row_text((field), sizeof(field), (text))
+
+/* Rows with nothing but their keys, to be read. */
+struct device_row device_row_of(const char *tenant, const char *id);
+struct model_row model_row_of(const char *tenant, const char *id);
+struct manifest_row manifest_row_of(const char *tenant, const char *id);
+struct certificate_row certificate_row_of(const char *serial);
+
+/* 128 random bits -> "XXXXX-XXXXX-XXXXX-XXXXX-XXXXXX" and its hash. */
+MUST_USE enum err claim_make(char ret_code[IDENTITY_CLAIM_TEXT], struct hash *ret_hash);
+
+#endif

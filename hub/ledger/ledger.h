@@ -1,0 +1,61 @@
+/* The ledger: every act is an entry in a Merkle tree (RFC 6962), committed with the change itself.
+ *
+ * An entry is one JSON object, in this order of fields:
+ *   {"v":1,"n":"<22 base64url characters: 16 random bytes>","t":"2026-11-23T04:21:38.123Z",
+ *    "act":"device.revoke","tenant":"default","actor":"local:0","subject":"device/thermo-1",
+ *    "request":"<32 hex>","data":{...}}
+ * The random bytes keep a leaf hash from telling what an entry says. */
+#ifndef HUB_LEDGER_LEDGER_H
+#define HUB_LEDGER_LEDGER_H
+
+#include "core/note.h"
+#include "core/tile.h"
+#include "hub/store/store.h"
+
+struct ledger;
+
+#define LEDGER_DATA_MAX  4096 /* bytes of "data" in one entry */
+#define LEDGER_ACT_MAX   64
+#define LEDGER_ACTOR_MAX 160
+
+struct ledger_act {
+    const char *act;     /* a constant: "device.revoke"; every one stands in docs/reference/acts.md */
+    const char *tenant;
+    const char *actor;   /* "local:uid" (Unix socket), "device:tenant/id", "hub" */
+    const char *subject; /* "device/ID", "model/ID", "manifest/ID", "ca/issuing" */
+    struct slice data;   /* a JSON object */
+};
+
+/* Hooks itself into the store's writer; loads the head. `origin` names the log in checkpoints. */
+MUST_USE enum err ledger_new(struct store *store, const char *origin, struct ledger **ret_ledger,
+                             char explain[256]);
+void ledger_free(struct ledger *l);
+
+/* Inside a write's apply(): appends the entry of what has just been decided. */
+MUST_USE enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act);
+
+/* The newest durable head. From any thread. */
+struct checkpoint ledger_head(struct ledger *l);
+/* Runs `fn` on `loop` after commits that moved the head; several commits may share one call. */
+void ledger_on_commit(struct ledger *l, struct loop *loop, void (*fn)(void *ctx), void *ctx);
+
+/* The signed checkpoint that is served: set by whoever had the signer sign it. Refuses one that is
+ * smaller than what is there. The text is copied. */
+MUST_USE enum err ledger_set_checkpoint(struct ledger *l, uint64_t size, struct slice note);
+/* Copies the newest into `arena`. ERR_NOT_FOUND before the first. *ret_size may be NULL. */
+MUST_USE enum err ledger_checkpoint(struct ledger *l, struct arena *arena, struct slice *ret_note,
+                                    uint64_t *ret_size);
+
+/* The bytes of a tile or entry bundle (C2SP tlog-tiles), as far as the newest durable head has it.
+ * ERR_NOT_FOUND where the log is not that long. */
+MUST_USE enum err ledger_read_tile(struct ledger *l, struct store_reader *reader,
+                                   const struct tile *tile, struct arena *arena,
+                                   struct slice *ret_bytes);
+
+/* Walks entries from number `first` (descending: towards 0), at most `limit`. */
+MUST_USE enum err ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first,
+                                      bool descending, size_t limit, struct arena *arena,
+                                      enum err (*entry)(void *ctx, uint64_t number, struct slice data),
+                                      void *ctx);
+
+#endif

@@ -1,0 +1,571 @@
+/* holdfast-hub: puts the parts together, in the order that makes it safe, and takes them apart. */
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/log_journal.h"
+#include "base/sandbox.h"
+#include "hub/api/call.h"
+#include "hub/checkpointer.h"
+#include "hub/server_certificate.h"
+
+#define EXIT_CONFIG 78 /* EX_CONFIG: what systemd shows as "configuration error" */
+
+#define DRAIN_MS          5000
+#define RATE_KEYS         65536
+#define SESSIONS          20000 /* TLS sessions kept for resumption, on each listener */
+#define SESSION_SECONDS   (12 * 3600)
+#define HEADER_MAX        (16 * 1024)
+#define SIGHTINGS_SECONDS 5
+
+static struct hub hub;
+static struct checkpointer checkpointer;
+static int drained_fd = -1;
+
+static int fail(const char *event, enum err err, const char *detail)
+{
+    log_event(LOG_LEVEL_ERROR, event, F_ERR(err), F_TEXT("detail", detail));
+    return EXIT_FAILURE;
+}
+
+/* ---- configuration and rights ---- */
+
+static enum err open_log(const struct hub_config *config, struct config_error *error)
+{
+    enum log_target target;
+    enum log_level level;
+    enum err err = log_target_read(config->log_target, &target);
+    if (err == ERR_NONE)
+        err = log_level_read(config->log_level, &level);
+    if (err == ERR_NONE && target == LOG_TARGET_JOURNAL)
+        log_journal_enable();
+    if (err == ERR_NONE)
+        err = log_open(target, level, "holdfast-hub");
+    if (err != ERR_NONE)
+        (void)snprintf(error->text, sizeof error->text, "log-target or log-level: %s",
+                       err_text(err));
+    return err;
+}
+
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static enum err find_operators(char explain[256])
+{
+    for (size_t i = 0; i < hub.config.operators.n; i++) {
+        gid_t gid;
+        const char *name = hub.config.operators.items[i];
+        enum err err = sandbox_user(name, &hub.operator_uids[i], &gid);
+        if (err != ERR_NONE) {
+            (void)snprintf(explain, 256, "operators: there is no user '%s'", name);
+            return err;
+        }
+        hub.operator_uids_len = i + 1;
+    }
+    return ERR_NONE;
+}
+
+static enum err shed_root(char explain[256])
+{
+    if (geteuid() != 0 || hub.config.user[0] == '\0')
+        return ERR_NONE;
+    uid_t uid;
+    gid_t gid;
+    enum err err = sandbox_user(hub.config.user, &uid, &gid);
+    if (err == ERR_NONE)
+        err = sandbox_become(uid, gid);
+    if (err != ERR_NONE)
+        (void)snprintf(explain, 256, "cannot become the user '%s'", hub.config.user);
+    return err;
+}
+
+static enum err start_signer(char explain[256])
+{
+    static char folder[CONFIG_TEXT_MAX + 16];
+    static char origin[FLEET_NAME_MAX + 16];
+    (void)snprintf(folder, sizeof folder, "%s/signer", hub.config.state);
+    (void)snprintf(origin, sizeof origin, "%s/ledger", hub.config.fleet);
+    bool apart = geteuid() == 0 && hub.config.signer_user[0] != '\0';
+    const struct signer_options options = {
+        .folder = folder,
+        .user = apart ? hub.config.signer_user : NULL,
+        .fleet = hub.config.fleet,
+        .origin = origin,
+        .links = hub.loops_len + 1, /* and one for the first server certificate */
+    };
+    return signer_start(&options, &hub.signer, &hub.facts, explain);
+}
+
+/* ---- parts ---- */
+
+static enum err open_store(char explain[256])
+{
+    enum err err = store_open(hub.config.store, &hub.store, explain);
+    if (err == ERR_NONE)
+        err = ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
+    if (err == ERR_NONE)
+        err = identity_new(hub.store, hub.ledger, &hub.identity);
+    if (err == ERR_NONE)
+        err = tokens_new(hub.store, hub.ledger, &hub.tokens);
+    if (err == ERR_NONE)
+        err = refusals_new(hub.store, hub.ledger, &hub.refusals);
+    if (err == ERR_NONE)
+        err = rate_table_new(RATE_KEYS, &hub.rates);
+    return err;
+}
+
+static void loop_tick(struct loop_task *task)
+{
+    static int64_t flushed_at; /* loop 0 alone */
+    struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, tick);
+    atomic_store(&here->tick_pending, false);
+    int64_t now = clock_monotonic_ms() / 1000;
+    if (now % SIGHTINGS_SECONDS == 0)
+        sightings_flush(here->sightings);
+    if (here != &hub.loops[0])
+        return;
+    if (now - flushed_at >= REFUSALS_WINDOW) {
+        flushed_at = now;
+        refusals_flush(hub.refusals);
+    }
+    server_certificate_turn(&hub);
+    checkpointer_turn(&checkpointer);
+}
+
+static enum err make_loops(void)
+{
+    for (size_t i = 0; i < hub.loops_len; i++) {
+        struct hub_loop *here = &hub.loops[i];
+        here->hub = &hub;
+        here->tick.run = loop_tick;
+        char name[16];
+        (void)snprintf(name, sizeof name, "loop-%zu", i);
+        enum err err = loop_new(name, &here->loop);
+        if (err == ERR_NONE)
+            err = store_reader_new(hub.store, &here->reader);
+        if (err == ERR_NONE)
+            err = signer_link_new(hub.signer, here->loop, &here->signer);
+        if (err == ERR_NONE)
+            err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err != ERR_NONE)
+            return err;
+    }
+    checkpointer_init(&checkpointer, hub.ledger, hub.loops[0].loop, hub.loops[0].signer);
+    return ERR_NONE;
+}
+
+static enum err make_tls(char explain[256])
+{
+    static const struct {
+        enum listener which;
+        enum tls_client_auth auth;
+    } servers[] = {
+        {LISTENER_DEVICE, TLS_CLIENT_REQUIRED},
+        {LISTENER_BOOTSTRAP, TLS_CLIENT_ANY},
+        {LISTENER_OPERATOR, TLS_CLIENT_NONE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(servers); i++) {
+        const struct tls_server_options options = {
+            .name = listener_text(servers[i].which),
+            .client_auth = servers[i].auth,
+            .sessions_max = SESSIONS,
+            .session_seconds = SESSION_SECONDS,
+        };
+        enum err err = tls_server_new(&options, &hub.tls[servers[i].which]);
+        if (err != ERR_NONE)
+            return err;
+    }
+    /* Devices chain to the fleet's own root, and to nothing else. */
+    char path[CONFIG_TEXT_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/root.pem", hub.config.state);
+    uint8_t *roots;
+    size_t len;
+    enum err err = file_read(path, 64 * 1024, &roots, &len);
+    if (err != ERR_NONE) {
+        (void)snprintf(explain, 256, "%s: %s; `holdfast ca init` makes it", path, err_text(err));
+        return err;
+    }
+    err = tls_server_set_client_roots(hub.tls[LISTENER_DEVICE], slice_of(roots, len), explain);
+    free(roots);
+    return err != ERR_NONE ? err : server_certificate_start(&hub, explain);
+}
+
+static enum err listen_on(enum listener which, const char *address, char explain[256])
+{
+    static const size_t body_max[LISTENER_COUNT] = {
+        [LISTENER_DEVICE] = LISTENER_DEVICE_BODY_MAX,
+        [LISTENER_BOOTSTRAP] = LISTENER_BOOTSTRAP_BODY_MAX,
+        [LISTENER_OPERATOR] = LISTENER_OPERATOR_BODY_MAX,
+        [LISTENER_LOCAL] = LISTENER_LOCAL_BODY_MAX,
+    };
+    const struct http_listener_options options = {
+        .name = listener_text(which),
+        .tag = (int)which,
+        .address = address,
+        .unix_mode = 0666, /* who may use it is asked of the kernel on every request */
+        .tls = hub.tls[which],
+        .limits = {.header_max = HEADER_MAX,
+                   .body_max = body_max[which],
+                   .request_ms = hub.config.request_timeout * 1000,
+                   .idle_ms = hub.config.idle_timeout * 1000,
+                   .connections = (size_t)hub.config.connections,
+                   .connections_per_address = which == LISTENER_LOCAL
+                                                  ? (size_t)hub.config.connections
+                                                  : (size_t)hub.config.connections_per_address},
+        .handler = api_handle,
+        .ctx = &hub,
+    };
+    enum err err = http_server_listen(hub.http, &options, &hub.listeners[which]);
+    if (err != ERR_NONE)
+        (void)snprintf(explain, 256, "cannot listen on %s (%s): %m", address, err_text(err));
+    return err;
+}
+
+static enum err open_listeners(char explain[256])
+{
+    struct loop *loops[HUB_LOOPS_MAX];
+    for (size_t i = 0; i < hub.loops_len; i++)
+        loops[i] = hub.loops[i].loop;
+    enum err err = http_server_new(loops, hub.loops_len, &hub.http);
+    if (err != ERR_NONE)
+        return err;
+    http_server_on_reply(hub.http, api_replied, NULL);
+    char local[CONFIG_TEXT_MAX + 8];
+    (void)snprintf(local, sizeof local, "unix:%s", hub.config.socket);
+    err = listen_on(LISTENER_DEVICE, hub.config.listen_device, explain);
+    if (err == ERR_NONE)
+        err = listen_on(LISTENER_BOOTSTRAP, hub.config.listen_bootstrap, explain);
+    if (err == ERR_NONE)
+        err = listen_on(LISTENER_OPERATOR, hub.config.listen_operator, explain);
+    if (err == ERR_NONE)
+        err = listen_on(LISTENER_LOCAL, local, explain);
+    return err;
+}
+
+static enum err write_ports(void)
+{
+    if (hub.config.ports_file[0] == '\0')
+        return ERR_NONE;
+    uint8_t bytes[256];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    for (unsigned i = 0; i < LISTENER_LOCAL; i++) {
+        writer_text(&w, listener_text((enum listener)i));
+        writer_text(&w, "=");
+        writer_decimal(&w, http_listener_port(hub.listeners[i]));
+        writer_text(&w, "\n");
+    }
+    return w.err != ERR_NONE ? w.err : file_replace(hub.config.ports_file, writer_bytes(&w), 0644);
+}
+
+/* ---- the trust bundle that `holdfast ca init` left for the first start ---- */
+
+struct first_bundle {
+    struct bundle_act act;
+    struct arena *arena;
+};
+
+static void first_bundle_then(struct act *act)
+{
+    struct first_bundle *first = CONTAINER_OF(act, struct first_bundle, act.act);
+    if (act->write.err == ERR_NONE)
+        atomic_store(&hub.bundle_version, first->act.version);
+    else
+        log_event(LOG_LEVEL_ERROR, "trust_bundle.refused",
+                  F_TEXT("detail", act->write.problem.detail), F_ERR(act->write.err));
+    arena_free(first->arena);
+}
+
+static void install_first_bundle(struct arena *arena, struct slice file)
+{
+    struct first_bundle *first = arena_alloc(arena, sizeof *first);
+    if (first == NULL || arena_copy(arena, file, &first->act.note) != ERR_NONE) {
+        arena_free(arena);
+        return;
+    }
+    first->arena = arena;
+    first->act.fleet = hub.config.fleet;
+    const struct act_origin origin = {.loop = hub.loops[0].loop,
+                                      .arena = arena,
+                                      .tenant = HUB_TENANT,
+                                      .actor = "hub",
+                                      .then = first_bundle_then};
+    identity_replace_bundle(hub.identity, &origin, &first->act);
+}
+
+/* What the store has is what is served; where it has none, the file is the first. */
+static enum err load_bundle(void)
+{
+    struct arena *arena = arena_new(256 * 1024);
+    if (arena == NULL)
+        return ERR_NO_MEMORY;
+    struct slice note;
+    enum err err = identity_bundle(hub.loops[0].reader, arena, &note);
+    if (err == ERR_NONE) {
+        uint8_t *storage = arena_alloc(arena, TRUST_ROOTS_MAX * CERTIFICATE_MAX);
+        struct trust_bundle bundle;
+        err = storage == NULL
+                  ? ERR_NO_MEMORY
+                  : trust_bundle_read(note, NULL, crypto_sha256, crypto_ed25519_verify, storage,
+                                      TRUST_ROOTS_MAX * CERTIFICATE_MAX, &bundle);
+        if (err == ERR_NONE)
+            atomic_store(&hub.bundle_version, bundle.version);
+        arena_free(arena);
+        return err;
+    }
+    if (err != ERR_NOT_FOUND) {
+        arena_free(arena);
+        return err;
+    }
+    char path[CONFIG_TEXT_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/bundle", hub.config.state);
+    uint8_t *bytes;
+    size_t len;
+    err = file_read(path, TRUST_BUNDLE_MAX, &bytes, &len);
+    if (err != ERR_NONE) {
+        log_event(LOG_LEVEL_WARNING, "trust_bundle.missing", F_TEXT("path", path));
+        arena_free(arena);
+        return ERR_NONE;
+    }
+    install_first_bundle(arena, slice_of(bytes, len));
+    free(bytes);
+    return ERR_NONE;
+}
+
+/* ---- start, run, end ---- */
+
+static int start(void)
+{
+    char explain[256] = "";
+    hub.started_at = clock_seconds();
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    hub.loops_len = hub.config.loops > 0 ? (size_t)hub.config.loops
+                                         : 2 * (size_t)(processors > 0 ? processors : 1);
+    if (hub.loops_len > HUB_LOOPS_MAX)
+        hub.loops_len = HUB_LOOPS_MAX;
+
+    enum err err = find_operators(explain);
+    if (err != ERR_NONE)
+        return fail("hub.config", err, explain);
+    err = start_signer(explain);
+    if (err != ERR_NONE)
+        return fail("signer.start", err, explain);
+    err = shed_root(explain);
+    if (err != ERR_NONE)
+        return fail("hub.user", err, explain);
+    err = open_store(explain);
+    if (err != ERR_NONE)
+        return fail("store.open", err, explain);
+    err = make_loops();
+    if (err != ERR_NONE)
+        return fail("loops.start", err, "");
+    err = make_tls(explain);
+    if (err != ERR_NONE)
+        return fail("tls.start", err, explain);
+    err = open_listeners(explain);
+    if (err != ERR_NONE)
+        return fail("listen", err, explain);
+    err = sandbox_harden();
+    if (err == ERR_NONE)
+        err = sandbox_server();
+    if (err != ERR_NONE)
+        return fail("sandbox", err, "");
+    err = store_start(hub.store);
+    for (size_t i = 0; err == ERR_NONE && i < hub.loops_len; i++)
+        err = loop_start(hub.loops[i].loop);
+    if (err == ERR_NONE)
+        err = load_bundle();
+    if (err == ERR_NONE)
+        err = write_ports();
+    if (err != ERR_NONE)
+        return fail("hub.start", err, "");
+    return EXIT_SUCCESS;
+}
+
+static void drained(void *ctx)
+{
+    (void)ctx;
+    uint64_t one = 1;
+    if (write(drained_fd, &one, sizeof one) != (ssize_t)sizeof one)
+        abort(); /* an eventfd takes 2^64 - 1 of these */
+}
+
+static void tick(void)
+{
+    for (size_t i = 0; i < hub.loops_len; i++) {
+        if (!atomic_exchange(&hub.loops[i].tick_pending, true))
+            loop_post(hub.loops[i].loop, &hub.loops[i].tick);
+    }
+}
+
+/* Waits for signals until the server has drained. */
+static int run(int signals_fd)
+{
+    bool draining = false;
+    for (;;) {
+        struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
+                               {.fd = drained_fd, .events = POLLIN},
+                               {.fd = signer_death_fd(hub.signer), .events = POLLIN}};
+        int n = poll(fds, ARRAY_LEN(fds), 1000);
+        if (n == 0)
+            tick();
+        if (n > 0 && fds[1].revents != 0)
+            return EXIT_SUCCESS;
+        if (n > 0 && fds[2].revents != 0 && !draining) {
+            log_event(LOG_LEVEL_ERROR, "signer.died");
+            return EXIT_FAILURE; /* a hub that cannot sign is started anew as a whole */
+        }
+        struct signalfd_siginfo info;
+        if (n <= 0 || fds[0].revents == 0 ||
+            read(signals_fd, &info, sizeof info) != (ssize_t)sizeof info)
+            continue;
+        if (info.ssi_signo == SIGHUP) {
+            server_certificate_reload(&hub);
+        } else if (!draining) {
+            draining = true;
+            log_event(LOG_LEVEL_NOTICE, "hub.stopping");
+            (void)sd_notify(0, "STOPPING=1");
+            http_server_drain(hub.http, DRAIN_MS, drained, NULL);
+        } else {
+            return EXIT_FAILURE; /* asked twice: at once */
+        }
+    }
+}
+
+static void stop(void)
+{
+    for (size_t i = 0; i < hub.loops_len; i++)
+        sightings_flush(hub.loops[i].sightings);
+    refusals_flush(hub.refusals);
+    store_drain(hub.store);
+    for (size_t i = 0; i < hub.loops_len; i++)
+        loop_stop(hub.loops[i].loop);
+    for (size_t i = 0; i < hub.loops_len; i++)
+        loop_join(hub.loops[i].loop);
+    http_server_free(hub.http);
+    for (size_t i = 0; i < hub.loops_len; i++) {
+        signer_link_free(hub.loops[i].signer);
+        sightings_free(hub.loops[i].sightings);
+        store_reader_free(hub.loops[i].reader);
+        loop_free(hub.loops[i].loop);
+    }
+    for (size_t i = 0; i < LISTENER_COUNT; i++)
+        tls_server_free(hub.tls[i]);
+    rate_table_free(hub.rates);
+    refusals_free(hub.refusals);
+    tokens_free(hub.tokens);
+    identity_free(hub.identity);
+    ledger_free(hub.ledger);
+    store_close(hub.store);
+    signer_stop(hub.signer);
+    server_certificate_wipe();
+}
+
+static int signals_open(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int serve(void)
+{
+    raise_limits();
+    (void)umask(0077);
+    int signals_fd = signals_open();
+    drained_fd = eventfd(0, EFD_CLOEXEC);
+    if (signals_fd < 0 || drained_fd < 0)
+        return fail("hub.start", ERR_IO, "");
+    int status = start();
+    if (status != EXIT_SUCCESS)
+        return status;
+    log_event(LOG_LEVEL_NOTICE, "hub.started", F_TEXT("version", HUB_VERSION),
+              F_TEXT("fleet", hub.config.fleet),
+              F_INTEGER("device_port", http_listener_port(hub.listeners[LISTENER_DEVICE])),
+              F_INTEGER("bootstrap_port", http_listener_port(hub.listeners[LISTENER_BOOTSTRAP])),
+              F_INTEGER("operator_port", http_listener_port(hub.listeners[LISTENER_OPERATOR])),
+              F_INTEGER("loops", (int64_t)hub.loops_len));
+    (void)sd_notify(0, "READY=1");
+    status = run(signals_fd);
+    if (status == EXIT_SUCCESS)
+        stop();
+    log_event(LOG_LEVEL_NOTICE, "hub.stopped");
+    return status;
+}
+
+static void usage(FILE *to)
+{
+    (void)fprintf(to, "usage: holdfast-hub --config FILE [--check]\n\n"
+                      "  --config FILE  the configuration (see holdfast-hub.conf(5))\n"
+                      "  --check        read it, say whether it is right, and end\n"
+                      "  --version, --help\n");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
+        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *path = NULL;
+    bool check = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'k':
+            check = true;
+            break;
+        case 'v':
+            (void)printf("holdfast-hub %s\n", HUB_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            usage(stdout);
+            return EXIT_SUCCESS;
+        default:
+            usage(stderr);
+            return EXIT_CONFIG;
+        }
+    }
+    if (path == NULL || optind != argc) {
+        usage(stderr);
+        return EXIT_CONFIG;
+    }
+    struct config_error error = {""};
+    enum err err = hub_config_read(path, &hub.config, &error);
+    if (err == ERR_NONE)
+        err = open_log(&hub.config, &error);
+    if (err != ERR_NONE) {
+        (void)fprintf(stderr, "holdfast-hub: %s\n", error.text);
+        return EXIT_CONFIG;
+    }
+    if (check) {
+        (void)printf("%s: ok\n", path);
+        return EXIT_SUCCESS;
+    }
+    return serve();
+}

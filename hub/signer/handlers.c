@@ -1,0 +1,181 @@
+#include "hub/signer/handlers.h"
+
+#include "base/clock.h"
+#include "hub/signer/requests.h"
+#include "pki/public_key.h"
+
+#define DEVICE_URI_MAX  256 /* fleet, tenant and device at full length take 208 */
+#define CHECKPOINT_MAX  1024
+#define COMMON_NAME_MAX 64 /* ub-common-name */
+#define NAME_MAX_LEN    64
+
+/* Segments of a SPIFFE ID's path, section 2.2. */
+bool signer_is_name(const char *name)
+{
+    struct slice s = slice_of_text(name);
+    if (s.len == 0 || s.len > NAME_MAX_LEN)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.data[i];
+        bool is_alphanumeric =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_alphanumeric && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return !slice_equal(s, SLICE_LITERAL(".")) && !slice_equal(s, SLICE_LITERAL(".."));
+}
+
+static enum err check_dates(const struct certificate_request *request, int64_t lifetime_max)
+{
+    int64_t now = clock_seconds();
+    if (request->not_before < now - SIGNER_BACKDATING_MAX ||
+        request->not_before > now + SIGNER_FUTURE_MAX)
+        return ERR_REFUSED;
+    if (request->not_after <= now || request->not_after <= request->not_before ||
+        request->not_after > request->not_before + lifetime_max)
+        return ERR_REFUSED;
+    return ERR_NONE;
+}
+
+static enum err check_key(struct slice der)
+{
+    struct spki spki;
+    struct reader r = reader_over(der);
+    enum err err = spki_read(&r, &spki);
+    if (err == ERR_NONE)
+        err = reader_finish(&r);
+    if (err != ERR_NONE)
+        return err;
+    EVP_PKEY *key = NULL;
+    const char *reason;
+    err = public_key_new(&spki, &key, &reason);
+    EVP_PKEY_free(key);
+    return err;
+}
+
+static enum err issue_to_device(struct signer_keys *k, const struct certificate_request *request,
+                                struct issue_request *issue, uint8_t *buffer, size_t max,
+                                size_t *ret_len)
+{
+    if (!signer_is_name(request->tenant) || !signer_is_name(request->device) ||
+        request->names_len != 0)
+        return ERR_REFUSED;
+    enum err err = check_dates(request, SIGNER_DEVICE_LIFETIME_MAX);
+    if (err != ERR_NONE)
+        return err;
+    uint8_t bytes[DEVICE_URI_MAX];
+    struct writer uri = writer_over(bytes, sizeof bytes);
+    writer_text(&uri, "spiffe://");
+    writer_text(&uri, k->fleet);
+    writer_text(&uri, "/");
+    writer_text(&uri, request->tenant);
+    writer_text(&uri, "/device/");
+    writer_text(&uri, request->device);
+    if (uri.err != ERR_NONE)
+        return uri.err;
+    issue->common_name = slice_of_text(request->device);
+    issue->uri = writer_bytes(&uri);
+    return issue_certificate(k->issuer, issue, buffer, max, ret_len);
+}
+
+static enum err issue_to_server(struct signer_keys *k, const struct certificate_request *request,
+                                struct issue_request *issue, uint8_t *buffer, size_t max,
+                                size_t *ret_len)
+{
+    if (request->tenant[0] != '\0' || request->device[0] != '\0' || request->names_len == 0)
+        return ERR_REFUSED;
+    enum err err = check_dates(request, SIGNER_SERVER_LIFETIME_MAX);
+    if (err != ERR_NONE)
+        return err;
+    struct slice names[SERVER_NAMES_MAX];
+    for (size_t i = 0; i < request->names_len; i++)
+        names[i] = slice_of_text(request->names[i]);
+    issue->server = true;
+    issue->names = names;
+    issue->names_len = request->names_len;
+    if (names[0].len <= COMMON_NAME_MAX)
+        issue->common_name = names[0];
+    return issue_certificate(k->issuer, issue, buffer, max, ret_len);
+}
+
+static enum err handle_issue(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct certificate_request request;
+    enum err err = signer_issue_read(body, &request);
+    if (err == ERR_NONE)
+        err = check_key(request.spki);
+    if (err != ERR_NONE)
+        return err;
+    struct issue_request issue = {
+        .not_before = request.not_before, .not_after = request.not_after, .spki = request.spki};
+    uint8_t certificate[CERTIFICATE_MAX];
+    size_t len = 0;
+    if (request.profile == PROFILE_DEVICE)
+        err = issue_to_device(k, &request, &issue, certificate, sizeof certificate, &len);
+    else
+        err = issue_to_server(k, &request, &issue, certificate, sizeof certificate, &len);
+    if (err == ERR_NONE)
+        writer_put(result, slice_of(certificate, len));
+    return err;
+}
+
+static enum err handle_checkpoint(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct checkpoint c = {.size = 0};
+    enum err err = signer_checkpoint_read(body, &c.size, &c.root);
+    if (err == ERR_NONE)
+        err = ledger_state_advance(&k->state, c.size, &c.root);
+    if (err != ERR_NONE)
+        return err;
+    memcpy(c.origin, k->ledger_key.name, sizeof c.origin);
+    uint8_t bytes[CHECKPOINT_MAX];
+    struct writer note = writer_over(bytes, sizeof bytes);
+    checkpoint_write(&note, &c);
+    err = signer_keys_sign_note(k, &note);
+    if (err == ERR_NONE)
+        writer_put(result, writer_bytes(&note));
+    return err;
+}
+
+static const struct {
+    enum signer_request_kind kind;
+    const char *checks;
+    /* Puts what was made into `result`; after an error that is dropped. */
+    enum err (*handle)(struct signer_keys *k, struct slice body, struct writer *result);
+} requests[] = {
+    {SIGNER_ISSUE,
+     "a name in this fleet, or a server's; a sound key; a bounded life that starts now",
+     handle_issue},
+    {SIGNER_CHECKPOINT,
+     "a tree no smaller than any signed before, and the same root at the same size",
+     handle_checkpoint},
+};
+
+static enum err dispatch(struct signer_keys *k, uint8_t kind, struct slice body,
+                         struct writer *result)
+{
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++)
+        if ((uint8_t)requests[i].kind == kind)
+            return requests[i].handle(k, body, result);
+    return ERR_UNSUPPORTED;
+}
+
+void signer_handle(struct signer_keys *k, struct slice message, struct writer *reply)
+{
+    struct reader r = reader_over(message);
+    struct signer_request_head head = signer_head_read(&r);
+    if (r.err != ERR_NONE) {
+        signer_reply_write(reply, 0, 0, ERR_SYNTAX);
+        return;
+    }
+    /* written as a success, and written anew where it is none */
+    struct writer start = *reply;
+    signer_reply_write(reply, head.id, head.kind, ERR_NONE);
+    enum err err = dispatch(k, head.kind, reader_rest(&r), reply);
+    if (err == ERR_NONE && reply->err != ERR_NONE)
+        err = ERR_LIMIT;
+    if (err != ERR_NONE) {
+        *reply = start;
+        signer_reply_write(reply, head.id, head.kind, err);
+    }
+}

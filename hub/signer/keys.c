@@ -1,0 +1,222 @@
+#include "hub/signer/keys.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "base/crypto.h"
+
+static enum err fail(enum err err, char explain[256], const char *format, ...) PRINTF_LIKE(3, 4);
+static enum err fail(enum err err, char explain[256], const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    (void)vsnprintf(explain, 256, format, values);
+    va_end(values);
+    return err;
+}
+
+static enum err path_of(const struct signer_options *options, const char *name, char path[PATH_MAX],
+                        char explain[256])
+{
+    int n = snprintf(path, PATH_MAX, "%s/%s", options->folder, name);
+    if (n < 0 || n >= PATH_MAX)
+        return fail(ERR_LIMIT, explain, "the signer's folder has too long a path");
+    return ERR_NONE;
+}
+
+/* A key that the hub's user can read, or a file it can exchange, is no secret of the signer's. */
+static enum err check_private(const char *path, bool folder, uid_t owner, char explain[256])
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return fail(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, explain,
+                    "%.120s: %s; `holdfast ca init` makes it", path, strerror(errno));
+    if (folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
+        return fail(ERR_REFUSED, explain, "%.160s is not a %s", path, folder ? "folder" : "file");
+    if (st.st_uid != 0 && st.st_uid != owner)
+        return fail(ERR_REFUSED, explain,
+                    "%.120s belongs to user %u; it must be user %u's or root's", path,
+                    (unsigned)st.st_uid, (unsigned)owner);
+    if ((st.st_mode & 077) != 0)
+        return fail(ERR_REFUSED, explain, "%.120s is open to others (mode %o): take that away",
+                    path, (unsigned)st.st_mode & 07777);
+    return ERR_NONE;
+}
+
+static enum err read_key(const struct signer_options *options, const char *name, uid_t owner,
+                         EVP_PKEY **ret_key, char explain[256])
+{
+    char path[PATH_MAX];
+    enum err err = path_of(options, name, path, explain);
+    if (err == ERR_NONE)
+        err = check_private(path, false, owner, explain);
+    if (err != ERR_NONE)
+        return err;
+    err = ca_key_read(path, ret_key);
+    if (err != ERR_NONE)
+        return fail(err, explain, "%.160s: %s", path, err_text(err));
+    return ERR_NONE;
+}
+
+static enum err open_ledger(const struct signer_options *options, uid_t owner,
+                            struct signer_keys *k, char explain[256])
+{
+    enum err err = read_key(options, "ledger.key", owner, &k->ledger, explain);
+    if (err != ERR_NONE)
+        return err;
+    uint8_t public_key[ED25519_KEY_SIZE];
+    size_t len = sizeof public_key;
+    if (!EVP_PKEY_is_a(k->ledger, "ED25519") ||
+        EVP_PKEY_get_raw_public_key(k->ledger, public_key, &len) != 1 || len != sizeof public_key)
+        return fail(ERR_UNSUPPORTED, explain, "ledger.key is not an Ed25519 key");
+    err = note_key_init(&k->ledger_key, crypto_sha256, slice_of_text(options->origin), public_key);
+    if (err != ERR_NONE)
+        return fail(err, explain, "'%.128s' can't be a ledger's origin", options->origin);
+
+    char path[PATH_MAX];
+    err = path_of(options, "ledger.state", path, explain);
+    if (err != ERR_NONE)
+        return err;
+    err = ledger_state_open(path, &k->state);
+    if (err == ERR_SYNTAX)
+        return fail(err, explain,
+                    "%.100s is damaged: without it the signer can't tell which trees it has signed",
+                    path);
+    if (err != ERR_NONE)
+        return fail(err, explain, "%.160s: %s", path, err_text(err));
+    /* made by root at the first start, or moved here with another owner */
+    if (geteuid() == 0 && fchown(k->state.fd, owner, (gid_t)-1) != 0)
+        return fail(ERR_IO, explain, "%.160s: %s", path, strerror(errno));
+    return check_private(path, false, owner, explain);
+}
+
+static enum err append_certificate(X509 *certificate, struct writer *w)
+{
+    uint8_t *der = NULL;
+    int len = i2d_X509(certificate, &der);
+    if (len <= 0)
+        return ERR_CRYPTO;
+    writer_put(w, slice_of(der, (size_t)len));
+    OPENSSL_free(der);
+    return w->err;
+}
+
+/* Each one signed by the next. */
+static enum err check_chain(X509 *const *chain, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i++)
+        if (X509_verify(chain[i], X509_get0_pubkey(chain[i + 1])) != 1)
+            return ERR_BAD_SIGNATURE;
+    return ERR_NONE;
+}
+
+static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct signer_keys *k,
+                           struct signer_facts *facts, char explain[256])
+{
+    enum err err = check_chain(chain, n);
+    if (err != ERR_NONE)
+        return fail(err, explain, "issuing.pem: the certificates do not follow from each other");
+    err = issuer_new(key, chain[0], &k->issuer);
+    if (err == ERR_CONFLICT)
+        return fail(err, explain, "issuing.key is not the key of the certificate in issuing.pem");
+    if (err == ERR_REFUSED)
+        return fail(err, explain, "the certificate in issuing.pem may not issue others");
+    if (err != ERR_NONE)
+        return fail(err, explain, "issuing.pem: %s", err_text(err));
+    struct writer w = writer_over(facts->chain, sizeof facts->chain);
+    for (size_t i = 0; i < n; i++) {
+        size_t start = w.len;
+        err = append_certificate(chain[i], &w);
+        if (err != ERR_NONE)
+            return fail(err, explain, "issuing.pem holds more than %zu bytes of certificates",
+                        sizeof facts->chain);
+        if (i == 0)
+            crypto_sha256_one(slice_of(w.start + start, w.len - start), facts->issuing_sha256);
+    }
+    facts->chain_len = w.len;
+    facts->issuing_not_after = issuer_not_after(k->issuer);
+    return ERR_NONE;
+}
+
+static enum err open_issuing(const struct signer_options *options, uid_t owner,
+                             struct signer_keys *k, struct signer_facts *facts, char explain[256])
+{
+    X509 *chain[CA_CHAIN_MAX] = {NULL};
+    size_t n = 0;
+    EVP_PKEY *key CLEANUP(ca_key_cleanup) = NULL;
+    char path[PATH_MAX];
+    enum err err = read_key(options, "issuing.key", owner, &key, explain);
+    if (err == ERR_NONE)
+        err = path_of(options, "issuing.pem", path, explain);
+    if (err == ERR_NONE)
+        err = check_private(path, false, owner, explain);
+    if (err != ERR_NONE)
+        return err;
+    err = ca_chain_read(path, chain, &n);
+    if (err == ERR_NONE)
+        err = take_chain(chain, n, key, k, facts, explain);
+    else
+        (void)fail(err, explain, "%.160s: %s", path, err_text(err));
+    for (size_t i = 0; i < n; i++)
+        X509_free(chain[i]);
+    return err;
+}
+
+enum err signer_keys_open(const struct signer_options *options, uid_t owner,
+                          struct signer_keys *ret_keys, struct signer_facts *ret_facts,
+                          char explain[256])
+{
+    struct signer_keys k = {.state.fd = -1};
+    struct signer_facts facts = {.pid = 0};
+    struct slice fleet = slice_of_text(options->fleet);
+    if (!ca_is_fleet_name(fleet))
+        return fail(ERR_SYNTAX, explain, "'%.63s' can't be a fleet's name", options->fleet);
+    memcpy(k.fleet, fleet.data, fleet.len);
+    enum err err = check_private(options->folder, true, owner, explain);
+    if (err == ERR_NONE)
+        err = open_issuing(options, owner, &k, &facts, explain);
+    if (err == ERR_NONE)
+        err = open_ledger(options, owner, &k, explain);
+    ERR_clear_error();
+    if (err != ERR_NONE) {
+        signer_keys_close(&k);
+        return err;
+    }
+    facts.ledger_key = k.ledger_key;
+    *ret_keys = k;
+    *ret_facts = facts;
+    return ERR_NONE;
+}
+
+void signer_keys_close(struct signer_keys *k)
+{
+    issuer_free(k->issuer);
+    EVP_PKEY_free(k->ledger);
+    ledger_state_close(&k->state);
+    mem_wipe(k, sizeof *k);
+    k->state.fd = -1;
+}
+
+enum err signer_keys_sign_note(struct signer_keys *k, struct writer *text)
+{
+    uint8_t signature[ED25519_SIGNATURE_SIZE];
+    size_t len = sizeof signature;
+    struct slice message = writer_bytes(text);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool made = text->err == ERR_NONE && ctx != NULL &&
+                EVP_DigestSignInit(ctx, NULL, NULL, NULL, k->ledger) == 1 &&
+                EVP_DigestSign(ctx, signature, &len, message.data, message.len) == 1 &&
+                len == sizeof signature;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    if (!made)
+        return text->err != ERR_NONE ? text->err : ERR_CRYPTO;
+    note_write_signature(text, &k->ledger_key, signature);
+    return text->err;
+}

@@ -1,0 +1,29 @@
+/* What the signer holds: both keys, what belongs to them, and the last tree it signed. */
+#ifndef HUB_SIGNER_KEYS_H
+#define HUB_SIGNER_KEYS_H
+
+#include <sys/types.h>
+
+#include "core/trust_bundle.h"
+#include "hub/signer/ledger_state.h"
+#include "hub/signer/signer.h"
+#include "pki/issue.h"
+
+struct signer_keys {
+    char fleet[FLEET_NAME_MAX + 1];
+    struct issuer *issuer;
+    EVP_PKEY *ledger;
+    struct note_key ledger_key; /* its name is the ledger's origin */
+    struct ledger_state state;
+};
+
+/* Reads options->folder. Folder and files must be owned by root or `owner` and closed to everybody
+ * else; keys, certificate and chain must belong together. *ret_facts lacks the pid. */
+MUST_USE enum err signer_keys_open(const struct signer_options *options, uid_t owner,
+                                   struct signer_keys *ret_keys, struct signer_facts *ret_facts,
+                                   char explain[256]);
+void signer_keys_close(struct signer_keys *k);
+/* Ed25519. ERR_CRYPTO. */
+MUST_USE enum err signer_keys_sign_note(struct signer_keys *k, struct writer *text);
+
+#endif

@@ -1,0 +1,203 @@
+#include "hub/signer/requests.h"
+
+#include "base/crypto.h"
+
+#define EXPLANATION_MAX 255
+
+static void write_text(struct writer *w, const char *text)
+{
+    struct slice bytes = slice_of_text(text);
+    if (bytes.len > UINT8_MAX)
+        writer_fail(w, ERR_LIMIT);
+    writer_u8(w, (uint8_t)bytes.len);
+    writer_put(w, bytes);
+}
+
+/* `size` counts the NUL that the text gets in memory. */
+static void read_text(struct reader *r, char *text, size_t size)
+{
+    struct slice bytes = reader_take(r, reader_u8(r));
+    if (bytes.len >= size)
+        reader_fail(r, ERR_LIMIT);
+    for (size_t i = 0; i < bytes.len; i++)
+        if (bytes.data[i] == '\0')
+            reader_fail(r, ERR_SYNTAX);
+    if (r->err != ERR_NONE)
+        return;
+    if (bytes.len > 0)
+        memcpy(text, bytes.data, bytes.len);
+    text[bytes.len] = '\0';
+}
+
+static void read_hash(struct reader *r, uint8_t hash[SHA256_SIZE])
+{
+    struct slice bytes = reader_take(r, SHA256_SIZE);
+    if (bytes.len == SHA256_SIZE)
+        memcpy(hash, bytes.data, SHA256_SIZE);
+}
+
+void signer_head_write(struct writer *w, uint32_t id, enum signer_request_kind kind)
+{
+    writer_be32(w, id);
+    writer_u8(w, (uint8_t)kind);
+}
+
+struct signer_request_head signer_head_read(struct reader *r)
+{
+    struct signer_request_head head = {.id = reader_be32(r)};
+    head.kind = reader_u8(r);
+    return head;
+}
+
+void signer_issue_write(struct writer *w, const struct certificate_request *request)
+{
+    if (request->names_len > SERVER_NAMES_MAX || request->spki.len > SPKI_MAX)
+        writer_fail(w, ERR_LIMIT);
+    if (w->err != ERR_NONE)
+        return;
+    writer_u8(w, (uint8_t)request->profile);
+    write_text(w, request->tenant);
+    write_text(w, request->device);
+    writer_u8(w, (uint8_t)request->names_len);
+    for (size_t i = 0; i < request->names_len; i++)
+        write_text(w, request->names[i]);
+    writer_be64(w, (uint64_t)request->not_before);
+    writer_be64(w, (uint64_t)request->not_after);
+    writer_put(w, request->spki);
+}
+
+enum err signer_issue_read(struct slice body, struct certificate_request *ret_request)
+{
+    struct certificate_request request = {.names_len = 0};
+    struct reader r = reader_over(body);
+    uint8_t profile = reader_u8(&r);
+    if (profile != PROFILE_DEVICE && profile != PROFILE_SERVER)
+        reader_fail(&r, ERR_SYNTAX);
+    request.profile = (enum certificate_profile)profile;
+    read_text(&r, request.tenant, sizeof request.tenant);
+    read_text(&r, request.device, sizeof request.device);
+    request.names_len = reader_u8(&r);
+    if (request.names_len > SERVER_NAMES_MAX)
+        reader_fail(&r, ERR_LIMIT);
+    for (size_t i = 0; i < request.names_len && r.err == ERR_NONE; i++)
+        read_text(&r, request.names[i], sizeof request.names[i]);
+    request.not_before = (int64_t)reader_be64(&r);
+    request.not_after = (int64_t)reader_be64(&r);
+    request.spki = reader_rest(&r);
+    if (request.spki.len > SPKI_MAX)
+        reader_fail(&r, ERR_LIMIT);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_request = request;
+    return err;
+}
+
+void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root)
+{
+    writer_be64(w, size);
+    writer_put(w, slice_of(root->bytes, sizeof root->bytes));
+}
+
+enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size, struct hash *ret_root)
+{
+    struct hash root = {{0}};
+    struct reader r = reader_over(body);
+    uint64_t size = reader_be64(&r);
+    read_hash(&r, root.bytes);
+    enum err err = reader_finish(&r);
+    if (err != ERR_NONE)
+        return err;
+    *ret_size = size;
+    *ret_root = root;
+    return ERR_NONE;
+}
+
+void signer_reply_write(struct writer *w, uint32_t id, uint8_t kind, enum err err)
+{
+    writer_be32(w, id);
+    writer_u8(w, kind);
+    writer_u8(w, (uint8_t)err);
+}
+
+static enum err read_err(struct reader *r)
+{
+    uint8_t err = reader_u8(r);
+    if (err >= ERR_COUNT)
+        reader_fail(r, ERR_SYNTAX);
+    return (enum err)err;
+}
+
+enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply)
+{
+    struct reader r = reader_over(message);
+    struct signer_reply reply = {.id = reader_be32(&r)};
+    reply.kind = reader_u8(&r);
+    reply.err = read_err(&r);
+    reply.body = reader_rest(&r);
+    /* a certificate or a note, or a reason why there is none */
+    if ((reply.err == ERR_NONE) != (reply.body.len > 0))
+        reader_fail(&r, ERR_SYNTAX);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_reply = reply;
+    return err;
+}
+
+void signer_report_write(struct writer *w, enum err err, const char *explain,
+                         const struct signer_facts *facts)
+{
+    writer_u8(w, (uint8_t)err);
+    if (err != ERR_NONE) {
+        writer_text(w, explain);
+        return;
+    }
+    write_text(w, facts->ledger_key.name);
+    writer_put(w, slice_of(facts->ledger_key.key, sizeof facts->ledger_key.key));
+    writer_put(w, slice_of(facts->issuing_sha256, sizeof facts->issuing_sha256));
+    writer_be64(w, (uint64_t)facts->issuing_not_after);
+    writer_put(w, slice_of(facts->chain, facts->chain_len));
+}
+
+static void read_facts(struct reader *r, struct signer_facts *facts)
+{
+    char name[NOTE_NAME_MAX + 1] = "";
+    uint8_t key[SHA256_SIZE] = {0};
+    _Static_assert(sizeof key == ED25519_KEY_SIZE, "both are 32 bytes");
+    read_text(r, name, sizeof name);
+    read_hash(r, key);
+    if (r->err == ERR_NONE)
+        reader_fail(r, note_key_init(&facts->ledger_key, crypto_sha256, slice_of_text(name), key));
+    read_hash(r, facts->issuing_sha256);
+    facts->issuing_not_after = (int64_t)reader_be64(r);
+    struct slice chain = reader_rest(r);
+    if (chain.len > sizeof facts->chain)
+        reader_fail(r, ERR_LIMIT);
+    else if (chain.len > 0)
+        memcpy(facts->chain, chain.data, chain.len);
+    facts->chain_len = chain.len;
+}
+
+enum err signer_report_read(struct slice message, struct signer_facts *ret_facts, char explain[256])
+{
+    struct signer_facts facts = {.pid = 0};
+    struct reader r = reader_over(message);
+    enum err reported = read_err(&r);
+    struct slice text = {NULL, 0};
+    if (r.err == ERR_NONE && reported == ERR_NONE)
+        read_facts(&r, &facts);
+    else
+        text = reader_rest(&r);
+    if (text.len > EXPLANATION_MAX)
+        reader_fail(&r, ERR_LIMIT);
+    enum err err = reader_finish(&r);
+    if (err != ERR_NONE)
+        return err;
+    if (reported == ERR_NONE) {
+        *ret_facts = facts;
+        return ERR_NONE;
+    }
+    if (text.len > 0)
+        memcpy(explain, text.data, text.len);
+    explain[text.len] = '\0';
+    return reported;
+}

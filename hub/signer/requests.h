@@ -1,0 +1,65 @@
+/* What hub and signer say to each other, one message each (base/ipc.h); this is all of it. The
+ * writer of each message and its reader stand side by side in requests.c. Numbers are big-endian;
+ * a text is its length in one byte and its bytes, without a NUL.
+ *
+ *   request   id u32 | kind u8 | body
+ *   issue       profile u8 | tenant text | device text | n u8 | n names, text each
+ *               | not_before i64 | not_after i64 | SPKI: the rest
+ *   checkpoint  size u64 | root [32]
+ *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
+ *   report    error u8 | explanation: the rest; or, where the error is 0,
+ *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
+ *             | not_after i64 | chain: the rest
+ *
+ * The readers take what was written by a process that may have been taken over: bounded, strict,
+ * no trailing bytes. They check form; whether to do it is for handlers.c. */
+#ifndef HUB_SIGNER_REQUESTS_H
+#define HUB_SIGNER_REQUESTS_H
+
+#include "core/cursor.h"
+#include "hub/signer/signer.h"
+
+#define SIGNER_REQUEST_MAX 2560 /* all names at full length, the largest SPKI */
+#define SIGNER_REPLY_MAX                                                                           \
+    (CERTIFICATE_MAX + 16) /* one certificate, or a checkpoint, which is less */
+
+enum signer_request_kind {
+    SIGNER_ISSUE = 1,
+    SIGNER_CHECKPOINT = 2,
+};
+
+struct signer_request_head {
+    uint32_t id; /* the hub's own; 0 in replies to what could not be read */
+    uint8_t kind;
+};
+
+void signer_head_write(struct writer *w, uint32_t id, enum signer_request_kind kind);
+/* What follows is the body. */
+struct signer_request_head signer_head_read(struct reader *r);
+
+void signer_issue_write(struct writer *w, const struct certificate_request *request);
+/* ERR_SYNTAX, ERR_LIMIT. The spki points into the message. */
+MUST_USE enum err signer_issue_read(struct slice body, struct certificate_request *ret_request);
+
+void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root);
+MUST_USE enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size,
+                                         struct hash *ret_root);
+
+struct signer_reply {
+    uint32_t id;
+    uint8_t kind;
+    enum err err;
+    struct slice body;
+};
+/* The body is appended by the caller. */
+void signer_reply_write(struct writer *w, uint32_t id, uint8_t kind, enum err err);
+MUST_USE enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply);
+
+/* `facts` may be NULL where err is not ERR_NONE, `explain` where it is. */
+void signer_report_write(struct writer *w, enum err err, const char *explain,
+                         const struct signer_facts *facts);
+/* The error of the report, with its explanation; or that of reading it. */
+MUST_USE enum err signer_report_read(struct slice message, struct signer_facts *ret_facts,
+                                     char explain[256]);
+
+#endif

@@ -1,0 +1,89 @@
+/* The signer: the one process that holds the issuing key and the ledger key. It is started before
+ * anything listens, has no network, opens nothing, and answers typed requests over socket pairs;
+ * signer/requests.h is its whole vocabulary. This is the hub's side. */
+#ifndef HUB_SIGNER_SIGNER_H
+#define HUB_SIGNER_SIGNER_H
+
+#include <sys/types.h>
+
+#include "base/loop.h"
+#include "core/note.h"
+#include "core/spki.h"
+#include "core/x509.h"
+
+struct signer;      /* the process, as its parent sees it */
+struct signer_link; /* one loop's way to it */
+
+struct signer_options {
+    const char *folder; /* <state>/signer: issuing.key, issuing.pem, ledger.key, ledger.state */
+    const char *user;   /* its own: name or number; NULL: it stays who the hub is */
+    const char *fleet;  /* the trust domain every certificate it signs must be in */
+    const char *origin; /* of the ledger */
+    size_t links;       /* how many signer_link_new() will ask for */
+};
+
+/* What the signer says of itself when it has started. */
+struct signer_facts {
+    struct note_key ledger_key;
+    uint8_t issuing_sha256[SHA256_SIZE]; /* fingerprint of the issuing certificate */
+    int64_t issuing_not_after;
+    uint8_t
+        chain[2 * CERTIFICATE_MAX]; /* issuing certificate, then what is between it and the root */
+    size_t chain_len;               /* DER, one after the other */
+    pid_t pid;
+};
+
+/* Forks it. Call while the process has one thread, after clock_shift() if at all. The child sets
+ * itself up (reads its keys, checks that they belong together, sheds its rights) and reports, or
+ * says why not in `explain`. */
+MUST_USE enum err signer_start(const struct signer_options *options, struct signer **ret_signer,
+                               struct signer_facts *ret_facts, char explain[256]);
+/* After every signer_link_free(). The signer ends by itself; waits for it. NULL is fine. */
+void signer_stop(struct signer *s);
+/* A descriptor that becomes readable when the signer has died: then the hub ends, too. */
+int signer_death_fd(const struct signer *s);
+
+#define SIGNER_IN_FLIGHT_MAX 1024 /* requests on one link without a reply; beyond: ERR_BUSY */
+
+/* One for each loop; made, used and freed on that loop's thread, or while it does not run.
+ * Callbacks run on that loop, exactly once each: ERR_CLOSED where the signer is gone or the link is
+ * freed (which no callback may do). `done` may be called before the request function returns only
+ * with an error. */
+MUST_USE enum err signer_link_new(struct signer *s, struct loop *loop,
+                                  struct signer_link **ret_link);
+void signer_link_free(struct signer_link *l); /* NULL is fine */
+
+enum certificate_profile {
+    PROFILE_DEVICE, /* clientAuth; URI spiffe://FLEET/TENANT/device/ID */
+    PROFILE_SERVER, /* serverAuth; DNS names and addresses from the hub's configuration */
+};
+
+#define SERVER_NAMES_MAX 8
+struct certificate_request {
+    enum certificate_profile profile;
+    char tenant[65]; /* PROFILE_DEVICE */
+    char device[65]; /* PROFILE_DEVICE; also the CN */
+    /* PROFILE_SERVER: DNS names or addresses; the first is the CN where it is short enough (64) */
+    char names[SERVER_NAMES_MAX][128];
+    size_t names_len;
+    /* not_before: at most a day ago, at most minutes ahead. A life of at most three years (device)
+     * or 398 days (server). The signer cuts it to the issuing certificate's own. */
+    int64_t not_before, not_after;
+    struct slice spki; /* DER; valid during the call only */
+};
+/* ERR_REFUSED: a request that the signer does not make a certificate of, whatever the hub thinks of
+ * it (names, dates, a weak key). ERR_EXPIRED: the issuing certificate has no life left. `der` is
+ * valid during the call. */
+typedef void signer_certificate_fn(void *ctx, enum err err, struct slice der);
+void signer_issue(struct signer_link *l, const struct certificate_request *request,
+                  signer_certificate_fn *done, void *ctx);
+
+/* Signs the checkpoint of a tree that is no smaller than any signed before, and of the same root
+ * where it is of the same size: ERR_REFUSED otherwise, across restarts, too. Gives the whole signed
+ * note. A larger tree costs the signer one flush of its disk, during which it issues nothing: ask
+ * for the newest head now and then, not for each. */
+typedef void signer_note_fn(void *ctx, enum err err, struct slice note);
+void signer_sign_checkpoint(struct signer_link *l, uint64_t size, const struct hash *root,
+                            signer_note_fn *done, void *ctx);
+
+#endif

@@ -1,0 +1,73 @@
+/* What the store asks of a database. One vtable for each kind, so that the writer, the batches and
+ * everything above are the same over SQLite and PostgreSQL. Private to hub/store. */
+#ifndef HUB_STORE_DATABASE_H
+#define HUB_STORE_DATABASE_H
+
+#include "hub/store/store.h"
+
+struct database;        /* open, with the writer's connection */
+struct database_reader; /* a connection that only reads */
+
+/* The keys that a batch will read. */
+struct keyset_key {
+    const struct table *table;
+    void *row; /* a copy: key columns alone */
+};
+struct keyset {
+    struct arena *arena; /* of the copies; bounds how many there are */
+    struct keyset_key *keys;
+    size_t len, max;
+};
+void keyset_free(struct keyset *keys); /* but not its arena */
+
+struct database_ops {
+    const char *scheme; /* "sqlite:" */
+
+    /* `location` is the URL without its scheme. Brings the tables up to date. */
+    enum err (*open)(const char *location, struct database **ret_db, char explain[256]);
+    void (*close)(struct database *db);
+    /* Housekeeping beside the writer, if there is any. */
+    enum err (*start)(struct database *db);
+    void (*stop)(struct database *db);
+    uint64_t (*log_bytes)(struct database *db); /* of the write-ahead log; any thread */
+
+    /* On the writer's thread. After an error that database_lost() the transaction is no more: then
+     * abandon() and nothing else. */
+    enum err (*begin)(struct database *db);
+    /* Fetches what the batch will read; NULL where a read costs no round trip. */
+    enum err (*prefetch)(struct database *db, const struct keyset *keys);
+    enum err (*savepoint)(struct database *db);
+    enum err (*release)(struct database *db);  /* keeps what came since the savepoint */
+    enum err (*rollback)(struct database *db); /* undoes it */
+    enum err (*commit)(struct database *db);   /* durable when it returns ERR_NONE */
+    void (*abandon)(struct database *db);
+
+    enum err (*get)(struct database *db, const struct table *table, struct arena *arena, void *row);
+    enum err (*insert)(struct database *db, const struct table *table, const void *row);
+    enum err (*update)(struct database *db, const struct table *table, const void *row);
+    enum err (*delete)(struct database *db, const struct table *table, const void *row);
+
+    /* On any thread, one at a time for each reader. */
+    enum err (*reader_new)(struct database *db, struct database_reader **ret_reader);
+    void (*reader_free)(struct database_reader *r);
+    enum err (*reader_get)(struct database_reader *r, const struct table *table,
+                           struct arena *arena, void *row);
+    enum err (*reader_list)(struct database_reader *r, const struct store_query *query,
+                            struct arena *arena, enum err (*row)(void *ctx, const void *row),
+                            void *ctx);
+    enum err (*reader_count)(struct database_reader *r, const struct store_query *query,
+                             uint64_t *ret_count);
+};
+
+/* Whether an error is about the database. Others are about a row (ERR_NOT_FOUND, ERR_EXISTS) or are
+ * the fault of the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY). */
+bool database_lost(enum err err);
+
+extern const struct database_ops database_sqlite;
+
+#define ROW_SIZE_MAX 2048 /* bytes of the largest row's struct */
+
+/* Writes the start of `explain`; for the one place that knows what went wrong. */
+void explain_set(char explain[256], const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,104 @@
+#include "hub/store/migrations.h"
+
+/* No foreign keys between the tables: rows change through the writer alone, which decides over them
+ * in C, and a check of the database's own would read each of them once more. */
+
+const char *const migration_table_sql =
+    "CREATE TABLE IF NOT EXISTS migration ("
+    "number @integer PRIMARY KEY, applied_at @integer NOT NULL) @plain";
+
+const struct migration migrations[] = {
+    {{
+        "CREATE TABLE tenant ("
+        "id @text NOT NULL PRIMARY KEY, created_at @integer NOT NULL) @compact",
+        "INSERT INTO tenant (id, created_at) VALUES ('default', 0)",
+
+        "CREATE TABLE model ("
+        "tenant @text NOT NULL, id @text NOT NULL, maker @text NOT NULL, proof @integer NOT NULL, "
+        "key_kinds @integer NOT NULL, lifetime @integer NOT NULL, "
+        "enrolled_lifetime @integer NOT NULL, in_use @integer NOT NULL, "
+        "created_at @integer NOT NULL, changed_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, id)) @compact",
+
+        "CREATE TABLE device ("
+        "tenant @text NOT NULL, id @text NOT NULL, model @text NOT NULL, maker @text NOT NULL, "
+        "owner @text NOT NULL, manifest @text NOT NULL, state @integer NOT NULL, "
+        "was_trusted @integer NOT NULL, reason @text NOT NULL, credential @integer NOT NULL, "
+        "credential_hash @bytes, "
+        "claim_expires_at @integer NOT NULL, claim_used_at @integer NOT NULL, "
+        "certificate @text NOT NULL, confirmed @text NOT NULL, report_hash @bytes, "
+        "report @bytes NOT NULL, reported_at @integer NOT NULL, created_at @integer NOT NULL, "
+        "changed_at @integer NOT NULL, PRIMARY KEY (tenant, id)) @plain",
+        "CREATE INDEX device_model ON device (tenant, model, id)",
+        "CREATE INDEX device_owner ON device (tenant, owner, id)",
+        "CREATE INDEX device_manifest ON device (tenant, manifest, id)",
+        "CREATE INDEX device_state ON device (tenant, state, id)",
+
+        "CREATE TABLE certificate ("
+        "serial @text NOT NULL PRIMARY KEY, tenant @text NOT NULL, device @text NOT NULL, "
+        "status @integer NOT NULL, spki_sha256 @bytes, certificate_sha256 @bytes, "
+        "not_before @integer NOT NULL, not_after @integer NOT NULL, issued_at @integer NOT NULL, "
+        "first_used_at @integer NOT NULL, ended_at @integer NOT NULL, der @bytes NOT NULL) @plain",
+        "CREATE INDEX certificate_device ON certificate (tenant, device, serial)",
+
+        "CREATE TABLE device_key ("
+        "spki_sha256 @bytes NOT NULL PRIMARY KEY, tenant @text NOT NULL, device @text NOT NULL, "
+        "first_seen_at @integer NOT NULL) @compact",
+
+        "CREATE TABLE device_seen ("
+        "tenant @text NOT NULL, device @text NOT NULL, seen_at @integer NOT NULL, "
+        "checkins @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
+
+        "CREATE TABLE manifest ("
+        "tenant @text NOT NULL, id @text NOT NULL, model @text NOT NULL, owner @text NOT NULL, "
+        "devices @integer NOT NULL, created_at @integer NOT NULL, changed_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, id)) @compact",
+        "CREATE INDEX manifest_model ON manifest (tenant, model, id)",
+
+        "CREATE TABLE token ("
+        "tenant @text NOT NULL, name @text NOT NULL, token_sha256 @bytes NOT NULL, "
+        "scopes @integer NOT NULL, created_at @integer NOT NULL, expires_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, name)) @compact",
+
+        "CREATE TABLE ledger_entry ("
+        "number @integer PRIMARY KEY, leaf @bytes NOT NULL, data @bytes NOT NULL) @plain",
+        "CREATE TABLE ledger_node ("
+        "level @integer NOT NULL, number @integer NOT NULL, hash @bytes NOT NULL, "
+        "PRIMARY KEY (level, number)) @compact",
+        "CREATE TABLE ledger_head ("
+        "id @integer PRIMARY KEY CHECK (id = 1), size @integer NOT NULL, root @bytes NOT NULL, "
+        "frontier @bytes NOT NULL, changed_at @integer NOT NULL) @plain",
+
+        "CREATE TABLE setting ("
+        "name @text NOT NULL PRIMARY KEY, value @bytes NOT NULL, "
+        "changed_at @integer NOT NULL) @plain",
+    }},
+};
+const size_t migrations_len = ARRAY_LEN(migrations);
+
+void migration_write(struct writer *w, const char *statement, const struct sql_dialect *dialect)
+{
+    const struct {
+        struct slice token;
+        const char *word;
+    } words[] = {
+        {SLICE_LITERAL("@text"), dialect->text},   {SLICE_LITERAL("@integer"), dialect->integer},
+        {SLICE_LITERAL("@bytes"), dialect->bytes}, {SLICE_LITERAL("@compact"), dialect->compact},
+        {SLICE_LITERAL("@plain"), dialect->plain},
+    };
+    struct slice rest = slice_of_text(statement);
+    while (rest.len > 0) {
+        size_t skip = 0;
+        for (size_t i = 0; i < ARRAY_LEN(words) && skip == 0; i++) {
+            if (!slice_starts_with(rest, words[i].token))
+                continue;
+            writer_text(w, words[i].word);
+            skip = words[i].token.len;
+        }
+        if (skip == 0) {
+            writer_u8(w, rest.data[0]);
+            skip = 1;
+        }
+        rest = slice_of(rest.data + skip, rest.len - skip);
+    }
+}

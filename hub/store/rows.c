@@ -1,0 +1,208 @@
+#include "hub/store/rows.h"
+
+#include <stddef.h>
+
+#include "core/tile.h"
+
+#define MEMBER_SIZE(type, member) sizeof(((struct type *)NULL)->member)
+
+#define TEXT(type, member)                                                                         \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
+        .size = MEMBER_SIZE(type, member)                                                          \
+    }
+#define SEARCHABLE_TEXT(type, member)                                                              \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
+        .size = MEMBER_SIZE(type, member), .searchable = true                                      \
+    }
+#define INTEGER(type, member)                                                                      \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_INTEGER, .offset = offsetof(struct type, member),          \
+        .size = MEMBER_SIZE(type, member)                                                          \
+    }
+#define SEARCHABLE_INTEGER(type, member)                                                           \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_INTEGER, .offset = offsetof(struct type, member),          \
+        .size = MEMBER_SIZE(type, member), .searchable = true                                      \
+    }
+#define HASH(type, member)                                                                         \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_HASH, .offset = offsetof(struct type, member),             \
+        .size = SHA256_SIZE                                                                        \
+    }
+#define BLOB(type, member, max)                                                                    \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_BLOB, .offset = offsetof(struct type, member),             \
+        .size = (max)                                                                              \
+    }
+
+#define TABLE(table_id, table_name, type, keys, list)                                              \
+    {                                                                                              \
+        .name = (table_name), .columns = (list), .columns_len = ARRAY_LEN(list),                   \
+        .key_len = (keys), .row_size = sizeof(struct type), .id = (table_id)                       \
+    }
+
+static const struct column model_columns[] = {
+    TEXT(model_row, tenant),
+    TEXT(model_row, id),
+    TEXT(model_row, maker),
+    INTEGER(model_row, proof),
+    INTEGER(model_row, key_kinds),
+    INTEGER(model_row, lifetime),
+    INTEGER(model_row, enrolled_lifetime),
+    INTEGER(model_row, in_use),
+    INTEGER(model_row, created_at),
+    INTEGER(model_row, changed_at),
+};
+const struct table table_model = TABLE(0, "model", model_row, 2, model_columns);
+
+static const struct column device_columns[] = {
+    TEXT(device_row, tenant),
+    TEXT(device_row, id),
+    SEARCHABLE_TEXT(device_row, model),
+    TEXT(device_row, maker),
+    SEARCHABLE_TEXT(device_row, owner),
+    SEARCHABLE_TEXT(device_row, manifest),
+    SEARCHABLE_INTEGER(device_row, state),
+    INTEGER(device_row, was_trusted),
+    TEXT(device_row, reason),
+    INTEGER(device_row, credential),
+    HASH(device_row, credential_hash),
+    INTEGER(device_row, claim_expires_at),
+    INTEGER(device_row, claim_used_at),
+    TEXT(device_row, certificate),
+    TEXT(device_row, confirmed),
+    HASH(device_row, report_hash),
+    BLOB(device_row, report, DEVICE_REPORT_MAX),
+    INTEGER(device_row, reported_at),
+    INTEGER(device_row, created_at),
+    INTEGER(device_row, changed_at),
+};
+const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
+
+static const struct column certificate_columns[] = {
+    TEXT(certificate_row, serial),
+    TEXT(certificate_row, tenant),
+    SEARCHABLE_TEXT(certificate_row, device),
+    INTEGER(certificate_row, status),
+    HASH(certificate_row, spki_sha256),
+    HASH(certificate_row, certificate_sha256),
+    INTEGER(certificate_row, not_before),
+    INTEGER(certificate_row, not_after),
+    INTEGER(certificate_row, issued_at),
+    INTEGER(certificate_row, first_used_at),
+    INTEGER(certificate_row, ended_at),
+    BLOB(certificate_row, der, CERTIFICATE_MAX),
+};
+const struct table table_certificate =
+    TABLE(2, "certificate", certificate_row, 1, certificate_columns);
+
+static const struct column device_key_columns[] = {
+    HASH(device_key_row, spki_sha256),
+    TEXT(device_key_row, tenant),
+    TEXT(device_key_row, device),
+    INTEGER(device_key_row, first_seen_at),
+};
+const struct table table_device_key = TABLE(3, "device_key", device_key_row, 1, device_key_columns);
+
+static const struct column device_seen_columns[] = {
+    TEXT(device_seen_row, tenant),
+    TEXT(device_seen_row, device),
+    INTEGER(device_seen_row, seen_at),
+    INTEGER(device_seen_row, checkins),
+};
+const struct table table_device_seen =
+    TABLE(4, "device_seen", device_seen_row, 2, device_seen_columns);
+
+static const struct column manifest_columns[] = {
+    TEXT(manifest_row, tenant),           TEXT(manifest_row, id),
+    SEARCHABLE_TEXT(manifest_row, model), TEXT(manifest_row, owner),
+    INTEGER(manifest_row, devices),       INTEGER(manifest_row, created_at),
+    INTEGER(manifest_row, changed_at),
+};
+const struct table table_manifest = TABLE(5, "manifest", manifest_row, 2, manifest_columns);
+
+static const struct column token_columns[] = {
+    TEXT(token_row, tenant),    TEXT(token_row, name),          HASH(token_row, token_sha256),
+    INTEGER(token_row, scopes), INTEGER(token_row, created_at), INTEGER(token_row, expires_at),
+};
+const struct table table_token = TABLE(6, "token", token_row, 2, token_columns);
+
+static const struct column ledger_entry_columns[] = {
+    INTEGER(ledger_entry_row, number),
+    HASH(ledger_entry_row, leaf),
+    BLOB(ledger_entry_row, data, ENTRY_MAX),
+};
+const struct table table_ledger_entry =
+    TABLE(7, "ledger_entry", ledger_entry_row, 1, ledger_entry_columns);
+
+static const struct column ledger_node_columns[] = {
+    INTEGER(ledger_node_row, level),
+    INTEGER(ledger_node_row, number),
+    HASH(ledger_node_row, hash),
+};
+const struct table table_ledger_node =
+    TABLE(8, "ledger_node", ledger_node_row, 2, ledger_node_columns);
+
+static const struct column ledger_head_columns[] = {
+    INTEGER(ledger_head_row, id),
+    INTEGER(ledger_head_row, size),
+    HASH(ledger_head_row, root),
+    BLOB(ledger_head_row, frontier, sizeof(struct hash) * MERKLE_PROOF_MAX),
+    INTEGER(ledger_head_row, changed_at),
+};
+const struct table table_ledger_head =
+    TABLE(9, "ledger_head", ledger_head_row, 1, ledger_head_columns);
+
+static const struct column setting_columns[] = {
+    TEXT(setting_row, name),
+    BLOB(setting_row, value, SETTING_VALUE_MAX),
+    INTEGER(setting_row, changed_at),
+};
+const struct table table_setting = TABLE(10, "setting", setting_row, 1, setting_columns);
+
+static const char *word(const char *const *words, size_t n, int64_t which)
+{
+    return which >= 0 && (uint64_t)which < n ? words[which] : "unknown";
+}
+
+const char *device_state_text(int64_t state)
+{
+    static const char *const words[] = {
+        [DEVICE_EXPECTED] = "expected", [DEVICE_ENROLLED] = "enrolled",
+        [DEVICE_TRUSTED] = "trusted",   [DEVICE_QUARANTINED] = "quarantined",
+        [DEVICE_REVOKED] = "revoked",   [DEVICE_RETIRED] = "retired",
+    };
+    return word(words, ARRAY_LEN(words), state);
+}
+
+const char *credential_kind_text(int64_t kind)
+{
+    static const char *const words[] = {
+        [CREDENTIAL_CLAIM] = "claim",
+        [CREDENTIAL_KEY] = "key",
+        [CREDENTIAL_IDEVID] = "idevid",
+    };
+    return word(words, ARRAY_LEN(words), kind);
+}
+
+const char *certificate_status_text(int64_t status)
+{
+    static const char *const words[] = {
+        [CERTIFICATE_ISSUED] = "issued",
+        [CERTIFICATE_ACTIVE] = "active",
+        [CERTIFICATE_RETIRED] = "retired",
+        [CERTIFICATE_REVOKED] = "revoked",
+    };
+    return word(words, ARRAY_LEN(words), status);
+}
+
+const char *model_proof_text(int64_t proof)
+{
+    static const char *const words[] = {
+        [PROOF_MANIFEST] = "manifest",
+        [PROOF_APPROVAL] = "approval",
+    };
+    return word(words, ARRAY_LEN(words), proof);
+}

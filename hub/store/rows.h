@@ -1,0 +1,180 @@
+/* The tables: each is a struct, a descriptor of its columns, and a numbered migration that made it
+ * (migrations.c). Fields that are texts are bounded and NUL-terminated; hashes are 32 bytes, all
+ * zero where absent; times are seconds since 1970, 0 where absent. */
+#ifndef HUB_STORE_ROWS_H
+#define HUB_STORE_ROWS_H
+
+#include "core/merkle.h"
+#include "core/trust_bundle.h"
+#include "core/x509.h"
+
+#define NAME_MAX_BYTES   64 /* names that people give: devices, models, makers, owners, tenants */
+#define REASON_MAX_BYTES 200
+#define SERIAL_TEXT_SIZE (2 * SERIAL_MAX + 1) /* a serial number in hexadecimal, NUL included */
+
+#define DEVICE_REPORT_MAX 16384 /* bytes: it stands in the device's row, read with every request */
+#define SETTING_VALUE_MAX 65536
+
+enum column_kind {
+    COLUMN_TEXT,    /* char[size] */
+    COLUMN_INTEGER, /* int64_t */
+    COLUMN_HASH,    /* struct hash; NULL in the database where all zero */
+    COLUMN_BLOB,    /* struct slice; at most `size` bytes */
+};
+
+struct column {
+    const char *name;
+    enum column_kind kind;
+    size_t offset;
+    size_t size;
+    bool searchable; /* has an index that starts with (tenant, column) */
+};
+
+struct table {
+    const char *name;
+    const struct column *columns; /* the key's columns first */
+    size_t columns_len;
+    size_t key_len; /* how many columns the primary key has */
+    size_t row_size;
+    unsigned id; /* index into the store's prepared statements */
+};
+
+/* A kind of device: what its identity looks like and what makes it trusted. */
+enum model_proof { PROOF_MANIFEST, PROOF_APPROVAL };
+struct model_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char id[NAME_MAX_BYTES + 1];     /* key */
+    char maker[NAME_MAX_BYTES + 1];
+    int64_t proof;             /* enum model_proof */
+    int64_t key_kinds;         /* bit mask of 1 << enum key_kind */
+    int64_t lifetime;          /* seconds a trusted device's certificate lives */
+    int64_t enrolled_lifetime; /* seconds one lives that may only prove itself */
+    int64_t in_use;            /* 1 once a manifest names it: then it can't be deleted */
+    int64_t created_at, changed_at;
+};
+
+enum device_state {
+    DEVICE_EXPECTED,    /* in a manifest */
+    DEVICE_ENROLLED,    /* has a short-lived certificate; may only prove itself */
+    DEVICE_TRUSTED,     /* the proof its model asks for is there */
+    DEVICE_QUARANTINED, /* reaches only its own enrolment */
+    DEVICE_REVOKED,     /* final */
+    DEVICE_RETIRED,     /* final */
+    DEVICE_STATE_COUNT
+};
+enum credential_kind { CREDENTIAL_CLAIM, CREDENTIAL_KEY, CREDENTIAL_IDEVID };
+struct device_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char id[NAME_MAX_BYTES + 1];     /* key; the serial number from the manifest */
+    char model[NAME_MAX_BYTES + 1];
+    char maker[NAME_MAX_BYTES + 1];
+    char owner[NAME_MAX_BYTES + 1];
+    char manifest[NAME_MAX_BYTES + 1];
+    int64_t state;         /* enum device_state */
+    int64_t was_trusted;   /* 1 once it was: where a release from quarantine leads */
+    char reason[REASON_MAX_BYTES + 1]; /* of the last move */
+    int64_t credential;    /* enum credential_kind: how it proves itself the first time */
+    struct hash credential_hash; /* SHA-256 of the claim code, the SPKI, or the IDevID certificate */
+    int64_t claim_expires_at;
+    int64_t claim_used_at;
+    char certificate[SERIAL_TEXT_SIZE]; /* newest */
+    char confirmed[SERIAL_TEXT_SIZE];   /* newest that was used; retires what came before */
+    struct hash report_hash; /* of the last report */
+    struct slice report;     /* JSON, as the device sent it */
+    int64_t reported_at;
+    int64_t created_at, changed_at;
+};
+
+enum certificate_status {
+    CERTIFICATE_ISSUED, /* durable, not seen in use yet */
+    CERTIFICATE_ACTIVE,
+    CERTIFICATE_RETIRED, /* a newer one was used */
+    CERTIFICATE_REVOKED
+};
+struct certificate_row {
+    char serial[SERIAL_TEXT_SIZE]; /* key */
+    char tenant[NAME_MAX_BYTES + 1];
+    char device[NAME_MAX_BYTES + 1];
+    int64_t status; /* enum certificate_status */
+    struct hash spki_sha256;
+    struct hash certificate_sha256;
+    int64_t not_before, not_after;
+    int64_t issued_at, first_used_at, ended_at;
+    struct slice der;
+};
+
+/* Which device a public key belongs to: one key, one device, for ever. */
+struct device_key_row {
+    struct hash spki_sha256; /* key */
+    char tenant[NAME_MAX_BYTES + 1];
+    char device[NAME_MAX_BYTES + 1];
+    int64_t first_seen_at;
+};
+
+/* Observations: written in batches, without ledger entries. */
+struct device_seen_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    int64_t seen_at;
+    int64_t checkins;
+};
+
+struct manifest_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char id[NAME_MAX_BYTES + 1];     /* key */
+    char model[NAME_MAX_BYTES + 1];
+    char owner[NAME_MAX_BYTES + 1];
+    int64_t devices; /* rows taken in so far */
+    int64_t created_at, changed_at;
+};
+
+/* A token that lets somebody read (ledger tiles, metrics) over HTTPS. */
+#define READER_SCOPE_LEDGER  1
+#define READER_SCOPE_METRICS 2
+struct token_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char name[NAME_MAX_BYTES + 1];   /* key */
+    struct hash token_sha256;
+    int64_t scopes; /* bit mask */
+    int64_t created_at, expires_at;
+};
+
+struct ledger_entry_row {
+    int64_t number; /* key; 0, 1, 2, ... without a gap */
+    struct hash leaf;
+    struct slice data;
+};
+/* Roots of complete subtrees of 256^level leaves: the hashes of tiles above level 0. */
+struct ledger_node_row {
+    int64_t level; /* key; 1..TILE_LEVEL_MAX */
+    int64_t number; /* key */
+    struct hash hash;
+};
+/* One row, id 1: locked by whoever writes. */
+struct ledger_head_row {
+    int64_t id; /* key */
+    int64_t size;
+    struct hash root;
+    struct slice frontier; /* the frontier's nodes, 32 bytes each */
+    int64_t changed_at;
+};
+
+/* Small facts of the hub itself: "ca.issuing" -> fingerprint, "fleet" -> name. */
+struct setting_row {
+    char name[NAME_MAX_BYTES + 1]; /* key */
+    struct slice value;
+    int64_t changed_at;
+};
+
+extern const struct table table_model, table_device, table_certificate, table_device_key,
+    table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
+    table_ledger_head, table_setting;
+#define TABLE_COUNT 11
+
+/* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */
+const char *device_state_text(int64_t state);
+const char *credential_kind_text(int64_t kind);
+const char *certificate_status_text(int64_t status);
+const char *model_proof_text(int64_t proof);
+
+#endif

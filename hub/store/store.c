@@ -1,0 +1,223 @@
+#include "hub/store/store.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "hub/store/writer.h"
+
+/* For what a batch reads besides its writes: the ledger's head, and copies of keys. */
+#define BATCH_ARENA_MAX ((size_t)4 << 20)
+
+static const struct database_ops *const databases[] = {&database_sqlite};
+
+struct store {
+    const struct database_ops *ops;
+    struct database *db;
+    struct store_writer writer;
+    pthread_t thread;
+    bool started;
+    bool drained;
+};
+
+struct store_reader {
+    const struct database_ops *ops;
+    struct database_reader *reader;
+};
+
+void explain_set(char explain[256], const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    (void)vsnprintf(explain, 256, format, values);
+    va_end(values);
+}
+
+bool database_lost(enum err err)
+{
+    switch (err) {
+    case ERR_NONE:
+    case ERR_NOT_FOUND:
+    case ERR_EXISTS:
+    case ERR_LIMIT:
+    case ERR_INTERNAL:
+    case ERR_NO_MEMORY:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* ---- life ---- */
+
+static const struct database_ops *find_database(const char *url, const char **ret_location)
+{
+    for (size_t i = 0; i < ARRAY_LEN(databases); i++) {
+        size_t len = strlen(databases[i]->scheme);
+        if (strncmp(url, databases[i]->scheme, len) != 0)
+            continue;
+        *ret_location = url + len;
+        return databases[i];
+    }
+    return NULL;
+}
+
+enum err store_open(const char *url, struct store **ret_store, char explain[256])
+{
+    const char *location = NULL;
+    const struct database_ops *ops = find_database(url, &location);
+    if (ops == NULL) {
+        explain_set(explain, "'%.150s' is no store we know: use sqlite:/path/to/hub.db", url);
+        return ERR_UNSUPPORTED;
+    }
+    struct store *s = calloc(1, sizeof *s);
+    struct arena *arena = arena_new(BATCH_ARENA_MAX);
+    if (s == NULL || arena == NULL) {
+        explain_set(explain, "out of memory");
+        free(s);
+        arena_free(arena);
+        return ERR_NO_MEMORY;
+    }
+    enum err err = ops->open(location, &s->db, explain);
+    if (err != ERR_NONE) {
+        arena_free(arena);
+        free(s);
+        return err;
+    }
+    s->ops = ops;
+    s->writer.tx = (struct tx){.ops = ops, .db = s->db, .arena = arena};
+    write_queue_init(&s->writer.queue);
+    *ret_store = s;
+    return ERR_NONE;
+}
+
+void store_set_hooks(struct store *s, const struct store_hooks *hooks)
+{
+    s->writer.hooks = *hooks;
+}
+
+static void *thread_main(void *arg)
+{
+    struct store *s = arg;
+    pthread_setname_np(pthread_self(), "store-writer");
+    store_writer_run(&s->writer);
+    return NULL;
+}
+
+enum err store_start(struct store *s)
+{
+    enum err err = s->ops->start(s->db);
+    if (err != ERR_NONE)
+        return err;
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&s->thread, NULL, thread_main, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        s->ops->stop(s->db);
+        return ERR_NO_MEMORY;
+    }
+    s->started = true;
+    return ERR_NONE;
+}
+
+void store_drain(struct store *s)
+{
+    if (s->drained)
+        return;
+    s->drained = true;
+    write_queue_close(&s->writer.queue);
+    if (s->started)
+        pthread_join(s->thread, NULL);
+    else
+        store_writer_run(&s->writer);
+    s->ops->stop(s->db);
+}
+
+void store_close(struct store *s)
+{
+    if (s == NULL)
+        return;
+    store_drain(s);
+    s->ops->close(s->db);
+    write_queue_destroy(&s->writer.queue);
+    arena_free(s->writer.tx.arena);
+    free(s);
+}
+
+void store_stats(struct store *s, struct store_stats *ret_stats)
+{
+    struct writer_counts *counts = &s->writer.counts;
+    struct store_stats stats = {
+        .commits = atomic_load(&counts->commits),
+        .writes = atomic_load(&counts->writes),
+        .refused = atomic_load(&counts->refused),
+        .abandoned = atomic_load(&counts->abandoned),
+        .wal_bytes = s->ops->log_bytes(s->db),
+    };
+    write_queue_lengths(&s->writer.queue, stats.queued);
+    *ret_stats = stats;
+}
+
+/* ---- writes ---- */
+
+enum err store_submit(struct store *s, struct write *w)
+{
+    static const uint8_t none[STORE_REQUEST_ID] = {0};
+    if (memcmp(w->request_id, none, sizeof none) == 0) {
+        enum err err = crypto_random(w->request_id, sizeof w->request_id);
+        if (err != ERR_NONE)
+            return err;
+    }
+    w->err = ERR_NONE;
+    w->queued_us = clock_monotonic_us();
+    return write_queue_put(&s->writer.queue, w);
+}
+
+/* ---- reads ---- */
+
+enum err store_reader_new(struct store *s, struct store_reader **ret_reader)
+{
+    struct store_reader *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return ERR_NO_MEMORY;
+    r->ops = s->ops;
+    enum err err = s->ops->reader_new(s->db, &r->reader);
+    if (err == ERR_NONE)
+        *ret_reader = r;
+    else
+        free(r);
+    return err;
+}
+
+void store_reader_free(struct store_reader *r)
+{
+    if (r == NULL)
+        return;
+    r->ops->reader_free(r->reader);
+    free(r);
+}
+
+enum err store_get(struct store_reader *r, const struct table *table, struct arena *arena,
+                   void *row)
+{
+    return r->ops->reader_get(r->reader, table, arena, row);
+}
+
+enum err store_list(struct store_reader *r, const struct store_query *query, struct arena *arena,
+                    enum err (*row)(void *ctx, const void *row), void *ctx)
+{
+    return r->ops->reader_list(r->reader, query, arena, row, ctx);
+}
+
+enum err store_count(struct store_reader *r, const struct store_query *query, uint64_t *ret_count)
+{
+    return r->ops->reader_count(r->reader, query, ret_count);
+}

@@ -1,0 +1,146 @@
+/* The store: the hub's only way to its database, behind one interface for SQLite and PostgreSQL.
+ *
+ * Reads: any thread with a reader of its own (one for each loop). A read lasts for one call; no
+ * transaction stays open across turns of a loop.
+ *
+ * Writes: a write is a struct handed to store_submit(). One writer thread takes what is queued,
+ * runs each write's apply() in a savepoint of one transaction, commits once, durably, and only then
+ * runs each write's done() on the loop that submitted it. There is no other way to change anything.
+ *
+ * Inside apply() rows are read by primary key alone, and a write can name those keys beforehand
+ * (reads()): so a database at the end of a network can fetch all rows of a batch in one round trip,
+ * and the same C code decides over both. What a row is stands in rows.h. */
+#ifndef HUB_STORE_STORE_H
+#define HUB_STORE_STORE_H
+
+#include "base/arena.h"
+#include "base/loop.h"
+#include "base/problem.h"
+#include "hub/store/rows.h"
+
+struct store;
+struct reader_pool;
+struct store_reader;
+struct tx;
+
+#define STORE_QUEUE_MAX   8192 /* writes waiting; beyond: ERR_BUSY, and 503 to the client */
+#define STORE_BATCH_MAX   512  /* writes that share a commit: bounds how long one waits for others */
+#define STORE_REQUEST_ID  16   /* bytes: every write carries one; it stands in the ledger entry */
+
+/* ---- writes ---- */
+
+enum store_lane {
+    STORE_LANE_PRIORITY, /* cuts: always next */
+    STORE_LANE_NORMAL,
+    STORE_LANE_BULK, /* a chunk of a long job: one between batches of the others */
+    STORE_LANE_COUNT
+};
+
+struct write;
+
+/* The keys a write will read, for prefetching. */
+struct keyset;
+void keyset_add(struct keyset *keys, const struct table *table, const void *row_with_key);
+
+struct write_kind {
+    const char *name; /* "device.enrol": for metrics */
+    enum store_lane lane;
+    /* Names what apply() will read by tx_get(). May be NULL where it reads nothing. */
+    void (*reads)(const struct write *w, struct keyset *keys);
+    /* On the writer's thread: reads, decides, changes rows, appends to the ledger. ERR_NONE keeps the
+     * changes; ERR_REFUSED (with w->problem filled in), ERR_NOT_FOUND, ERR_EXISTS, ERR_CONFLICT roll
+     * this write back and no other; any other error abandons the whole batch. It may run again after
+     * a failed commit, so it changes nothing but rows and its own write. */
+    enum err (*apply)(struct write *w, struct tx *tx);
+    /* On the loop that submitted it, once: w->err says how it ended. ERR_NONE means durable. Owns w. */
+    void (*done)(struct write *w);
+};
+
+/* Embedded as a member in the request of whoever writes. Zeroed, then kind and loop set. */
+struct write {
+    const struct write_kind *kind;
+    struct loop *loop;      /* where done() runs; NULL: on the writer's thread */
+    struct arena *arena;    /* for apply(): blobs of rows read. The write's own; not NULL */
+    uint8_t request_id[STORE_REQUEST_ID]; /* random; set by store_submit() where zero */
+    struct problem problem; /* why it was refused */
+    enum err err;
+    struct loop_task task;  /* private, as are the next two */
+    struct write *next;
+    int64_t queued_us;
+};
+
+/* ERR_BUSY where the queue is full, ERR_CLOSED after store_drain(). Then done() is not run. */
+MUST_USE enum err store_submit(struct store *s, struct write *w);
+
+/* Row access inside apply(). Rows are the structs of rows.h; the key fields say which. Blobs that
+ * are read live in the write's arena. */
+MUST_USE enum err tx_get(struct tx *tx, const struct table *table, void *row);    /* ERR_NOT_FOUND */
+MUST_USE enum err tx_insert(struct tx *tx, const struct table *table, const void *row); /* ERR_EXISTS */
+MUST_USE enum err tx_update(struct tx *tx, const struct table *table, const void *row); /* ERR_NOT_FOUND */
+MUST_USE enum err tx_delete(struct tx *tx, const struct table *table, const void *row); /* ERR_NOT_FOUND */
+/* The write this transaction is running, and the date of the batch (milliseconds since 1970). */
+struct write *tx_write(struct tx *tx);
+int64_t tx_now_ms(const struct tx *tx);
+
+/* ---- what the ledger needs of the writer's rhythm; set once before store_start() ---- */
+
+struct store_hooks {
+    void *ctx;
+    enum err (*begin)(void *ctx, struct tx *tx);  /* a batch starts: load what the batch builds on */
+    void (*savepoint)(void *ctx);                 /* remember, so that ... */
+    void (*rollback)(void *ctx);                  /* ... one write can be undone */
+    enum err (*commit)(void *ctx, struct tx *tx); /* before the commit: last rows of the batch */
+    void (*committed)(void *ctx);                 /* durable now */
+    void (*abandoned)(void *ctx);                 /* the batch came to nothing */
+};
+
+/* ---- life ---- */
+
+/* `url`: "sqlite:/path/to/hub.db". Creates or migrates. `explain` says what to do where it fails. */
+MUST_USE enum err store_open(const char *url, struct store **ret_store, char explain[256]);
+void store_set_hooks(struct store *s, const struct store_hooks *hooks);
+MUST_USE enum err store_start(struct store *s); /* the writer's and the checkpointer's threads */
+/* Takes no more writes, finishes those queued, ends the threads. */
+void store_drain(struct store *s);
+void store_close(struct store *s); /* NULL is fine */
+
+struct store_stats {
+    uint64_t commits, writes, refused, abandoned;
+    uint64_t queued[STORE_LANE_COUNT]; /* now */
+    uint64_t wal_bytes;
+};
+void store_stats(struct store *s, struct store_stats *ret_stats);
+
+/* ---- reads ---- */
+
+MUST_USE enum err store_reader_new(struct store *s, struct store_reader **ret_reader);
+void store_reader_free(struct store_reader *r);
+
+MUST_USE enum err store_get(struct store_reader *r, const struct table *table, struct arena *arena,
+                            void *row); /* key filled in by the caller; ERR_NOT_FOUND */
+
+struct store_filter {
+    const char *column; /* one that the table marks as searchable */
+    struct slice text;  /* equals this (texts), or `integer` (integers) */
+    int64_t integer;
+};
+
+struct store_query {
+    const struct table *table;
+    const struct store_filter *filters; /* all must hold */
+    size_t filters_len;
+    const void *after; /* a row whose key the results come after; NULL: from the start */
+    const void *until; /* a row whose key ends the results (included); NULL: to the end */
+    bool descending;   /* by key */
+    size_t limit;
+};
+/* Calls row() for each in key order until it returns an error or the limit is reached. The row and
+ * its blobs (in `arena`, which the caller may reset inside row()) are valid during the call. */
+MUST_USE enum err store_list(struct store_reader *r, const struct store_query *query,
+                             struct arena *arena,
+                             enum err (*row)(void *ctx, const void *row), void *ctx);
+/* How many rows match; counting stops at `limit`. */
+MUST_USE enum err store_count(struct store_reader *r, const struct store_query *query,
+                              uint64_t *ret_count);
+
+#endif

@@ -1,0 +1,36 @@
+/* The writer: takes what is queued, batch by batch, and makes it durable. One thread. */
+#ifndef HUB_STORE_WRITER_H
+#define HUB_STORE_WRITER_H
+
+#include <stdatomic.h>
+
+#include "hub/store/database.h"
+#include "hub/store/queue.h"
+
+struct writer_counts {
+    atomic_uint_least64_t commits, writes, refused, abandoned;
+};
+
+struct tx {
+    const struct database_ops *ops;
+    struct database *db;
+    struct write *write; /* NULL in hooks */
+    struct arena *arena; /* for blobs read in hooks */
+    int64_t now_ms;
+    bool in_savepoint; /* the write has changed something */
+    bool changed;      /* the batch has */
+    enum err fault;    /* the write asked for what can't be */
+    enum err lost;     /* the database failed: the transaction is no more */
+};
+
+struct store_writer {
+    struct write_queue queue;
+    struct store_hooks hooks;
+    struct tx tx;
+    struct writer_counts counts;
+};
+
+/* Runs until the queue is closed and empty. */
+void store_writer_run(struct store_writer *sw);
+
+#endif

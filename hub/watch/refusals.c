@@ -1,0 +1,162 @@
+#include "hub/watch/refusals.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#define KIND_MAX       48
+#define SOURCE_MAX     160
+#define REFUSALS_ARENA (64 * 1024)
+
+struct refusal {
+    char kind[KIND_MAX];
+    char source[SOURCE_MAX];
+    uint64_t count;
+    int64_t first, last; /* seconds since 1970 */
+};
+
+struct window {
+    struct refusal sources[REFUSALS_SOURCES];
+    size_t sources_len;
+    struct refusal others; /* what did not find a place */
+};
+
+struct refusals {
+    struct store *store;
+    struct ledger *ledger;
+    pthread_mutex_t lock; /* over window */
+    struct window window;
+};
+
+struct refusals_write {
+    struct write write;
+    struct ledger *ledger;
+    struct arena *arena;
+    struct window window;
+};
+
+enum err refusals_new(struct store *store, struct ledger *ledger, struct refusals **ret_refusals)
+{
+    struct refusals *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return ERR_NO_MEMORY;
+    r->store = store;
+    r->ledger = ledger;
+    (void)pthread_mutex_init(&r->lock, NULL);
+    *ret_refusals = r;
+    return ERR_NONE;
+}
+
+void refusals_free(struct refusals *r)
+{
+    if (r == NULL)
+        return;
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return slice_equal(slice_of_text(a), slice_of_text(b));
+}
+
+static struct refusal *window_place(struct window *w, const char *kind, const char *source)
+{
+    for (size_t i = 0; i < w->sources_len; i++) {
+        struct refusal *held = &w->sources[i];
+        if (same_text(held->kind, kind) && same_text(held->source, source))
+            return held;
+    }
+    struct refusal *fresh = &w->others;
+    if (w->sources_len < REFUSALS_SOURCES) {
+        fresh = &w->sources[w->sources_len++];
+        (void)snprintf(fresh->kind, sizeof fresh->kind, "%s", kind);
+        (void)snprintf(fresh->source, sizeof fresh->source, "%s", source);
+    }
+    return fresh;
+}
+
+void refusals_count(struct refusals *r, const char *kind, const char *source)
+{
+    int64_t now = clock_seconds();
+    (void)pthread_mutex_lock(&r->lock);
+    struct refusal *place = window_place(&r->window, kind, source);
+    if (place->count++ == 0)
+        place->first = now;
+    place->last = now;
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+static enum err append_finding(struct refusals_write *rw, struct tx *tx, const struct refusal *what,
+                               const char *kind, const char *source)
+{
+    uint8_t bytes[1024];
+    struct writer out = writer_over(bytes, sizeof bytes);
+    struct json_writer j = json_writer_over(&out);
+    json_open_object(&j);
+    json_field_text(&j, "kind", kind);
+    json_field_text(&j, "source", source);
+    json_field_integer(&j, "count", (int64_t)what->count);
+    json_field_time(&j, "first", what->first);
+    json_field_time(&j, "last", what->last);
+    json_close_object(&j);
+    if (out.err != ERR_NONE)
+        return out.err;
+    const struct ledger_act finding = {
+        .act = "finding.refused",
+        .tenant = "default",
+        .actor = "hub",
+        .subject = "hub/refusals",
+        .data = writer_bytes(&out),
+    };
+    return ledger_append(rw->ledger, tx, &finding);
+}
+
+static enum err refusals_apply(struct write *w, struct tx *tx)
+{
+    struct refusals_write *rw = CONTAINER_OF(w, struct refusals_write, write);
+    for (size_t i = 0; i < rw->window.sources_len; i++) {
+        const struct refusal *what = &rw->window.sources[i];
+        enum err err = append_finding(rw, tx, what, what->kind, what->source);
+        if (err != ERR_NONE)
+            return err;
+    }
+    if (rw->window.others.count == 0)
+        return ERR_NONE;
+    return append_finding(rw, tx, &rw->window.others, "others", "others");
+}
+
+static void refusals_done(struct write *w)
+{
+    struct refusals_write *rw = CONTAINER_OF(w, struct refusals_write, write);
+    arena_free(rw->arena);
+    free(rw);
+}
+
+static const struct write_kind refusals_kind = {
+    .name = "finding.refused",
+    .lane = STORE_LANE_NORMAL,
+    .apply = refusals_apply,
+    .done = refusals_done,
+};
+
+void refusals_flush(struct refusals *r)
+{
+    struct refusals_write *rw = calloc(1, sizeof *rw);
+    if (rw == NULL)
+        return;
+    rw->arena = arena_new(REFUSALS_ARENA);
+    rw->ledger = r->ledger;
+    (void)pthread_mutex_lock(&r->lock);
+    bool anything = rw->arena != NULL && r->window.sources_len > 0;
+    if (anything) {
+        rw->window = r->window;
+        r->window = (struct window){0};
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    rw->write = (struct write){.kind = &refusals_kind, .arena = rw->arena};
+    if (!anything || store_submit(r->store, &rw->write) != ERR_NONE)
+        refusals_done(&rw->write);
+}

@@ -1,0 +1,149 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/file.h"
+#include "pki/ca_files.h"
+
+#define ROOTS_MAX ((size_t)TRUST_ROOTS_MAX * CERTIFICATE_MAX)
+
+/* The last bundle of this fleet; version 0 where there is none. */
+static enum err read_last(const char *path, const char *fleet, const struct note_key *key,
+                          uint64_t *ret_version, char explain[256])
+{
+    uint8_t *note = NULL;
+    size_t len = 0;
+    enum err err = file_read(path, TRUST_BUNDLE_MAX, &note, &len);
+    if (err == ERR_NOT_FOUND) {
+        *ret_version = 0;
+        return ERR_NONE;
+    }
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+    uint8_t storage[ROOTS_MAX];
+    struct trust_bundle last;
+    err = trust_bundle_read(slice_of(note, len), NULL, crypto_sha256, crypto_ed25519_verify,
+                            storage, sizeof storage, &last);
+    file_free_secret(note, len);
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+    if (!slice_equal(slice_of_text(last.fleet), slice_of_text(fleet)))
+        return ca_fail(ERR_REFUSED, explain, "%.100s is the bundle of another fleet, '%.63s'", path,
+                       last.fleet);
+    if (last.bundle_key.id != key->id ||
+        memcmp(last.bundle_key.key, key->key, sizeof key->key) != 0)
+        return ca_fail(ERR_REFUSED, explain,
+                       "%.100s was signed by another bundle key: devices would not follow this one",
+                       path);
+    *ret_version = last.version;
+    return ERR_NONE;
+}
+
+/* DER of every certificate in root.pem, one after the other in `storage`. */
+static enum err read_roots(const char *path, uint8_t storage[ROOTS_MAX], struct trust_bundle *b,
+                           char explain[256])
+{
+    _Static_assert(CA_CHAIN_MAX <= TRUST_ROOTS_MAX, "all of root.pem fits");
+    X509 *roots[CA_CHAIN_MAX] = {NULL};
+    size_t n = 0;
+    enum err err = ca_chain_read(path, roots, &n);
+    struct writer w = writer_over(storage, ROOTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *der = NULL;
+        int len = i2d_X509(roots[i], &der);
+        size_t start = w.len;
+        if (len > 0)
+            writer_put(&w, slice_of(der, (size_t)len));
+        else
+            writer_fail(&w, ERR_CRYPTO);
+        b->server_roots[i] = slice_of(storage + start, w.len - start);
+        OPENSSL_free(der);
+        X509_free(roots[i]);
+    }
+    b->server_roots_len = n;
+    if (err == ERR_NONE)
+        err = w.err;
+    return err == ERR_NONE ? err : ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+}
+
+static enum err read_parts(const char *state, const char *fleet, EVP_PKEY **key,
+                           uint8_t storage[ROOTS_MAX], struct trust_bundle *b, char explain[256])
+{
+    char path[PATH_MAX];
+    enum err err = ca_path(state, "offline/bundle.key", path);
+    if (err == ERR_NONE)
+        err = ca_key_read(path, key);
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+    char name[NOTE_NAME_MAX + 1];
+    (void)snprintf(name, sizeof name, "%s/bundle", fleet);
+    err = ca_note_key(*key, name, &b->bundle_key);
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "%.160s is not an Ed25519 key", path);
+    err = ca_path(state, "ledger.vkey", path);
+    if (err == ERR_NONE)
+        err = ca_vkey_read(path, &b->ledger_keys[0]);
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+    b->ledger_keys_len = 1;
+    err = ca_path(state, "root.pem", path);
+    return err == ERR_NONE ? read_roots(path, storage, b, explain) : err;
+}
+
+static enum err sign(EVP_PKEY *key, const struct note_key *public_key, struct writer *note)
+{
+    uint8_t signature[ED25519_SIGNATURE_SIZE];
+    size_t len = sizeof signature;
+    struct slice text = writer_bytes(note);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool made = note->err == ERR_NONE && ctx != NULL &&
+                EVP_DigestSignInit(ctx, NULL, NULL, NULL, key) == 1 &&
+                EVP_DigestSign(ctx, signature, &len, text.data, text.len) == 1;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    if (!made)
+        return note->err != ERR_NONE ? note->err : ERR_CRYPTO;
+    note_write_signature(note, public_key, signature);
+    return note->err;
+}
+
+enum err ca_bundle(const char *state, const char *fleet, struct writer *w, char explain[256])
+{
+    struct slice name = slice_of_text(fleet);
+    if (!ca_is_fleet_name(name))
+        return ca_fail(ERR_SYNTAX, explain, "'%.64s' can't be a fleet's name", fleet);
+    struct trust_bundle b = {.time_floor = clock_seconds()};
+    memcpy(b.fleet, name.data, name.len);
+    uint8_t storage[ROOTS_MAX];
+    EVP_PKEY *key CLEANUP(ca_key_cleanup) = NULL;
+    enum err err = read_parts(state, fleet, &key, storage, &b, explain);
+    if (err != ERR_NONE)
+        return err;
+    char path[PATH_MAX];
+    err = ca_path(state, "bundle", path);
+    if (err == ERR_NONE)
+        err = read_last(path, fleet, &b.bundle_key, &b.version, explain);
+    if (err != ERR_NONE)
+        return err;
+    b.version++;
+
+    uint8_t bytes[TRUST_BUNDLE_MAX];
+    struct writer note = writer_over(bytes, sizeof bytes);
+    trust_bundle_write(&note, &b);
+    err = sign(key, &b.bundle_key, &note);
+    if (err == ERR_NONE && w->max - w->len < note.len)
+        err = ERR_LIMIT; /* before it counts as given out */
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "the bundle can't be made: %s", err_text(err));
+    err = file_replace(path, writer_bytes(&note), 0644);
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "%.160s: %s", path, strerror(errno));
+    writer_put(w, writer_bytes(&note));
+    return w->err;
+}

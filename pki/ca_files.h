@@ -1,0 +1,44 @@
+/* The files of a certification authority, and the few ways they are written. For pki/ca*.c. */
+#ifndef PKI_CA_FILES_H
+#define PKI_CA_FILES_H
+
+#include <sys/types.h>
+
+#include <openssl/bio.h>
+
+#include "pki/ca.h"
+
+#define CA_PEM_MAX (64 * 1024) /* bytes of any PEM file that is read */
+
+/* Whose a new file is to be: unset leaves it to its maker. */
+struct ca_owner {
+    bool set;
+    uid_t uid;
+    gid_t gid;
+};
+
+void ca_bio_cleanup(BIO **bio);
+
+/* Always returns `err`; sets *explain. */
+enum err ca_fail(enum err err, char explain[256], const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* <state>/<name>. ERR_LIMIT. */
+MUST_USE enum err ca_path(const char *state, const char *name, char ret_path[PATH_MAX]);
+/* Creates and flushes; never writes into a file that is there (ERR_EXISTS). On failure no file is
+ * left. ERR_NOT_FOUND: the folder is not there. */
+MUST_USE enum err ca_file_make(const char *path, struct slice bytes, mode_t mode,
+                               const struct ca_owner *owner);
+/* Makes the entries of the folder durable. */
+MUST_USE enum err ca_folder_flush(const char *path);
+
+/* PKCS#8 PEM, in memory that is wiped when it is freed. */
+MUST_USE enum err ca_key_pem(EVP_PKEY *key, BIO **ret_pem);
+MUST_USE enum err ca_certificates_pem(X509 *const *certificates, size_t n, BIO **ret_pem);
+struct slice ca_bio_bytes(BIO *bio);
+
+/* "NAME+HASH+BASE64\n" <-> file */
+MUST_USE enum err ca_vkey_read(const char *path, struct note_key *ret_key);
+/* The public half of an Ed25519 key under `name`. */
+MUST_USE enum err ca_note_key(EVP_PKEY *key, const char *name, struct note_key *ret_key);
+
+#endif

@@ -1,0 +1,391 @@
+#include "pki/issue.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "base/crypto.h"
+#include "core/oid.h"
+
+#define SERIAL_SIZE        16 /* bytes, all random */
+#define ISSUER_NAME_MAX    1024
+#define KEY_IDENTIFIER_MAX 64
+#define KEY_IDENTIFIER     20 /* bytes of ours: RFC 7093 section 2, method 1 */
+#define COMMON_NAME_MAX    64 /* ub-common-name */
+#define URI_MAX            256
+#define NAMES_MAX          32
+#define DNS_NAME_MAX       253
+#define DNS_LABEL_MAX      63
+#define SIGNATURE_MAX      112 /* an ECDSA-Sig-Value over P-384 takes 104 */
+
+#define SAN_DNS 2
+#define SAN_URI 6
+#define SAN_IP  7
+
+/* Extensions that are the same in every certificate, whole: Extension, RFC 5280 section 4.1. */
+#define BASIC_CONSTRAINTS_END_ENTITY                                                               \
+    SLICE_LITERAL("\x30\x0c\x06\x03\x55\x1d\x13\x01\x01\xff\x04\x02\x30\x00")
+#define KEY_USAGE_DIGITAL_SIGNATURE                                                                \
+    SLICE_LITERAL("\x30\x0e\x06\x03\x55\x1d\x0f\x01\x01\xff\x04\x04\x03\x02\x07\x80")
+#define EXTENDED_KEY_USAGE_CLIENT                                                                  \
+    SLICE_LITERAL(                                                                                 \
+        "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
+        "\x02")
+#define EXTENDED_KEY_USAGE_SERVER                                                                  \
+    SLICE_LITERAL(                                                                                 \
+        "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
+        "\x01")
+#define OID_SUBJECT_KEY_IDENTIFIER   SLICE_LITERAL("\x55\x1d\x0e")
+#define OID_AUTHORITY_KEY_IDENTIFIER SLICE_LITERAL("\x55\x1d\x23")
+
+struct issuer {
+    EVP_PKEY *key;
+    EVP_PKEY_CTX *signing; /* set up once, used for every signature */
+    EVP_MD *digest;
+    struct slice signature_oid;
+    uint8_t subject_bytes[ISSUER_NAME_MAX];
+    struct slice subject; /* Name */
+    uint8_t key_identifier[KEY_IDENTIFIER_MAX];
+    size_t key_identifier_len;
+    int64_t not_before, not_after;
+};
+
+void issuer_free(struct issuer *i)
+{
+    if (i == NULL)
+        return;
+    EVP_PKEY_CTX_free(i->signing);
+    EVP_MD_free(i->digest);
+    EVP_PKEY_free(i->key);
+    free(i);
+}
+
+int64_t issuer_not_after(const struct issuer *i)
+{
+    return i->not_after;
+}
+
+/* May this certificate issue others, and is `key` its key? */
+static enum err check_authority(EVP_PKEY *key, X509 *certificate)
+{
+    if (EVP_PKEY_eq(key, X509_get0_pubkey(certificate)) != 1)
+        return ERR_CONFLICT;
+    uint32_t flags = X509_get_extension_flags(certificate);
+    bool is_ca = (flags & EXFLAG_CA) != 0 && (flags & EXFLAG_INVALID) == 0;
+    bool signs =
+        (flags & EXFLAG_KUSAGE) != 0 && (X509_get_key_usage(certificate) & KU_KEY_CERT_SIGN) != 0;
+    return is_ca && signs ? ERR_NONE : ERR_REFUSED;
+}
+
+static enum err read_certificate(struct issuer *i, X509 *certificate)
+{
+    uint8_t *der = NULL;
+    int len = i2d_X509(certificate, &der);
+    if (len <= 0)
+        return ERR_CRYPTO;
+    struct certificate c;
+    enum err err = certificate_read(slice_of(der, (size_t)len), &c);
+    if (err == ERR_NONE && c.subject.len > sizeof i->subject_bytes)
+        err = ERR_LIMIT;
+    if (err == ERR_NONE) {
+        memcpy(i->subject_bytes, c.subject.data, c.subject.len);
+        i->subject = slice_of(i->subject_bytes, c.subject.len);
+        i->not_before = c.not_before;
+        i->not_after = c.not_after;
+    }
+    OPENSSL_free(der);
+    if (err != ERR_NONE)
+        return err;
+
+    const ASN1_OCTET_STRING *identifier = X509_get0_subject_key_id(certificate);
+    size_t n = identifier == NULL ? 0 : (size_t)ASN1_STRING_length(identifier);
+    if (n == 0 || n > sizeof i->key_identifier)
+        return ERR_UNSUPPORTED;
+    memcpy(i->key_identifier, ASN1_STRING_get0_data(identifier), n);
+    i->key_identifier_len = n;
+    return ERR_NONE;
+}
+
+static enum err prepare_signing(struct issuer *i)
+{
+    bool p256 = EVP_PKEY_is_a(i->key, "EC") && EVP_PKEY_get_bits(i->key) == 256;
+    bool p384 = EVP_PKEY_is_a(i->key, "EC") && EVP_PKEY_get_bits(i->key) == 384;
+    if (!p256 && !p384)
+        return ERR_UNSUPPORTED;
+    i->signature_oid = p256 ? OID_ECDSA_SHA256 : OID_ECDSA_SHA384;
+    i->digest = EVP_MD_fetch(NULL, p256 ? "SHA256" : "SHA384", NULL);
+    i->signing = EVP_PKEY_CTX_new_from_pkey(NULL, i->key, NULL);
+    if (i->digest == NULL || i->signing == NULL || EVP_PKEY_sign_init(i->signing) != 1)
+        return ERR_CRYPTO;
+    return ERR_NONE;
+}
+
+enum err issuer_new(EVP_PKEY *key, X509 *certificate, struct issuer **ret_issuer)
+{
+    struct issuer *i = calloc(1, sizeof *i);
+    if (i == NULL)
+        return ERR_NO_MEMORY;
+    enum err err = check_authority(key, certificate);
+    if (err == ERR_NONE && EVP_PKEY_up_ref(key) != 1)
+        err = ERR_CRYPTO;
+    if (err != ERR_NONE)
+        goto out;
+    i->key = key;
+    err = read_certificate(i, certificate);
+    if (err == ERR_NONE)
+        err = prepare_signing(i);
+out:
+    ERR_clear_error();
+    if (err == ERR_NONE)
+        *ret_issuer = i;
+    else
+        issuer_free(i);
+    return err;
+}
+
+static bool is_alphanumeric(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static bool all_printable(struct slice text, uint8_t first)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < first || text.data[i] > 0x7e)
+            return false;
+    return true;
+}
+
+/* RFC 1123 section 2.1: labels of letters, digits and inner hyphens. No wildcards, no final dot; a
+ * last label of digits alone would be an address. */
+static bool is_dns_name(struct slice name)
+{
+    if (name.len == 0 || name.len > DNS_NAME_MAX)
+        return false;
+    size_t label = 0; /* length of the one we are in */
+    bool digits = true;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        if (c == '.') {
+            if (label == 0 || name.data[i - 1] == '-')
+                return false;
+            label = 0;
+            digits = true;
+            continue;
+        }
+        if (!is_alphanumeric(c) && (c != '-' || label == 0))
+            return false;
+        if (++label > DNS_LABEL_MAX)
+            return false;
+        digits = digits && c >= '0' && c <= '9';
+    }
+    return label > 0 && name.data[name.len - 1] != '-' && !digits;
+}
+
+/* The bytes of an IPv4 or IPv6 address in text; 0 where it is none. */
+static size_t read_address(struct slice text, uint8_t address[16])
+{
+    char copy[INET6_ADDRSTRLEN];
+    if (text.len >= sizeof copy || memchr(text.data, '\0', text.len) != NULL)
+        return 0;
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    if (inet_pton(AF_INET, copy, address) == 1)
+        return 4;
+    return inet_pton(AF_INET6, copy, address) == 1 ? 16 : 0;
+}
+
+/* scheme ":" something, RFC 3986 section 3, of visible ASCII. */
+static bool is_uri(struct slice uri)
+{
+    size_t scheme = 0;
+    while (scheme < uri.len && is_alphanumeric(uri.data[scheme]))
+        scheme++;
+    return uri.len <= URI_MAX && scheme > 0 && scheme + 1 < uri.len && uri.data[scheme] == ':' &&
+           all_printable(uri, 0x21);
+}
+
+static void put_extension(struct der_writer *w, struct slice oid, bool critical, size_t mark)
+{
+    der_wrap(w, DER_OCTET_STRING, mark);
+    if (critical)
+        der_put(w, DER_BOOLEAN, SLICE_LITERAL("\xff"));
+    der_put(w, DER_OID, oid);
+    der_wrap(w, DER_SEQUENCE, mark);
+}
+
+/* Critical where the subject is empty (RFC 5280 section 4.2.1.6). */
+static void put_subject_alt_name(struct der_writer *w, const struct issue_request *request)
+{
+    size_t mark = der_mark(w);
+    if (!request->server)
+        der_put(w, DER_CONTEXT(SAN_URI), request->uri);
+    for (size_t i = request->server ? request->names_len : 0; i-- > 0;) {
+        uint8_t address[16];
+        size_t n = read_address(request->names[i], address);
+        if (n > 0)
+            der_put(w, DER_CONTEXT(SAN_IP), slice_of(address, n));
+        else
+            der_put(w, DER_CONTEXT(SAN_DNS), request->names[i]);
+    }
+    der_wrap(w, DER_SEQUENCE, mark);
+    put_extension(w, OID_SUBJECT_ALT_NAME, request->common_name.len == 0, mark);
+}
+
+static void put_key_identifiers(struct der_writer *w, const struct issuer *i,
+                                const struct spki *spki)
+{
+    size_t mark = der_mark(w);
+    der_put(w, DER_CONTEXT(0), slice_of(i->key_identifier, i->key_identifier_len));
+    der_wrap(w, DER_SEQUENCE, mark);
+    put_extension(w, OID_AUTHORITY_KEY_IDENTIFIER, false, mark);
+
+    uint8_t hash[SHA256_SIZE];
+    crypto_sha256_one(spki->key, hash);
+    mark = der_mark(w);
+    der_put(w, DER_OCTET_STRING, slice_of(hash, KEY_IDENTIFIER));
+    put_extension(w, OID_SUBJECT_KEY_IDENTIFIER, false, mark);
+}
+
+static void put_subject(struct der_writer *w, struct slice common_name)
+{
+    size_t mark = der_mark(w);
+    if (common_name.len > 0) {
+        der_put(w, DER_UTF8_STRING, common_name);
+        der_put(w, DER_OID, OID_COMMON_NAME);
+        der_wrap(w, DER_SEQUENCE, mark);
+        der_wrap(w, DER_SET, mark);
+    }
+    der_wrap(w, DER_SEQUENCE, mark);
+}
+
+static void put_signature_algorithm(struct der_writer *w, const struct issuer *i)
+{
+    size_t mark = der_mark(w);
+    der_put(w, DER_OID, i->signature_oid);
+    der_wrap(w, DER_SEQUENCE, mark);
+}
+
+/* TBSCertificate, RFC 5280 section 4.1; from the last field to the first. */
+static void put_tbs(struct der_writer *w, const struct issuer *i,
+                    const struct issue_request *request, const struct spki *spki,
+                    int64_t not_before, int64_t not_after, const uint8_t serial[SERIAL_SIZE])
+{
+    size_t whole = der_mark(w);
+    put_key_identifiers(w, i, spki);
+    put_subject_alt_name(w, request);
+    der_put_raw(w, request->server ? EXTENDED_KEY_USAGE_SERVER : EXTENDED_KEY_USAGE_CLIENT);
+    der_put_raw(w, KEY_USAGE_DIGITAL_SIGNATURE);
+    der_put_raw(w, BASIC_CONSTRAINTS_END_ENTITY);
+    der_wrap(w, DER_SEQUENCE, whole);
+    der_wrap(w, DER_CONTEXT_CONSTRUCTED(3), whole);
+    der_put_raw(w, spki->der);
+    put_subject(w, request->common_name);
+    size_t validity = der_mark(w);
+    der_put_time(w, not_after);
+    der_put_time(w, not_before);
+    der_wrap(w, DER_SEQUENCE, validity);
+    der_put_raw(w, i->subject);
+    put_signature_algorithm(w, i);
+    der_put_unsigned(w, slice_of(serial, SERIAL_SIZE));
+    size_t version = der_mark(w);
+    der_put_u64(w, 2);
+    der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), version);
+    der_wrap(w, DER_SEQUENCE, whole);
+}
+
+static enum err sign(struct issuer *i, struct slice message, uint8_t signature[SIGNATURE_MAX],
+                     size_t *ret_len)
+{
+    uint8_t hash[EVP_MAX_MD_SIZE];
+    unsigned hash_len = 0;
+    size_t len = SIGNATURE_MAX;
+    if (EVP_Digest(message.data, message.len, hash, &hash_len, i->digest, NULL) != 1 ||
+        EVP_PKEY_sign(i->signing, signature, &len, hash, hash_len) != 1) {
+        ERR_clear_error();
+        return ERR_CRYPTO;
+    }
+    *ret_len = len;
+    return ERR_NONE;
+}
+
+static enum err check_names(const struct issue_request *request)
+{
+    if (request->common_name.len > COMMON_NAME_MAX)
+        return ERR_LIMIT;
+    if (!all_printable(request->common_name, 0x20))
+        return ERR_SYNTAX;
+    if (!request->server)
+        return is_uri(request->uri) ? ERR_NONE : ERR_SYNTAX;
+    if (request->names_len == 0)
+        return ERR_SYNTAX;
+    if (request->names_len > NAMES_MAX)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < request->names_len; i++) {
+        uint8_t address[16];
+        if (!is_dns_name(request->names[i]) && read_address(request->names[i], address) == 0)
+            return ERR_SYNTAX;
+    }
+    return ERR_NONE;
+}
+
+static enum err read_key(struct slice der, struct spki *ret_spki)
+{
+    struct spki spki;
+    struct reader r = reader_over(der);
+    enum err err = spki_read(&r, &spki);
+    if (err == ERR_NONE)
+        err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_spki = spki;
+    return err;
+}
+
+enum err issue_certificate(struct issuer *i, const struct issue_request *request, uint8_t *buffer,
+                           size_t max, size_t *ret_len)
+{
+    enum err err = check_names(request);
+    struct spki spki;
+    if (err == ERR_NONE)
+        err = read_key(request->spki, &spki);
+    if (err != ERR_NONE)
+        return err;
+    if (request->not_after <= request->not_before)
+        return ERR_SYNTAX;
+    int64_t not_before = request->not_before < i->not_before ? i->not_before : request->not_before;
+    int64_t not_after = request->not_after > i->not_after ? i->not_after : request->not_after;
+    if (not_after <= not_before)
+        return ERR_EXPIRED;
+
+    uint8_t serial[SERIAL_SIZE];
+    err = crypto_random(serial, sizeof serial);
+    if (err != ERR_NONE)
+        return err;
+    uint8_t scratch[CERTIFICATE_MAX];
+    struct der_writer tbs = der_writer_over(scratch, sizeof scratch);
+    put_tbs(&tbs, i, request, &spki, not_before, not_after, serial);
+    if (tbs.err != ERR_NONE)
+        return tbs.err;
+    uint8_t signature[SIGNATURE_MAX];
+    size_t signature_len = 0;
+    err = sign(i, der_writer_bytes(&tbs), signature, &signature_len);
+    if (err != ERR_NONE)
+        return err;
+
+    struct der_writer w = der_writer_over(buffer, max < CERTIFICATE_MAX ? max : CERTIFICATE_MAX);
+    size_t whole = der_mark(&w);
+    der_put_raw(&w, slice_of(signature, signature_len));
+    der_wrap_bit_string(&w, whole);
+    put_signature_algorithm(&w, i);
+    der_put_raw(&w, der_writer_bytes(&tbs));
+    der_wrap(&w, DER_SEQUENCE, whole);
+    if (w.err != ERR_NONE)
+        return w.err;
+    struct slice certificate = der_writer_bytes(&w);
+    memmove(buffer, certificate.data, certificate.len);
+    *ret_len = certificate.len;
+    return ERR_NONE;
+}

@@ -1,0 +1,36 @@
+/* Builds and signs certificates from typed requests: the only place that decides what stands in
+ * one. Used by the signer. Prebuilt parts make it cheap: the key goes in as raw SPKI. */
+#ifndef PKI_ISSUE_H
+#define PKI_ISSUE_H
+
+#include "core/spki.h"
+#include "core/x509.h"
+#include "pki/ca.h"
+
+struct issuer; /* issuing key and certificate, with what can be prepared once */
+
+/* Takes a reference of its own to the key (P-256 or P-384). ERR_CONFLICT where it is not the
+ * certificate's, ERR_REFUSED where that one may not issue others, ERR_UNSUPPORTED where it lacks a
+ * subject key identifier. One thread at a time. */
+MUST_USE enum err issuer_new(EVP_PKEY *key, X509 *certificate, struct issuer **ret_issuer);
+void issuer_free(struct issuer *i); /* NULL is fine */
+int64_t issuer_not_after(const struct issuer *i);
+
+struct issue_request {
+    bool server;               /* serverAuth with `names`; else clientAuth with `uri` */
+    struct slice common_name;  /* at most 64 bytes */
+    struct slice uri;          /* device: one URI in subjectAltName */
+    const struct slice *names; /* server: DNS names, or IP addresses in text */
+    size_t names_len;
+    int64_t not_before, not_after; /* both are cut to the issuer's own */
+    struct slice spki;
+};
+/* The certificate stands at the start of `buffer`; CERTIFICATE_MAX bytes always do. The key is read
+ * for its form; that it is sound (pki/public_key.h) and its holder's is for the caller to know.
+ * RFC 5280: v3, 128-bit random serial, critical keyUsage digitalSignature, extendedKeyUsage,
+ * basicConstraints CA:false, authority and subject key identifiers. ERR_LIMIT, ERR_SYNTAX (a name
+ * that is none), ERR_EXPIRED (nothing left of the issuer's life), ERR_CRYPTO. */
+MUST_USE enum err issue_certificate(struct issuer *i, const struct issue_request *request,
+                                    uint8_t *buffer, size_t max, size_t *ret_len);
+
+#endif
