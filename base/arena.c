@@ -37,6 +37,7 @@ struct arena {
     struct block *large; /* one allocation each */
     size_t max;
     size_t used;
+    bool secret; /* wipe before giving back */
 };
 
 struct arena *arena_new(size_t max)
@@ -47,10 +48,18 @@ struct arena *arena_new(size_t max)
     return a;
 }
 
-static void free_blocks(struct block *b)
+static void wipe_block(struct block *b)
+{
+    UNPOISON(b->bytes, b->used);
+    mem_wipe(b->bytes, b->used);
+}
+
+static void free_blocks(const struct arena *a, struct block *b)
 {
     while (b != NULL) {
         struct block *next = b->next;
+        if (a->secret)
+            wipe_block(b);
         free(b);
         b = next;
     }
@@ -60,22 +69,30 @@ void arena_free(struct arena *a)
 {
     if (a == NULL)
         return;
-    free_blocks(a->small);
-    free_blocks(a->large);
+    free_blocks(a, a->small);
+    free_blocks(a, a->large);
     free(a);
 }
 
 void arena_reset(struct arena *a)
 {
-    free_blocks(a->large);
+    free_blocks(a, a->large);
     a->large = NULL;
     if (a->small != NULL) {
-        free_blocks(a->small->next);
+        free_blocks(a, a->small->next);
         a->small->next = NULL;
+        if (a->secret)
+            wipe_block(a->small);
         a->small->used = 0;
         POISON(a->small->bytes, BLOCK_SIZE);
     }
     a->used = 0;
+    a->secret = false;
+}
+
+void arena_mark_secret(struct arena *a)
+{
+    a->secret = true;
 }
 
 static struct block *push_block(struct block **list, size_t size)

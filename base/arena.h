@@ -11,6 +11,8 @@ struct arena *arena_new(size_t max);
 void arena_free(struct arena *a); /* NULL is fine */
 /* Forgets everything; keeps a first block for the next use. */
 void arena_reset(struct arena *a);
+/* A secret is in it: what it holds is wiped when it is forgotten, by reset or free. */
+void arena_mark_secret(struct arena *a);
 
 /* Aligned for any type, zeroed; NULL where the limit or the memory is reached. */
 void *arena_alloc(struct arena *a, size_t n);

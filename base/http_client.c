@@ -168,7 +168,7 @@ static enum err connect_unix(struct http_client *c, int64_t deadline_ms, char *e
 
 static enum err connect_tls(struct http_client *c, int64_t deadline_ms, char *explain)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *addresses = NULL;
     int failed = getaddrinfo(c->host, c->port, &hints, &addresses);
     if (failed != 0)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -154,9 +155,15 @@ static const int compute_calls[] = {
 };
 
 #ifdef SANITIZED
-/* What AddressSanitizer does besides. A finding's report begins, and then the process is killed
- * where symbols would be looked up: the first line says enough to run it again outside. */
-static const int sanitizer_calls[] = {SCMP_SYS(sigaltstack)};
+/* What AddressSanitizer does besides: a signal stack of its own, and a look at whether its report
+ * goes to a terminal. The report says what and where, and ends, with the process, where symbols
+ * would be looked up in files. */
+static void add_sanitizer_calls(struct filter *f)
+{
+    leak_check_is_off = 1;
+    add_all(f, SCMP_ACT_ALLOW, (const int[]){SCMP_SYS(sigaltstack)}, 1);
+    add_where(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), SCMP_A1_32(SCMP_CMP_EQ, TCGETS));
+}
 #endif
 
 enum err sandbox_compute_only(void)
@@ -174,8 +181,7 @@ enum err sandbox_compute_only(void)
     add_where(&f, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat),
               SCMP_A3_32(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
 #ifdef SANITIZED
-    leak_check_is_off = 1;
-    add_all(&f, SCMP_ACT_ALLOW, sanitizer_calls, ARRAY_LEN(sanitizer_calls));
+    add_sanitizer_calls(&f);
 #endif
     return load(&f);
 }

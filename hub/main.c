@@ -20,6 +20,7 @@
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
 #include "hub/server_certificate.h"
+#include "pki/pem.h"
 
 #define EXIT_CONFIG 78 /* EX_CONFIG: what systemd shows as "configuration error" */
 
@@ -29,6 +30,7 @@
 #define SESSION_SECONDS   (12 * 3600)
 #define HEADER_MAX        (16 * 1024)
 #define SIGHTINGS_SECONDS 5
+#define ROOTS_PEM_MAX     (64 * 1024)
 
 static struct hub hub;
 static struct checkpointer checkpointer;
@@ -172,6 +174,29 @@ static enum err make_loops(void)
     return ERR_NONE;
 }
 
+/* Devices chain to the fleet's own root, and to nothing else. They send their own certificate alone,
+ * so what lies between comes from here. */
+static enum err trust_devices(char explain[256])
+{
+    char path[CONFIG_TEXT_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/root.pem", hub.config.state);
+    uint8_t *roots;
+    size_t len;
+    enum err err = file_read(path, ROOTS_PEM_MAX / 2, &roots, &len);
+    if (err != ERR_NONE) {
+        (void)snprintf(explain, 256, "%s: %s; `holdfast ca init` makes it", path, err_text(err));
+        return err;
+    }
+    static uint8_t pem[ROOTS_PEM_MAX];
+    struct writer w = writer_over(pem, sizeof pem);
+    writer_put(&w, slice_of(roots, len));
+    free(roots);
+    err = pem_write_certificates(&w, slice_of(hub.facts.chain, hub.facts.chain_len));
+    if (err != ERR_NONE)
+        return err;
+    return tls_server_set_client_roots(hub.tls[LISTENER_DEVICE], writer_bytes(&w), explain);
+}
+
 static enum err make_tls(char explain[256])
 {
     static const struct {
@@ -193,21 +218,9 @@ static enum err make_tls(char explain[256])
         if (err != ERR_NONE)
             return err;
     }
-    /* Devices chain to the fleet's own root, and to nothing else. */
-    char path[CONFIG_TEXT_MAX + 16];
-    (void)snprintf(path, sizeof path, "%s/root.pem", hub.config.state);
-    uint8_t *roots;
-    size_t len;
-    enum err err = file_read(path, 64 * 1024, &roots, &len);
-    if (err != ERR_NONE) {
-        (void)snprintf(explain, 256, "%s: %s; `holdfast ca init` makes it", path, err_text(err));
-        return err;
-    }
-    err = tls_server_set_client_roots(hub.tls[LISTENER_DEVICE], slice_of(roots, len), explain);
-    free(roots);
+    enum err err = trust_devices(explain);
     return err != ERR_NONE ? err : server_certificate_start(&hub, explain);
 }
-
 static enum err listen_on(enum listener which, const char *address, char explain[256])
 {
     static const size_t body_max[LISTENER_COUNT] = {

@@ -6,7 +6,6 @@
 #include "base/crypto.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "core/base64.h"
 #include "pki/pem.h"
 #include "pki/server_key.h"
 
@@ -22,30 +21,6 @@ static struct {
     bool asked; /* a certificate is on its way */
 } server;
 
-/* ---- PEM ---- */
-
-static void pem_certificate(struct writer *w, struct slice der)
-{
-    writer_text(w, "-----BEGIN CERTIFICATE-----\n");
-    base64_write_lines(w, der);
-    writer_text(w, "-----END CERTIFICATE-----\n");
-}
-
-/* The certificate, then the issuing one and what leads to the root. */
-static enum err chain_pem(const struct hub *hub, struct slice certificate, struct writer *w)
-{
-    pem_certificate(w, certificate);
-    struct reader r = reader_over(slice_of(hub->facts.chain, hub->facts.chain_len));
-    while (reader_left(&r) > 0) {
-        unsigned tag;
-        struct slice der = der_read_any(&r, &tag);
-        if (r.err == ERR_NONE)
-            pem_certificate(w, der);
-    }
-    enum err err = reader_finish(&r);
-    return err != ERR_NONE ? err : w->err;
-}
-
 /* ---- into the listeners ---- */
 
 static bool has_own(const struct hub *hub, enum listener which)
@@ -59,8 +34,10 @@ static enum err install(struct hub *hub, struct slice certificate, char explain[
     enum err err = certificate_read(certificate, &c);
     static uint8_t pem[CHAIN_PEM_MAX]; /* loop 0 and the start alone come here */
     struct writer w = writer_over(pem, sizeof pem);
+    /* The certificate, then the issuing one and what leads to the root. */
+    pem_write_certificate(&w, certificate);
     if (err == ERR_NONE)
-        err = chain_pem(hub, certificate, &w);
+        err = pem_write_certificates(&w, slice_of(hub->facts.chain, hub->facts.chain_len));
     for (unsigned i = 0; err == ERR_NONE && i < LISTENER_COUNT; i++) {
         if (hub->tls[i] == NULL || has_own(hub, (enum listener)i))
             continue;

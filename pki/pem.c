@@ -39,3 +39,23 @@ enum err pem_certificate_hashes(struct slice pem, uint8_t ret_certificate[SHA256
     crypto_sha256_one(c.spki.der, ret_spki);
     return ERR_NONE;
 }
+
+void pem_write_certificate(struct writer *w, struct slice der)
+{
+    writer_text(w, "-----BEGIN CERTIFICATE-----\n");
+    base64_write_lines(w, der);
+    writer_text(w, "-----END CERTIFICATE-----\n");
+}
+
+enum err pem_write_certificates(struct writer *w, struct slice ders)
+{
+    struct reader r = reader_over(ders);
+    while (reader_left(&r) > 0) {
+        unsigned tag;
+        struct slice der = der_read_any(&r, &tag);
+        if (r.err == ERR_NONE)
+            pem_write_certificate(w, der);
+    }
+    enum err err = reader_finish(&r);
+    return err != ERR_NONE ? err : w->err;
+}

@@ -150,15 +150,14 @@ static void claim_ended(struct act *act)
     struct api_call *call = api_act_ended(act);
     if (call == NULL)
         return;
+    arena_mark_secret(http_request_arena(call->request));
     struct writer w = arena_writer(http_request_arena(call->request), 512);
     struct json_writer j = json_writer_over(&w);
     json_open_object(&j);
     json_field_text(&j, "serial", c->device);
     json_field_text(&j, "claim_code", c->claim_code);
     json_close_object(&j);
-    mem_wipe(c->claim_code, sizeof c->claim_code);
     api_reply_json(call, 201, &w);
-    mem_wipe(w.start, w.len);
 }
 
 void api_device_claim(struct api_call *call)

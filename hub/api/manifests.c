@@ -95,6 +95,7 @@ static void devices_ended(struct act *act)
     struct api_call *call = api_act_ended(act);
     if (call == NULL)
         return;
+    arena_mark_secret(http_request_arena(call->request));
     struct writer w = arena_writer(http_request_arena(call->request),
                                    64 + m->lines_len * (NAME_MAX_BYTES + IDENTITY_CLAIM_TEXT + 48));
     struct json_writer j = json_writer_over(&w);
@@ -107,12 +108,10 @@ static void devices_ended(struct act *act)
         if (m->lines[i].credential == CREDENTIAL_CLAIM)
             json_field_text(&j, "claim_code", m->lines[i].claim_code);
         json_close_object(&j);
-        mem_wipe(m->lines[i].claim_code, sizeof m->lines[i].claim_code);
     }
     json_close_array(&j);
     json_close_object(&j);
     api_reply_json(call, 201, &w);
-    mem_wipe(w.start, w.len);
 }
 
 static enum err refuse_row(struct api_call *call, size_t row, const char *field, const char *why)

@@ -49,6 +49,7 @@ static void token_ended(struct act *act)
         api_reply_nothing(call);
         return;
     }
+    arena_mark_secret(http_request_arena(call->request));
     struct writer w = arena_writer(http_request_arena(call->request), 1024);
     struct json_writer j = json_writer_over(&w);
     json_open_object(&j);
@@ -57,9 +58,7 @@ static void token_ended(struct act *act)
     json_field_time(&j, "expires_at", t->token.expires_at);
     json_field_text(&j, "token", t->text);
     json_close_object(&j);
-    mem_wipe(t->text, sizeof t->text);
     api_reply_json(call, 201, &w);
-    mem_wipe(w.start, w.len);
 }
 
 static void change(struct api_call *call, struct token_act *t)

@@ -14,10 +14,31 @@ static const char *const settings[] = {
 /* Nobody but us has the file open, so a lock is held by a checkpoint and soon free. */
 #define BUSY_TIMEOUT_MS 5000
 
+static bool is_no_room(int error)
+{
+    return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+/* Of ENOSPC SQLite makes SQLITE_FULL, but there are more ways for a disk to be full. What the system
+ * said of a file is kept with it; errno itself has long been overwritten. */
+static bool lacks_room(sqlite3 *db)
+{
+    static const int files[] = {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        sqlite3_file *file = NULL;
+        int error = 0;
+        if (sqlite3_file_control(db, "main", files[i], &file) != SQLITE_OK || file == NULL ||
+            file->pMethods == NULL)
+            continue;
+        if (file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) == SQLITE_OK &&
+            is_no_room(error))
+            return true;
+    }
+    return false;
+}
+
 enum err sqlite_err(sqlite3 *db, int code)
 {
-    int system = db == NULL ? 0 : sqlite3_system_errno(db);
-    bool no_room = system == ENOSPC || system == EDQUOT || system == EFBIG;
     switch (code & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:
@@ -30,9 +51,9 @@ enum err sqlite_err(sqlite3 *db, int code)
     case SQLITE_IOERR:
         if (code == SQLITE_IOERR_NOMEM)
             return ERR_NO_MEMORY;
-        return no_room ? ERR_DISK_FULL : ERR_IO;
+        return db != NULL && lacks_room(db) ? ERR_DISK_FULL : ERR_IO;
     case SQLITE_CANTOPEN:
-        return no_room ? ERR_DISK_FULL : ERR_IO;
+        return db != NULL && is_no_room(sqlite3_system_errno(db)) ? ERR_DISK_FULL : ERR_IO;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return ERR_BUSY;

@@ -23,7 +23,7 @@ struct reader_pool;
 struct store_reader;
 struct tx;
 
-#define STORE_QUEUE_MAX   8192 /* writes waiting; beyond: ERR_BUSY, and 503 to the client */
+#define STORE_QUEUE_MAX   8192 /* writes waiting in a lane; beyond: ERR_BUSY, and 503 to the client */
 #define STORE_BATCH_MAX   512  /* writes that share a commit: bounds how long one waits for others */
 #define STORE_REQUEST_ID  16   /* bytes: every write carries one; it stands in the ledger entry */
 
@@ -105,7 +105,10 @@ void store_drain(struct store *s);
 void store_close(struct store *s); /* NULL is fine */
 
 struct store_stats {
-    uint64_t commits, writes, refused, abandoned;
+    uint64_t commits;   /* that had something to keep */
+    uint64_t writes;    /* that ended with ERR_NONE */
+    uint64_t refused;   /* rolled back alone */
+    uint64_t abandoned; /* transactions that came to nothing */
     uint64_t queued[STORE_LANE_COUNT]; /* now */
     uint64_t wal_bytes;
 };
@@ -119,9 +122,12 @@ void store_reader_free(struct store_reader *r);
 MUST_USE enum err store_get(struct store_reader *r, const struct table *table, struct arena *arena,
                             void *row); /* key filled in by the caller; ERR_NOT_FOUND */
 
+/* What has an index can be asked: a column that the table marks as searchable, together with the
+ * tenant (a filter on "tenant", or two ends of the range with the same tenant); or columns of the
+ * key, the first or those after columns that are given, too. Else ERR_UNSUPPORTED. */
 struct store_filter {
-    const char *column; /* one that the table marks as searchable */
-    struct slice text;  /* equals this (texts), or `integer` (integers) */
+    const char *column;
+    struct slice text; /* equals this (texts; the 32 bytes of a hash), or `integer` (integers) */
     int64_t integer;
 };
 
