@@ -275,10 +275,11 @@ void arguments_read(int argc, char **argv, struct cli *cli, struct arguments *re
         return;
     }
     if (ret_arguments->command == NULL) {
-        (void)cli_fail(cli, CLI_USAGE, "usage",
-                       ret_arguments->noun == NULL ? "what is to be done? See `holdfast help`"
-                                                   : "a verb is missing; see `holdfast help %s`",
-                       ret_arguments->noun == NULL ? "" : ret_arguments->noun->name);
+        if (ret_arguments->noun == NULL)
+            (void)cli_fail(cli, CLI_USAGE, "usage", "what is to be done? See `holdfast help`");
+        else
+            (void)cli_fail(cli, CLI_USAGE, "usage", "a verb is missing; see `holdfast help %s`",
+                           ret_arguments->noun->name);
         ret_arguments->then = ARGUMENTS_WRONG;
         return;
     }

@@ -222,7 +222,8 @@ static enum err sqlite_open(const char *location, struct database **ret_db, char
         goto out;
     err = sqlite_connection_open(&db->writer, db->path, SQLITE_ROLE_WRITER);
     if (err != ERR_NONE) {
-        explain_set(explain, "can't open %.150s: %s", db->path, err_text(err));
+        explain_set(explain, "can't read %.150s (%s); if it is damaged, restore it from a backup",
+                    db->path, err_text(err));
         goto out;
     }
     err = check_application(db, explain);

@@ -1,0 +1,64 @@
+#include "cli/when.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/calendar.h"
+
+#define MINUTE 60
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define YEAR   (365 * DAY)
+
+void when_duration(int64_t seconds, char ret_text[WHEN_TEXT_MAX])
+{
+    /* a unit is used from twice its size on, so that rounding loses at most a third */
+    static const struct {
+        int64_t size;
+        const char *name;
+    } units[] = {{YEAR, "years"}, {DAY, "days"}, {HOUR, "h"}, {MINUTE, "min"}};
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        bool exact = seconds >= units[i].size && seconds % units[i].size == 0;
+        if (seconds < 2 * units[i].size && !exact)
+            continue;
+        int64_t n = seconds / units[i].size;
+        const char *name = n == 1 && i == 0 ? "year" : n == 1 && i == 1 ? "day" : units[i].name;
+        (void)snprintf(ret_text, WHEN_TEXT_MAX, "%" PRId64 " %s", n, name);
+        return;
+    }
+    (void)snprintf(ret_text, WHEN_TEXT_MAX, "%" PRId64 " s", seconds);
+}
+
+void when_relative(int64_t seconds, int64_t now, char ret_text[WHEN_TEXT_MAX])
+{
+    char duration[WHEN_TEXT_MAX];
+    int64_t distance = seconds < now ? now - seconds : seconds - now;
+    if (distance < 2) {
+        (void)snprintf(ret_text, WHEN_TEXT_MAX, "now");
+        return;
+    }
+    when_duration(distance, duration);
+    (void)snprintf(ret_text, WHEN_TEXT_MAX, seconds < now ? "%.50s ago" : "in %.50s", duration);
+}
+
+void when_full(int64_t seconds, int64_t now, char ret_text[WHEN_TEXT_MAX])
+{
+    struct calendar c = calendar_from_seconds(seconds);
+    char relative[WHEN_TEXT_MAX];
+    when_relative(seconds, now, relative);
+    (void)snprintf(ret_text, WHEN_TEXT_MAX, "%04d-%02u-%02u %02u:%02u:%02u UTC (%.30s)", c.year,
+                   c.month, c.day, c.hour, c.minute, c.second, relative);
+}
+
+void when_count(uint64_t n, char ret_text[WHEN_TEXT_MAX])
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%" PRIu64, n);
+    size_t at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            ret_text[at++] = ',';
+        ret_text[at++] = digits[i];
+    }
+    ret_text[at] = '\0';
+}
