@@ -9,10 +9,11 @@
 #include "base/file.h"
 #include "core/cursor.h"
 
-#define KEYS_MAX       128 /* of one program; the hub has some forty */
-#define NAME_BYTES_MAX 64  /* bytes of a key's name in a file; longer ones are unknown in any case \
-                            */
-#define SHOWN_MAX 48       /* bytes of a foreign name in a message */
+#define KEYS_MAX 128 /* of one program; the hub has some forty */
+#define NAME_BYTES_MAX                                                                             \
+    64               /* bytes of a key's name in a file; longer ones are unknown in any case       \
+                      */
+#define SHOWN_MAX 48 /* bytes of a foreign name in a message */
 
 struct run {
     const char *name;   /* of the file, in messages */
@@ -171,9 +172,9 @@ static enum err integer_read(struct slice text, int64_t *ret_value)
 enum err config_duration_read(struct slice text, int64_t *ret_seconds)
 {
     static const struct {
-        char unit;
+        uint8_t unit;
         int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'y', 365 * 86400}};
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'y', INT64_C(31536000)}};
     int64_t seconds = 1;
     for (size_t i = 0; i < ARRAY_LEN(units) && text.len > 0; i++) {
         if (text.data[text.len - 1] != units[i].unit)
@@ -325,7 +326,7 @@ enum err config_read(struct slice text, const char *name, const char *folder,
     struct run store = check;
     if (n > KEYS_MAX)
         return fail(&check, ERR_INTERNAL, "more than %d keys are declared", KEYS_MAX);
-    if (text.len > CONFIG_FILE_MAX)
+    if (text.len > (size_t)CONFIG_FILE_MAX)
         return fail(&check, ERR_LIMIT, "larger than %d bytes", CONFIG_FILE_MAX);
     enum err err = run(&check, text);
     if (err != ERR_NONE)
@@ -340,7 +341,7 @@ enum err config_read_file(const char *path, const struct config_key *keys, size_
     struct run r = {.name = path, .error = error};
     uint8_t *bytes = NULL;
     size_t len = 0;
-    enum err err = file_read(path, CONFIG_FILE_MAX, &bytes, &len);
+    enum err err = file_read(path, (size_t)CONFIG_FILE_MAX, &bytes, &len);
     if (err == ERR_LIMIT)
         return fail(&r, err, "larger than %d bytes", CONFIG_FILE_MAX);
     if (err == ERR_NO_MEMORY)

@@ -14,7 +14,9 @@ MUST_USE enum err file_read(const char *path, size_t max, uint8_t **ret_bytes, s
 void file_free_secret(uint8_t *bytes, size_t len);
 
 /* Writes path.new, flushes it, renames it over `path`, flushes the folder: afterwards the old or
- * the new bytes are there, whatever happens. ERR_DISK_FULL or ERR_IO leave the old. */
+ * the new bytes are there, whatever happens. ERR_DISK_FULL or ERR_IO leave the old; only where the
+ * last step, the folder's flush, fails with ERR_IO may the new be there. `mode` holds whatever the
+ * umask. One writer of a path at a time: two would share path.new. */
 MUST_USE enum err file_replace(const char *path, struct slice bytes, mode_t mode);
 
 #endif

@@ -375,7 +375,7 @@ enum err http_client_request(struct http_client *c, const char *method, const ch
     if (bytes == NULL)
         return fail(ERR_NO_MEMORY, explain, "%s", err_text(ERR_NO_MEMORY));
     struct writer w = writer_over(bytes, size);
-    struct http1_response response;
+    struct http1_response response = {0};
     enum err err = write_request(c, &w, method, target, content_type, body);
     if (err != ERR_NONE)
         err = fail(err, explain, "the request cannot be written: its target or a header is %s",

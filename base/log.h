@@ -3,7 +3,8 @@
  *
  *   log_event(LOG_LEVEL_NOTICE, "device.enrolled", F_TEXT("device", id), F_INTEGER("ms", ms));
  *
- * Programs log; libraries return errors. */
+ * Programs log; libraries return errors. A process under sandbox_compute_only() logs to standard
+ * error: connecting anew to a syslog that was restarted would kill it. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -37,7 +38,9 @@ struct log_field {
 
 #define LOG_LINE_MAX 2048 /* bytes of one event; longer values are cut and marked with "..." */
 
-/* `program` is kept, not copied. Before log_open() events go to standard error at NOTICE. */
+/* `program` is kept, not copied. Before log_open() events go to standard error at NOTICE, and so does
+ * later what its target does not take. ERR_IO: there is no syslog; ERR_UNSUPPORTED: the journal
+ * without log_journal_enable(). */
 MUST_USE enum err log_open(enum log_target target, enum log_level level, const char *program);
 /* "stderr", "syslog", "journal"; "error".."debug" */
 MUST_USE enum err log_target_read(const char *text, enum log_target *ret_target);

@@ -2,14 +2,16 @@
 
 #include <stdlib.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
 #include "base/log_backend.h"
 
-#define FIELDS_MAX 32 /* of one event; what is more stands in MESSAGE only */
-#define BYTES_MAX  (LOG_LINE_MAX * 2)
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+#define FIELDS_MAX     32 /* of one event; what is more stands in MESSAGE only */
+#define BYTES_MAX      (LOG_LINE_MAX * 2)
 
 static void add(struct writer *w, struct iovec *parts, size_t *n, const char *name,
                 struct slice value)
@@ -39,6 +41,9 @@ static void journal_name(const char *name, char to[64])
 static bool send_to_journal(enum log_level level, const char *program, const char *event,
                             const struct log_field *fields)
 {
+    /* the library takes events for a journal that is not there, and drops them */
+    if (access(JOURNAL_SOCKET, W_OK) != 0)
+        return false;
     char bytes[BYTES_MAX], message[LOG_LINE_MAX], digits[24], name[64];
     const char priority = (char)('0' + (int)level);
     struct iovec parts[FIELDS_MAX];

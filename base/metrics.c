@@ -7,7 +7,7 @@
 
 #define METRICS_MAX 256 /* metrics in one program; the hub has some sixty */
 #define VALUE_MAX   96  /* bytes of a label's value; a longer one counts as "other" */
-#define SLOTS       (METRIC_SERIES_MAX * 2)
+#define SLOTS       ((size_t)METRIC_SERIES_MAX * 2)
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
 

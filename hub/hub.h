@@ -26,7 +26,7 @@ struct hub_loop {
     struct store_reader *reader;
     struct signer_link *signer;
     struct sightings *sightings;
-    struct loop_task tick;
+    struct loop_task tick, last;
     atomic_bool tick_pending;
 };
 

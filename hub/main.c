@@ -1,6 +1,7 @@
 /* holdfast-hub: puts the parts together, in the order that makes it safe, and takes them apart. */
 #include <getopt.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/log_journal.h"
@@ -20,6 +20,7 @@
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
 #include "hub/server_certificate.h"
+#include "hub/served_bundle.h"
 #include "pki/pem.h"
 
 #define EXIT_CONFIG 78 /* EX_CONFIG: what systemd shows as "configuration error" */
@@ -35,6 +36,7 @@
 static struct hub hub;
 static struct checkpointer checkpointer;
 static int drained_fd = -1;
+static sem_t flushed; /* at the end: posted by each loop */
 
 static int fail(const char *event, enum err err, const char *detail)
 {
@@ -288,80 +290,6 @@ static enum err write_ports(void)
     return w.err != ERR_NONE ? w.err : file_replace(hub.config.ports_file, writer_bytes(&w), 0644);
 }
 
-/* ---- the trust bundle that `holdfast ca init` left for the first start ---- */
-
-struct first_bundle {
-    struct bundle_act act;
-    struct arena *arena;
-};
-
-static void first_bundle_then(struct act *act)
-{
-    struct first_bundle *first = CONTAINER_OF(act, struct first_bundle, act.act);
-    if (act->write.err == ERR_NONE)
-        atomic_store(&hub.bundle_version, first->act.version);
-    else
-        log_event(LOG_LEVEL_ERROR, "trust_bundle.refused",
-                  F_TEXT("detail", act->write.problem.detail), F_ERR(act->write.err));
-    arena_free(first->arena);
-}
-
-static void install_first_bundle(struct arena *arena, struct slice file)
-{
-    struct first_bundle *first = arena_alloc(arena, sizeof *first);
-    if (first == NULL || arena_copy(arena, file, &first->act.note) != ERR_NONE) {
-        arena_free(arena);
-        return;
-    }
-    first->arena = arena;
-    first->act.fleet = hub.config.fleet;
-    const struct act_origin origin = {.loop = hub.loops[0].loop,
-                                      .arena = arena,
-                                      .tenant = HUB_TENANT,
-                                      .actor = "hub",
-                                      .then = first_bundle_then};
-    identity_replace_bundle(hub.identity, &origin, &first->act);
-}
-
-/* What the store has is what is served; where it has none, the file is the first. */
-static enum err load_bundle(void)
-{
-    struct arena *arena = arena_new(256 * 1024);
-    if (arena == NULL)
-        return ERR_NO_MEMORY;
-    struct slice note;
-    enum err err = identity_bundle(hub.loops[0].reader, arena, &note);
-    if (err == ERR_NONE) {
-        uint8_t *storage = arena_alloc(arena, TRUST_ROOTS_MAX * CERTIFICATE_MAX);
-        struct trust_bundle bundle;
-        err = storage == NULL
-                  ? ERR_NO_MEMORY
-                  : trust_bundle_read(note, NULL, crypto_sha256, crypto_ed25519_verify, storage,
-                                      TRUST_ROOTS_MAX * CERTIFICATE_MAX, &bundle);
-        if (err == ERR_NONE)
-            atomic_store(&hub.bundle_version, bundle.version);
-        arena_free(arena);
-        return err;
-    }
-    if (err != ERR_NOT_FOUND) {
-        arena_free(arena);
-        return err;
-    }
-    char path[CONFIG_TEXT_MAX + 16];
-    (void)snprintf(path, sizeof path, "%s/bundle", hub.config.state);
-    uint8_t *bytes;
-    size_t len;
-    err = file_read(path, TRUST_BUNDLE_MAX, &bytes, &len);
-    if (err != ERR_NONE) {
-        log_event(LOG_LEVEL_WARNING, "trust_bundle.missing", F_TEXT("path", path));
-        arena_free(arena);
-        return ERR_NONE;
-    }
-    install_first_bundle(arena, slice_of(bytes, len));
-    free(bytes);
-    return ERR_NONE;
-}
-
 /* ---- start, run, end ---- */
 
 static int start(void)
@@ -404,7 +332,7 @@ static int start(void)
     for (size_t i = 0; err == ERR_NONE && i < hub.loops_len; i++)
         err = loop_start(hub.loops[i].loop);
     if (err == ERR_NONE)
-        err = load_bundle();
+        err = served_bundle_load(&hub);
     if (err == ERR_NONE)
         err = write_ports();
     if (err != ERR_NONE)
@@ -462,10 +390,25 @@ static int run(int signals_fd)
     }
 }
 
+/* What a loop has gathered is its own: it hands it over itself. */
+static void last_flush(struct loop_task *task)
+{
+    struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, last);
+    sightings_flush(here->sightings);
+    (void)sem_post(&flushed);
+}
+
 static void stop(void)
 {
-    for (size_t i = 0; i < hub.loops_len; i++)
-        sightings_flush(hub.loops[i].sightings);
+    (void)sem_init(&flushed, 0, 0);
+    for (size_t i = 0; i < hub.loops_len; i++) {
+        hub.loops[i].last.run = last_flush;
+        loop_post(hub.loops[i].loop, &hub.loops[i].last);
+    }
+    for (size_t i = 0; i < hub.loops_len; i++) {
+        while (sem_wait(&flushed) != 0)
+            ; /* interrupted */
+    }
     refusals_flush(hub.refusals);
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)

@@ -240,7 +240,7 @@ static enum err make_folder(struct making *m, const char *name, mode_t mode,
     if (made)
         m->folders[m->folders_len++] = name;
     /* one that a package made beforehand gets its owner and mode, too */
-    bool mine = made || name[0] != '.';
+    bool mine = made || name[0] != '\0';
     if (mine &&
         ((owner->set && chown(path, owner->uid, owner->gid) != 0) || chmod(path, mode) != 0))
         return ca_fail(ERR_IO, m->explain, "%.160s: %s", path, strerror(errno));
@@ -304,7 +304,7 @@ static enum err make_vkey_file(struct making *m, const char *name, EVP_PKEY *key
 /* root.pem last: where it is, the rest is. */
 static enum err make_files(struct making *m, const struct new_ca *ca, const char *fleet)
 {
-    enum err err = make_folder(m, ".", 0755, &m->maker); /* its secrets protect themselves */
+    enum err err = make_folder(m, "", 0755, &m->maker); /* its secrets protect themselves */
     if (err == ERR_NONE)
         err = make_folder(m, "offline", 0700, &m->maker);
     if (err == ERR_NONE)

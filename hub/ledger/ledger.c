@@ -40,10 +40,10 @@ static enum err adopt(struct ledger *l, const struct ledger_head_row *row)
     struct merkle_frontier f;
     enum err err = ledger_frontier_read((uint64_t)row->size, row->frontier, &f);
     if (err != ERR_NONE || row->size < 0 || (uint64_t)row->size < l->durable.size)
-        return ERR_CONFLICT;
+        return ERR_INTERNAL;
     struct hash root = merkle_frontier_root(&f, crypto_sha256);
     if (memcmp(root.bytes, row->root.bytes, sizeof root.bytes) != 0)
-        return ERR_CONFLICT;
+        return ERR_INTERNAL;
     l->durable = f;
     l->has_row = true;
     return ERR_NONE;
@@ -55,7 +55,7 @@ static enum err on_begin(void *ctx, struct tx *tx)
     struct ledger_head_row row = {.id = LEDGER_HEAD_ID};
     enum err err = tx_get(tx, &table_ledger_head, &row);
     if (err == ERR_NOT_FOUND)
-        err = l->has_row ? ERR_CONFLICT : ERR_NONE;
+        err = l->has_row ? ERR_INTERNAL : ERR_NONE;
     else if (err == ERR_NONE && (!l->has_row || (uint64_t)row.size != l->durable.size ||
                                  !slice_equal(row.frontier, ledger_frontier_bytes(&l->durable))))
         err = adopt(l, &row);

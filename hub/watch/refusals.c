@@ -32,6 +32,7 @@ struct refusals {
 
 struct refusals_write {
     struct write write;
+    struct refusals *refusals;
     struct ledger *ledger;
     struct arena *arena;
     struct window window;
@@ -78,14 +79,34 @@ static struct refusal *window_place(struct window *w, const char *kind, const ch
     return fresh;
 }
 
+static void window_add(struct refusal *place, uint64_t count, int64_t first, int64_t last)
+{
+    if (place->count == 0 || first < place->first)
+        place->first = first;
+    if (last > place->last)
+        place->last = last;
+    place->count += count;
+}
+
 void refusals_count(struct refusals *r, const char *kind, const char *source)
 {
     int64_t now = clock_seconds();
     (void)pthread_mutex_lock(&r->lock);
-    struct refusal *place = window_place(&r->window, kind, source);
-    if (place->count++ == 0)
-        place->first = now;
-    place->last = now;
+    window_add(window_place(&r->window, kind, source), 1, now, now);
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+/* What could not be written is counted on. */
+static void window_put_back(struct refusals *r, const struct window *w)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < w->sources_len; i++) {
+        const struct refusal *held = &w->sources[i];
+        window_add(window_place(&r->window, held->kind, held->source), held->count, held->first,
+                   held->last);
+    }
+    if (w->others.count > 0)
+        window_add(&r->window.others, w->others.count, w->others.first, w->others.last);
     (void)pthread_mutex_unlock(&r->lock);
 }
 
@@ -131,6 +152,8 @@ static enum err refusals_apply(struct write *w, struct tx *tx)
 static void refusals_done(struct write *w)
 {
     struct refusals_write *rw = CONTAINER_OF(w, struct refusals_write, write);
+    if (w->err != ERR_NONE)
+        window_put_back(rw->refusals, &rw->window);
     arena_free(rw->arena);
     free(rw);
 }
@@ -145,18 +168,22 @@ static const struct write_kind refusals_kind = {
 void refusals_flush(struct refusals *r)
 {
     struct refusals_write *rw = calloc(1, sizeof *rw);
-    if (rw == NULL)
+    struct arena *arena = arena_new(REFUSALS_ARENA);
+    if (rw == NULL || arena == NULL) {
+        arena_free(arena);
+        free(rw);
         return;
-    rw->arena = arena_new(REFUSALS_ARENA);
-    rw->ledger = r->ledger;
-    (void)pthread_mutex_lock(&r->lock);
-    bool anything = rw->arena != NULL && r->window.sources_len > 0;
-    if (anything) {
-        rw->window = r->window;
-        r->window = (struct window){0};
     }
+    rw->refusals = r;
+    rw->ledger = r->ledger;
+    rw->arena = arena;
+    rw->write = (struct write){.kind = &refusals_kind, .arena = arena};
+    (void)pthread_mutex_lock(&r->lock);
+    rw->window = r->window;
+    r->window = (struct window){0};
     (void)pthread_mutex_unlock(&r->lock);
-    rw->write = (struct write){.kind = &refusals_kind, .arena = rw->arena};
-    if (!anything || store_submit(r->store, &rw->write) != ERR_NONE)
+    if (rw->window.sources_len > 0)
+        rw->write.err = store_submit(r->store, &rw->write);
+    if (rw->window.sources_len == 0 || rw->write.err != ERR_NONE)
         refusals_done(&rw->write);
 }

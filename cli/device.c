@@ -1,0 +1,506 @@
+/* holdfast device: the devices and their lives. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/hub_link.h"
+#include "cli/list.h"
+#include "cli/save.h"
+#include "cli/settings.h"
+#include "cli/when.h"
+#include "core/calendar.h"
+#include "core/trust_bundle.h"
+
+#define CLAIM_VALID "30d"
+#define REASON_MAX  200 /* bytes; as the hub takes it */
+
+/* ---- list ---- */
+
+static enum text_colour colour_of(const char *state)
+{
+    static const struct {
+        const char *state;
+        enum text_colour colour;
+    } colours[] = {
+        {"trusted", COLOUR_GOOD}, {"enrolled", COLOUR_WARN}, {"quarantined", COLOUR_WARN},
+        {"revoked", COLOUR_BAD},  {"retired", COLOUR_DIM},   {"active", COLOUR_GOOD},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(colours); i++)
+        if (strcmp(colours[i].state, state) == 0)
+            return colours[i].colour;
+    return COLOUR_NONE;
+}
+
+static enum err device_row(struct table *t, const json_t *d, int64_t now)
+{
+    const char *state = json_text_of(d, "state");
+    int64_t changed = json_time_of(d, "changed_at");
+    char when[WHEN_TEXT_MAX] = "";
+    if (changed != 0)
+        when_relative(changed, now, when);
+    enum err err = table_add(t, json_text_of(d, "id"), COLOUR_NONE);
+    if (err == ERR_NONE)
+        err = table_add(t, state, colour_of(state));
+    if (err == ERR_NONE)
+        err = table_add(t, json_text_of(d, "model"), COLOUR_NONE);
+    if (err == ERR_NONE)
+        err = table_add(t, json_text_of(d, "owner"), COLOUR_NONE);
+    if (err == ERR_NONE)
+        err = table_add(t, json_text_of(d, "manifest"), COLOUR_NONE);
+    if (err == ERR_NONE)
+        err = table_add(t, when, COLOUR_NONE);
+    return err == ERR_NONE ? table_add(t, json_text_of(d, "reason"), COLOUR_DIM) : err;
+}
+
+static int run_list(struct cli *cli)
+{
+    static const struct table_column columns[] = {
+        {.name = "DEVICE", .fixed = true}, {.name = "STATE", .fixed = true},
+        {.name = "MODEL"},                 {.name = "OWNER"},
+        {.name = "MANIFEST"},              {.name = "CHANGED", .fixed = true},
+        {.name = "REASON"},
+    };
+    static const char *const filters[] = {"model", "state", "manifest", "owner"};
+    char query[HUB_TARGET_MAX - 128] = "";
+    struct writer w = writer_over(query, sizeof query - 1);
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+        const char *value = cli_value(cli, filters[i]);
+        if (value == NULL)
+            continue;
+        int code = cli_check_name(cli, filters[i], value);
+        if (code != CLI_OK)
+            return code;
+        writer_text(&w, filters[i]);
+        writer_text(&w, "=");
+        writer_text(&w, value);
+        writer_text(&w, "&");
+    }
+    const struct list list = {
+        .path = "/v1/devices",
+        .query = query,
+        .array = "devices",
+        .none = "No devices; `holdfast manifest import` brings in those of a factory.",
+        .columns = columns,
+        .columns_len = ARRAY_LEN(columns),
+        .row = device_row,
+    };
+    return list_run(cli, &list);
+}
+
+/* ---- show ---- */
+
+static void show_time(const char *label, const json_t *object, const char *name, int64_t now)
+{
+    int64_t seconds = json_time_of(object, name);
+    if (seconds == 0)
+        return;
+    char text[WHEN_TEXT_MAX];
+    when_full(seconds, now, text);
+    text_pair(label, text, COLOUR_NONE);
+}
+
+static void show_certificate(const json_t *c, int64_t now)
+{
+    if (c == NULL)
+        return;
+    const char *status = json_text_of(c, "status");
+    text_pair("certificate", json_text_of(c, "serial"), COLOUR_NONE);
+    text_pair("  status", status, colour_of(status));
+    text_pair("  SHA-256", json_text_of(c, "sha256"), COLOUR_NONE);
+    show_time("  issued", c, "issued_at", now);
+    show_time("  first used", c, "first_used_at", now);
+    show_time("  until", c, "not_after", now);
+}
+
+static void show_report(const json_t *d, int64_t now)
+{
+    const json_t *r = json_object_get(d, "report");
+    if (r == NULL)
+        return;
+    show_time("reported", d, "reported_at", now);
+    text_pair("  agent", json_text_or_null(r, "agent_version"), COLOUR_NONE);
+    text_pair("  platform", json_text_or_null(r, "platform"), COLOUR_NONE);
+    text_pair("  key storage", json_text_or_null(r, "key_storage"), COLOUR_NONE);
+    const char *name;
+    json_t *value, *facts = json_object_get(r, "facts");
+    json_object_foreach(facts, name, value)
+    {
+        char label[80];
+        (void)snprintf(label, sizeof label, "  %.64s", name);
+        text_pair(label, json_string_value(value), COLOUR_NONE);
+    }
+}
+
+static void show_device(const json_t *d)
+{
+    int64_t now = clock_seconds();
+    const char *state = json_text_of(d, "state");
+    text_pair("device", json_text_of(d, "id"), COLOUR_BOLD);
+    text_pair("state", state, colour_of(state));
+    text_pair("reason", json_text_or_null(d, "reason"), COLOUR_NONE);
+    show_time("since", d, "changed_at", now);
+    text_pair("model", json_text_of(d, "model"), COLOUR_NONE);
+    text_pair("maker", json_text_of(d, "maker"), COLOUR_NONE);
+    text_pair("owner", json_text_of(d, "owner"), COLOUR_NONE);
+    text_pair("manifest", json_text_of(d, "manifest"), COLOUR_NONE);
+    text_pair("proves by", json_text_of(d, "credential"), COLOUR_NONE);
+    show_time("claim until", d, "claim_expires_at", now);
+    show_time("claim used", d, "claim_used_at", now);
+    show_time("expected", d, "created_at", now);
+    show_time("last seen", d, "seen_at", now);
+    if (json_object_get(d, "checkins") != NULL) {
+        char count[WHEN_TEXT_MAX];
+        when_count((uint64_t)json_number_of(d, "checkins"), count);
+        text_pair("check-ins", count, COLOUR_NONE);
+    }
+    show_certificate(json_object_get(d, "certificate"), now);
+    show_report(d, now);
+}
+
+static int device_target(struct cli *cli, const char *id, const char *suffix,
+                         char ret_target[HUB_TARGET_MAX])
+{
+    int code = cli_check_name(cli, "device", id);
+    if (code == CLI_OK)
+        (void)snprintf(ret_target, HUB_TARGET_MAX, "/v1/devices/%s%s", id, suffix);
+    return code;
+}
+
+static int run_show(struct cli *cli)
+{
+    char target[HUB_TARGET_MAX];
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    int code = device_target(cli, cli->operands[0], "", target);
+    if (code == CLI_OK)
+        code = hub_get(cli, target, &answer);
+    if (code != CLI_OK)
+        return code;
+    if (cli->json)
+        return json_print(cli, answer.json);
+    show_device(answer.json);
+    return CLI_OK;
+}
+
+/* ---- moves ---- */
+
+/* One device. A problem goes into `results` with --json, else it is told. */
+static int move_one(struct cli *cli, const char *id, const char *verb, struct slice body,
+                    json_t *results)
+{
+    char suffix[32], target[HUB_TARGET_MAX];
+    (void)snprintf(suffix, sizeof suffix, "/%s", verb);
+    int code = device_target(cli, id, suffix, target);
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    if (code == CLI_OK)
+        code = hub_ask(cli, "POST", target, "application/json", body, &answer);
+    if (code != CLI_OK)
+        return code;
+    bool refused = answer.status >= 400;
+    if (cli->json) {
+        json_t *result = json_pack("{s:s, s:O?}", "id", id, refused ? "problem" : "device",
+                                   answer.json);
+        if (json_array_append_new(results, result) != 0)
+            return cli_fail_memory(cli);
+    }
+    if (refused)
+        return cli->json ? cli_exit_of(&answer.problem) : cli_fail_problem(cli, &answer.problem);
+    cli_say(cli, "%s is %s.", id, json_text_of(answer.json, "state"));
+    return CLI_OK;
+}
+
+static int write_reason(struct cli *cli, struct writer *w)
+{
+    const char *reason = cli_value(cli, "reason");
+    size_t n = strlen(reason);
+    if (n > REASON_MAX)
+        return cli_fail(cli, CLI_USAGE, "usage", "--reason is %zu bytes long, and %d are taken", n,
+                        REASON_MAX);
+    struct json_writer j = json_writer_over(w);
+    json_open_object(&j);
+    json_field_text(&j, "reason", reason);
+    json_close_object(&j);
+    return w->err == ERR_NONE ? CLI_OK : cli_fail_memory(cli);
+}
+
+static int check_all(struct cli *cli)
+{
+    for (size_t i = 0; i < cli->operands_len; i++) {
+        int code = cli_check_name(cli, "device", cli->operands[i]);
+        if (code != CLI_OK)
+            return code;
+    }
+    return CLI_OK;
+}
+
+/* All are tried, whatever happens to one of them; only a hub that is away ends it. */
+static int move(struct cli *cli, const char *verb, bool ask)
+{
+    uint8_t bytes[REASON_MAX * 6 + 64];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    int code = check_all(cli);
+    if (code == CLI_OK)
+        code = write_reason(cli, &body);
+    if (code == CLI_OK && ask && cli->operands_len == 1)
+        code = cli_confirm(cli, "%s %s for good?", verb, cli->operands[0]);
+    else if (code == CLI_OK && ask)
+        code = cli_confirm(cli, "%s these %zu devices for good?", verb, cli->operands_len);
+    if (code != CLI_OK)
+        return code;
+    json_t *results = json_array();
+    if (results == NULL)
+        return cli_fail_memory(cli);
+    for (size_t i = 0; i < cli->operands_len; i++) {
+        int one = move_one(cli, cli->operands[i], verb, writer_bytes(&body), results);
+        code = code == CLI_OK ? one : code;
+        if (one == CLI_UNREACHABLE || one == CLI_INTERNAL)
+            break;
+    }
+    if (cli->json) {
+        json_t *document = json_pack("{s:O}", "results", results);
+        int printed = json_print(cli, document);
+        json_decref(document);
+        code = code == CLI_OK ? printed : code;
+    }
+    json_decref(results);
+    return code;
+}
+
+static int run_approve(struct cli *cli)
+{
+    return move(cli, "approve", false);
+}
+
+static int run_quarantine(struct cli *cli)
+{
+    return move(cli, "quarantine", false);
+}
+
+static int run_release(struct cli *cli)
+{
+    return move(cli, "release", false);
+}
+
+static int run_revoke(struct cli *cli)
+{
+    return move(cli, "revoke", true);
+}
+
+static int run_retire(struct cli *cli)
+{
+    return move(cli, "retire", true);
+}
+
+/* ---- claim ---- */
+
+static int run_claim(struct cli *cli)
+{
+    const char *valid = cli_value(cli, "valid");
+    char target[HUB_TARGET_MAX];
+    uint8_t bytes[128];
+    int64_t expires_at = 0;
+    int code = device_target(cli, cli->operands[0], "/claim", target);
+    if (code == CLI_OK)
+        code = cli_read_time(cli, "--valid", valid == NULL ? CLAIM_VALID : valid, false, &expires_at);
+    if (code != CLI_OK)
+        return code;
+    struct writer w = writer_over(bytes, sizeof bytes);
+    struct json_writer j = json_writer_over(&w);
+    json_open_object(&j);
+    json_field_time(&j, "expires_at", expires_at);
+    json_close_object(&j);
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    code = hub_call(cli, "POST", target, writer_bytes(&w), &answer);
+    if (code != CLI_OK)
+        return code;
+    if (cli->json)
+        return json_print(cli, answer.json);
+    (void)printf("%s\n", json_text_of(answer.json, "claim_code"));
+    cli_say(cli, "It is shown this once, and the code before it is void.");
+    return CLI_OK;
+}
+
+/* ---- certificates ---- */
+
+static enum err certificate_row(struct table *t, const json_t *c, int64_t now)
+{
+    static const char *const times[] = {"issued_at", "not_after", "first_used_at", "ended_at"};
+    const char *status = json_text_of(c, "status");
+    enum err err = table_add(t, json_text_of(c, "serial"), COLOUR_NONE);
+    if (err == ERR_NONE)
+        err = table_add(t, status, colour_of(status));
+    for (size_t i = 0; err == ERR_NONE && i < ARRAY_LEN(times); i++) {
+        int64_t seconds = json_time_of(c, times[i]);
+        char when[WHEN_TEXT_MAX] = "";
+        if (seconds != 0)
+            when_relative(seconds, now, when);
+        err = table_add(t, when, COLOUR_NONE);
+    }
+    return err;
+}
+
+static int run_certificates(struct cli *cli)
+{
+    static const struct table_column columns[] = {
+        {.name = "SERIAL", .fixed = true}, {.name = "STATUS", .fixed = true}, {.name = "ISSUED"},
+        {.name = "UNTIL"},                 {.name = "FIRST USED"},            {.name = "ENDED"},
+    };
+    char target[HUB_TARGET_MAX];
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    int code = device_target(cli, cli->operands[0], "/certificates?limit=1000", target);
+    if (code == CLI_OK)
+        code = hub_get(cli, target, &answer);
+    if (code != CLI_OK)
+        return code;
+    if (cli->json)
+        return json_print(cli, answer.json);
+    const json_t *certificates = json_object_get(answer.json, "certificates");
+    struct table t = table_of(columns, ARRAY_LEN(columns));
+    enum err err = ERR_NONE;
+    for (size_t i = 0; err == ERR_NONE && i < json_array_size(certificates); i++)
+        err = certificate_row(&t, json_array_get(certificates, i), clock_seconds());
+    if (err == ERR_NONE && json_array_size(certificates) > 0)
+        table_print(&t);
+    else if (err == ERR_NONE)
+        cli_say(cli, "%s has had no certificate yet.", cli->operands[0]);
+    table_free(&t);
+    return err == ERR_NONE ? CLI_OK : cli_fail_memory(cli);
+}
+
+/* ---- bundle ---- */
+
+static int bundle_from_state(struct cli *cli, uint8_t **ret_bytes, size_t *ret_len)
+{
+    char state[CONFIG_TEXT_MAX], path[CONFIG_TEXT_MAX + 16];
+    int code = settings_state(cli, state);
+    if (code != CLI_OK)
+        return code;
+    (void)snprintf(path, sizeof path, "%s/bundle", state);
+    enum err err = file_read(path, TRUST_BUNDLE_MAX, ret_bytes, ret_len);
+    if (err == ERR_NONE)
+        return CLI_OK;
+    return cli_fail(cli, err == ERR_NOT_FOUND ? CLI_NOT_FOUND : CLI_FILE, "trust-bundle-not-found",
+                    "the hub does not answer, and %s: %m; `holdfast ca bundle` makes a bundle",
+                    path);
+}
+
+static int run_bundle(struct cli *cli)
+{
+    const char *to = cli_value(cli, "output");
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    int code = CLI_OK;
+    bool from_hub = hub_get_quietly(cli, "/v1/trust-bundle", &answer);
+    if (!from_hub && answer.status != 0)
+        return cli_fail_problem(cli, &answer.problem);
+    if (!from_hub)
+        code = bundle_from_state(cli, &bytes, &len);
+    if (code == CLI_OK)
+        code = save_note(cli, to, from_hub ? answer.bytes : slice_of(bytes, len), "trust bundle",
+                         "bundle");
+    free(bytes);
+    return code;
+}
+
+/* ---- table ---- */
+
+#define STATES "expected enrolled trusted quarantined revoked retired"
+
+static const struct cli_option list_options[] = {
+    {.name = "model", .value = "MODEL", .complete = COMPLETE_MODEL, .help = "only of this model"},
+    {.name = "state",
+     .value = "STATE",
+     .complete = COMPLETE_WORDS,
+     .words = STATES,
+     .help = "only in this state: " STATES},
+    {.name = "manifest",
+     .value = "MANIFEST",
+     .complete = COMPLETE_MANIFEST,
+     .help = "only of this manifest"},
+    {.name = "owner", .value = "OWNER", .help = "only of this owner"},
+    LIST_OPTIONS,
+};
+
+static const struct cli_option move_options[] = {
+    {.name = "reason",
+     .letter = 'r',
+     .value = "TEXT",
+     .required = true,
+     .help = "why; it stands in the ledger"},
+};
+
+static const struct cli_option claim_options[] = {
+    {.name = "valid",
+     .value = "TIME",
+     .help = "until when: a duration or a date; standard: " CLAIM_VALID},
+};
+
+static const struct cli_option bundle_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write it there; standard: to standard output"},
+};
+
+#define DEVICE  {.name = "DEVICE", .complete = COMPLETE_DEVICE}
+#define DEVICES {.name = "DEVICE", .many = true, .complete = COMPLETE_DEVICE}
+
+static const struct cli_command commands[] = {
+    {.verb = "list",
+     CLI_OPTIONS(list_options),
+     .summary = "the devices, in the order of their names",
+     .run = run_list},
+    {.verb = "show", .operands = {DEVICE}, .summary = "one device", .run = run_show},
+    {.verb = "approve",
+     .operands = {DEVICES},
+     CLI_OPTIONS(move_options),
+     .summary = "vouch for devices that are enrolled: they become trusted",
+     .run = run_approve},
+    {.verb = "quarantine",
+     .operands = {DEVICES},
+     CLI_OPTIONS(move_options),
+     .summary = "keep devices away from all but their own enrolment",
+     .run = run_quarantine},
+    {.verb = "release",
+     .operands = {DEVICES},
+     CLI_OPTIONS(move_options),
+     .summary = "end a quarantine",
+     .run = run_release},
+    {.verb = "revoke",
+     .operands = {DEVICES},
+     CLI_OPTIONS(move_options),
+     .summary = "cut devices off, for good",
+     .help = "Their certificates are revoked and their connections closed before the answer comes.\n"
+             "It cannot be undone: on a terminal it asks first; elsewhere it needs --yes.\n",
+     .run = run_revoke},
+    {.verb = "retire",
+     .operands = {DEVICES},
+     CLI_OPTIONS(move_options),
+     .summary = "take devices out of use, for good",
+     .help = "Like revoke, for devices that did nothing wrong. It cannot be undone: on a terminal it\n"
+             "asks first; elsewhere it needs --yes.\n",
+     .run = run_retire},
+    {.verb = "claim",
+     .operands = {DEVICE},
+     CLI_OPTIONS(claim_options),
+     .summary = "make a fresh claim code; the one before it is void",
+     .run = run_claim},
+    {.verb = "certificates",
+     .operands = {DEVICE},
+     .summary = "all certificates that a device was given, the newest first",
+     .run = run_certificates},
+    {.verb = "bundle",
+     CLI_OPTIONS(bundle_options),
+     .summary = "the trust bundle that devices are born with",
+     .help = "Asks the hub for it, or takes it from the state folder where no hub answers.\n",
+     .run = run_bundle},
+};
+
+const struct cli_noun noun_device = {
+    .name = "device",
+    .summary = "devices and their lives: list, approve, quarantine, revoke, ...",
+    .commands = commands,
+    .commands_len = ARRAY_LEN(commands),
+};
