@@ -37,7 +37,7 @@ struct config_error {
     char text[256]; /* "hub.conf:12: unknown key 'lisen'; did you mean 'listen'?" */
 };
 
-/* Reads `path` into the struct at `config`. ERR_IO, ERR_LIMIT or ERR_SYNTAX, explained in *error. */
+/* Reads `path` into the struct at `config`. ERR_IO, ERR_LIMIT or ERR_SYNTAX; *error explains. */
 MUST_USE enum err config_read_file(const char *path, const struct config_key *keys, size_t n,
                                    void *config, struct config_error *error);
 /* The same from memory; `name` stands for the file in messages, `folder` for where it lies. */

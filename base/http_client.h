@@ -11,9 +11,9 @@ struct http_client_options {
     const char *unix_path; /* or NULL, and then the three below */
     const char *host;
     const char *port;
-    const char *roots_path;  /* PEM; NULL: the system's */
-    const char *bearer;      /* token for Authorization, or NULL */
-    int64_t timeout_ms;      /* for each request */
+    const char *roots_path; /* PEM; NULL: the system's */
+    const char *bearer;     /* token for Authorization, or NULL */
+    int64_t timeout_ms;     /* for each request */
     size_t response_max;
 };
 
@@ -21,11 +21,12 @@ struct http_client_options {
 MUST_USE enum err http_client_new(const struct http_client_options *options,
                                   struct http_client **ret_client, char explain[256]);
 void http_client_free(struct http_client *c);
-/* Sends and waits; connects, and reconnects once where a kept connection had been closed. The body of
- * the answer is valid until the next call. ERR_TIMEOUT, ERR_CLOSED, ERR_IO, ERR_BAD_SIGNATURE (the
- * server's certificate), ERR_SYNTAX, ERR_LIMIT. */
+/* Sends and waits; connects, and reconnects once where a kept connection had been closed. The body
+ * of the answer is valid until the next call. ERR_TIMEOUT, ERR_CLOSED, ERR_IO, ERR_BAD_SIGNATURE
+ * (the server's certificate), ERR_SYNTAX, ERR_LIMIT. */
 MUST_USE enum err http_client_request(struct http_client *c, const char *method, const char *target,
                                       const char *content_type, struct slice body,
-                                      unsigned *ret_status, struct slice *ret_body, char explain[256]);
+                                      unsigned *ret_status, struct slice *ret_body,
+                                      char explain[256]);
 
 #endif

@@ -14,9 +14,8 @@
 #include "core/calendar.h"
 
 #define FACILITY_DAEMON 3
-#define VALUE_MAX       1024 /* bytes a value takes in a line, so that one does not push all others out \
-                              */
-#define CUT "..."
+#define VALUE_MAX       1024 /* bytes of a value in a line: one must not push out all others */
+#define CUT             "..."
 
 static const char *const level_names[] = {[LOG_LEVEL_ERROR] = "error",
                                           [LOG_LEVEL_WARNING] = "warning",

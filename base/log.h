@@ -38,9 +38,9 @@ struct log_field {
 
 #define LOG_LINE_MAX 2048 /* bytes of one event; longer values are cut and marked with "..." */
 
-/* `program` is kept, not copied. Before log_open() events go to standard error at NOTICE, and so does
- * later what its target does not take. ERR_IO: there is no syslog; ERR_UNSUPPORTED: the journal
- * without log_journal_enable(). */
+/* `program` is kept, not copied. Before log_open() events go to standard error at NOTICE, and so
+ * does later what its target does not take. ERR_IO: there is no syslog; ERR_UNSUPPORTED: the
+ * journal without log_journal_enable(). */
 MUST_USE enum err log_open(enum log_target target, enum log_level level, const char *program);
 /* "stderr", "syslog", "journal"; "error".."debug" */
 MUST_USE enum err log_target_read(const char *text, enum log_target *ret_target);

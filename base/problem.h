@@ -16,7 +16,7 @@ struct problem {
 /* Fills in *p; always returns ERR_REFUSED, so that a check can say `return problem_set(...)`. */
 enum err problem_set(struct problem *p, unsigned status, const char *code, const char *field,
                      const char *format, ...) PRINTF_LIKE(5, 6);
-/* What an error means that nobody explained: ERR_BUSY 503, ERR_DISK_FULL 507, else 500 and so on. */
+/* What an error means that nobody explained: ERR_BUSY 503, ERR_DISK_FULL 507, else 500, ... */
 void problem_from_err(struct problem *p, enum err err);
 /* application/problem+json */
 void problem_write(struct writer *w, const struct problem *p);

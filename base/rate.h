@@ -1,5 +1,5 @@
 /* Rate limits by the generic cell rate algorithm (GCRA): one number a key, no timers. A table of
- * fixed size; when it is full, the key that has been quiet longest gives way. Safe from any thread. */
+ * fixed size; when it is full, the key that has been quiet longest gives way. For any thread. */
 #ifndef BASE_RATE_H
 #define BASE_RATE_H
 
@@ -21,7 +21,7 @@ void rate_table_free(struct rate_table *t);
 bool rate_allow(struct rate_table *t, struct slice key, const struct rate *rate, int64_t now_ms,
                 int64_t *ret_wait_ms);
 /* Looks without counting. */
-bool rate_would_allow(struct rate_table *t, struct slice key, const struct rate *rate, int64_t now_ms,
-                      int64_t *ret_wait_ms);
+bool rate_would_allow(struct rate_table *t, struct slice key, const struct rate *rate,
+                      int64_t now_ms, int64_t *ret_wait_ms);
 
 #endif

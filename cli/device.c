@@ -309,7 +309,7 @@ static int run_claim(struct cli *cli)
     json_open_object(&j);
     json_field_time(&j, "expires_at", expires_at);
     json_close_object(&j);
-    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    struct hub_answer answer CLEANUP(hub_answer_wipe) = {.status = 0};
     code = hub_call(cli, "POST", target, writer_bytes(&w), &answer);
     if (code != CLI_OK)
         return code;

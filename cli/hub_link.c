@@ -16,6 +16,24 @@ void hub_answer_free(struct hub_answer *answer)
     answer->json = NULL;
 }
 
+/* Depth is bounded by json_read_object(). */
+static void wipe(json_t *value)
+{
+    const char *name;
+    size_t i;
+    json_t *member;
+    if (json_is_string(value))
+        mem_wipe((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+    json_object_foreach(value, name, member) wipe(member);
+    json_array_foreach(value, i, member) wipe(member);
+}
+
+void hub_answer_wipe(struct hub_answer *answer)
+{
+    wipe(answer->json);
+    hub_answer_free(answer);
+}
+
 static int open_link(struct cli *cli, char explain[256])
 {
     char path[CONFIG_TEXT_MAX];
@@ -137,5 +155,12 @@ int json_print(struct cli *cli, const json_t *document)
     if (json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) != 0)
         return cli_fail(cli, CLI_FILE, "file", "standard output: %m");
     (void)fputc('\n', stdout);
+    return CLI_OK;
+}
+
+int cli_print_empty(struct cli *cli)
+{
+    if (cli->json)
+        (void)fputs("{}\n", stdout);
     return CLI_OK;
 }

@@ -15,7 +15,10 @@ struct hub_answer {
     struct problem problem; /* where status >= 400; its code points to the one above */
 };
 
-void hub_answer_free(struct hub_answer *answer); /* for CLEANUP() */
+/* For CLEANUP(). */
+void hub_answer_free(struct hub_answer *answer);
+/* The same for one that holds a secret: the texts of its members are wiped. */
+void hub_answer_wipe(struct hub_answer *answer);
 
 /* Sends `body` (NULL data: none) and waits. CLI_OK for every answer, also one that is a problem;
  * otherwise the hub cannot be reached, and that has been told. */
@@ -46,5 +49,7 @@ int64_t json_time_of(const json_t *object, const char *name);
 
 /* Prints one JSON document. */
 int json_print(struct cli *cli, const json_t *document);
+/* With --json, "{}": for what has nothing to say but that it was done. */
+int cli_print_empty(struct cli *cli);
 
 #endif

@@ -8,7 +8,6 @@ step that ran nothing. Every report of a sanitizer counts as well, from whicheve
 """
 import concurrent.futures
 import glob
-import json
 import os
 import re
 import shutil

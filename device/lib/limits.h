@@ -1,5 +1,5 @@
-/* Every limit of device/lib. The sizes make up most of struct device; a small target may lower those
- * in the first group with -D, at the price named beside them. */
+/* Every limit of device/lib. The sizes make up most of struct device; a small target may lower
+ * those in the first group with -D, at the price named beside them. */
 #ifndef DEVICE_LIB_LIMITS_H
 #define DEVICE_LIB_LIMITS_H
 
@@ -37,7 +37,7 @@
 /* Seconds. The hub may ask for another interval, within these bounds. */
 #define DEVICE_CHECKIN_STANDARD (15 * 60)
 #define DEVICE_CHECKIN_MIN      1
-#define DEVICE_CHECKIN_MAX      (24 * 3600)
+#define DEVICE_CHECKIN_MAX      (7 * 24 * 3600)
 /* A failed step is tried again after a random time up to this, which doubles each time... */
 #define DEVICE_RETRY_FIRST_MS 2000
 /* ...until here (seconds). */
@@ -50,9 +50,9 @@
 /* A longer Retry-After (seconds) is cut to this: no answer may silence a device for good. */
 #define DEVICE_RETRY_AFTER_MAX (24 * 3600)
 
-#define DEVICE_EXCHANGE_MS   60000 /* one request, from connecting to the answer's last byte */
-#define DEVICE_KEEP_MS       500   /* a connection is kept for a next step that is this near */
-#define DEVICE_TIME_SAVE     3600  /* seconds between two writes of the time alone: flash wears */
+#define DEVICE_EXCHANGE_MS    60000 /* one request, from connecting to the answer's last byte */
+#define DEVICE_KEEP_MS        500   /* a connection is kept for a next step that is this near */
+#define DEVICE_TIME_SAVE      3600  /* seconds between two writes of the time alone: flash wears */
 #define DEVICE_TIME_PLAUSIBLE (30 * 365 * 86400LL) /* after the build; a later clock is broken */
 
 #endif

@@ -62,11 +62,11 @@ struct port {
     sha256_fn *sha256;
     ed25519_verify_fn *ed25519_verify;
 
-    /* Small named records (names of at most 15 letters, digits and dashes; RECORDS_MAX of them, each
-     * of at most RECORD_MAX bytes). `record_replace` returns when the new bytes are durable. A power
-     * cut in it may leave the old bytes, the new ones, or a damaged record, but must not touch any
-     * other record. ERR_DISK_FULL, ERR_IO; ERR_NOT_FOUND and ERR_LIMIT from reading. Deleting what is
-     * not there is no error. */
+    /* Small named records (names of at most 15 letters, digits and dashes; RECORDS_MAX of them,
+     * each of at most RECORD_MAX bytes). `record_replace` returns when the new bytes are durable. A
+     * power cut in it may leave the old bytes, the new ones, or a damaged record, but must not
+     * touch any other record. ERR_DISK_FULL, ERR_IO; ERR_NOT_FOUND and ERR_LIMIT from reading.
+     * Deleting what is not there is no error. */
     enum err (*record_read)(void *ctx, const char *name, uint8_t *buffer, size_t max,
                             size_t *ret_len);
     enum err (*record_replace)(void *ctx, const char *name, struct slice bytes);

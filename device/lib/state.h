@@ -26,7 +26,8 @@ struct slot_state {
 
 #define STATE_SLOTS  2 /* PORT_KEY_A and PORT_KEY_B */
 #define STATE_COPIES 2
-#define STATE_SIZE   (4 + 1 + 8 + 8 + STATE_SLOTS * (3 + 2 * SHA256_SIZE) + 1 + 8 + 1 + 3 * SHA256_SIZE)
+#define STATE_SIZE                                                                                 \
+    (4 + 1 + 8 + 8 + STATE_SLOTS * (3 + 2 * SHA256_SIZE) + 1 + 8 + 1 + 3 * SHA256_SIZE)
 
 struct state {
     uint64_t sequence; /* of the last write; 0: never written */
@@ -41,8 +42,8 @@ struct state {
 };
 
 void state_write(struct writer *w, const struct state *s, sha256_fn *sha256);
-/* ERR_SYNTAX for anything that state_write() did not write whole; ERR_UNSUPPORTED for a whole record
- * of another format version. */
+/* ERR_SYNTAX for anything that state_write() did not write whole; ERR_UNSUPPORTED for a whole
+ * record of another format version. */
 MUST_USE enum err state_read(struct slice bytes, sha256_fn *sha256, struct state *ret_state);
 
 /* The newest whole copy. ERR_NOT_FOUND where there is none and at most one was begun; ERR_SYNTAX

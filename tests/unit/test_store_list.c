@@ -193,7 +193,7 @@ static size_t random_filters(const struct table *table, struct store_filter *fil
         return 0;
     filters[n++] =
         (struct store_filter){.column = "tenant", .text = slice_of_text(tenants[random_below(3)])};
-    char *none = random_below(20) == 0 ? "nobody" : NULL;
+    const char *none = random_below(20) == 0 ? "nobody" : NULL;
     if (table == &table_certificate) {
         filters[n++] = (struct store_filter){.column = "device",
                                              .text = slice_of_text(none != NULL ? none : "d003")};

@@ -27,8 +27,15 @@ NOT_INCLUDED_BY_SIGNER = ('base/http', 'base/tls', 'api/', 'hub/store/', 'hub/le
 VERIFY_NONE_PLACES = ('base/tls.c',)  # the listener that asks for no certificate
 OFF_SWITCH = re.compile(r'(?i)(^|[^a-z])(insecure|(skip|no|disable|ignore)[-_ ]?(verif|validat|cert)\w*|'
                         r'verify[-_ ]?(none|off)|trust[-_ ]?(all|any)|allow[-_ ]?(invalid|any))')
-VERDICT = re.compile(r'verify|check|authenticat|authoriz|permit|allowed|is_valid|is_trusted')
 SUCCESS = r'return\s+(?:true|1|ERR_NONE)\s*;'
+# Functions whose whole body may not be a success.
+VERDICT = re.compile(r'verify|check(?!point|in)|authenticat|authoriz|permit|allowed|is_valid|is_trusted')
+# Those whose answer may not be thrown away, nor compared with one failure among many.
+DECIDES = r'\w*(?:verify|authenticat|authoriz|csr_check|trust_bundle_read|' \
+          r'check_(?:signature|credential|state|claim|caller|key|dates|token|chain))\w*'
+# What a switch decides over, when a default in it must refuse.
+DECIDED = re.compile(r'state|status|caller|authenticator|credential|proof|verdict|profile|scope|kind|role|'
+                     r'policy|listener')
 
 
 def check(tree, report, excepted):
@@ -120,21 +127,54 @@ def _off_switches(source, report, excepted):
     for offset, text in source.strings:
         if OFF_SWITCH.search(text) and ' ' not in text.strip():
             report(source.path, source.line(offset), 5, f'{text!r}: verification has no switch')
-    for line, match in source.find(r'\(void\)\s*(\w*(?:verify|check|authenticate)\w*)\s*\('):
+    for line, match in source.find(r'\(void\)\s*(' + DECIDES + r')\s*\('):
         if not excepted(source.path, match.group(1), '(void)'):
             report(source.path, line, 5, f'the verdict of {match.group(1)}() is thrown away')
 
 
+def _closing(code, at, opening, closing):
+    """The offset of what closes the bracket at `at`."""
+    depth = 0
+    for offset in range(at, len(code)):
+        depth += {opening: 1, closing: -1}.get(code[offset], 0)
+        if depth == 0:
+            return offset
+    return len(code)
+
+
+def _passing_defaults(code):
+    """Offsets of "default: return true" in switches that decide over a state, a caller and so on."""
+    switches = []
+    for match in re.finditer(r'\bswitch\s*\(', code):
+        end = _closing(code, match.end() - 1, '(', ')')
+        block = code.find('{', end)
+        if block >= 0:
+            switches.append((code[match.end():end], block, _closing(code, block, '{', '}')))
+    for match in re.finditer(r'\bdefault:\s*' + SUCCESS, code):
+        around = [s for s in switches if s[1] < match.start() < s[2]]
+        if around and DECIDED.search(max(around, key=lambda s: s[1])[0]):
+            yield match.start()
+
+
+def _passes_everything(function):
+    body = re.sub(r'\(void\)\s*\w+\s*;', '', function.body)
+    return re.fullmatch(r'\s*' + SUCCESS + r'\s*', body) is not None
+
+
 def _fallbacks(source, report, excepted):
-    for line, _ in source.find(r'\bdefault:\s*' + SUCCESS):
-        report(source.path, line, 5, 'what is not known must not pass: name each case, and let '
-                                     'default refuse')
-    for line, match in source.find(r'\b(\w*(?:verify|check|authenticate)\w*)\s*\([^;{}]*?\)\s*==\s*'
+    for offset in _passing_defaults(source.code):
+        report(source.path, source.line(offset), 5, 'what is not known must not pass: name each case, '
+                                                    'and let default refuse')
+    for line, match in source.find(r'\b(' + DECIDES + r')\s*\([^;{}]*?\)\s*==\s*'
                                    r'(ERR_(?!NONE\b)\w+)\s*\)\s*\n?\s*(?:return|goto)'):
         report(source.path, line, 5, f'only {match.group(2)} is refused here: every verdict of '
                                      f'{match.group(1)}() but ERR_NONE must be')
     for function in source.functions:
-        body = re.sub(r'\(void\)\s*\w+\s*;', '', function.body)
-        if VERDICT.search(function.name) and re.fullmatch(r'\s*' + SUCCESS + r'\s*', body) \
+        if VERDICT.search(function.name) and _passes_everything(function) \
                 and not excepted(source.path, function.name, 'return'):
             report(source.path, function.line, 5, f'{function.name}() passes everything')
+    passing = {function.name for function in source.functions if _passes_everything(function)}
+    for line, match in source.find(r'\bSSL_(?:CTX_)?set_(?:cert_verify_callback|verify)\s*\(([^;]*)\);'):
+        for name in sorted(passing & set(re.findall(r'\w+', match.group(1)))):
+            if not VERDICT.search(name) and not excepted(source.path, name, 'return'):
+                report(source.path, line, 5, f'{name}() passes every certificate')

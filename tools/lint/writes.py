@@ -45,6 +45,8 @@ def check(tree, report, excepted):
         for source in sources:
             for match in re.finditer(r'\bstruct write_kind \w+ = \{(.*?)\};', source.code, re.S):
                 _write_kind(source, match, functions, report, excepted)
+            for match in re.finditer(r'\.(?:begin|savepoint|rollback|commit)\s*=\s*(\w+)', source.code):
+                _in_transaction(match.group(1), 'the batch', functions, report, excepted)
 
 
 def _no_database(source, report):
@@ -79,15 +81,10 @@ def _write_kind(source, match, functions, report, excepted):
     if apply is None or apply.group(1) not in functions:
         report(source.path, line, 2, 'a write_kind needs an .apply that stands in its own domain')
         return
-    changes = appends = False
-    for where, function in reachable(functions, apply.group(1)):
-        changes = changes or CHANGES.search(function.body) is not None
-        appends = appends or APPENDS.search(function.body) is not None
-        for call in NOT_IN_APPLY.finditer(function.body):
-            if not excepted(where.path, function.name, call.group(1)):
-                report(where.path, where.line(function.start + call.start()), 2,
-                       f'{call.group(1)}() runs inside the transaction of {name!r} (by '
-                       f'{apply.group(1)}()): do it before the write is submitted, or in done()')
+    reached = [function for _, function in reachable(functions, apply.group(1))]
+    changes = any(CHANGES.search(function.body) for function in reached)
+    appends = any(APPENDS.search(function.body) for function in reached)
+    _in_transaction(apply.group(1), repr(name), functions, report, excepted)
     if name in OBSERVATIONS and appends:
         report(source.path, line, 3, f'{name!r} is an observation and appends an entry: a peer could '
                                      'grow the log at will')
@@ -95,6 +92,15 @@ def _write_kind(source, match, functions, report, excepted):
         report(source.path, line, 2, f'{name!r} changes rows and appends no entry: append one in '
                                      f'{apply.group(1)}(), or list it as an observation in '
                                      'tools/lint/writes.py')
+
+
+def _in_transaction(start, what, functions, report, excepted):
+    for source, function in reachable(functions, start):
+        for call in NOT_IN_APPLY.finditer(function.body):
+            if not excepted(source.path, function.name, call.group(1)):
+                report(source.path, source.line(function.start + call.start()), 2,
+                       f'{call.group(1)}() runs inside the transaction of {what} (by {start}()): do it '
+                       'before the write is submitted, or in done()')
 
 
 def _arguments(code, start):

@@ -1,0 +1,157 @@
+/* The signer's side of the socket: whatever comes in, one well-formed reply goes out; what is read
+ * is written back as the same bytes; and no tree gets smaller. */
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <openssl/x509v3.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "hub/signer/handlers.h"
+#include "hub/signer/requests.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static X509 *make_certificate(EVP_PKEY *key)
+{
+    X509 *c = X509_new();
+    X509V3_CTX ctx;
+    require(c != NULL && X509_set_version(c, X509_VERSION_3) == 1 && X509_set_pubkey(c, key) == 1);
+    require(ASN1_INTEGER_set(X509_get_serialNumber(c), 1) == 1);
+    require(X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC,
+                                       (const uint8_t *)"issuing", -1, -1, 0) == 1);
+    require(X509_set_issuer_name(c, X509_get_subject_name(c)) == 1);
+    require(X509_gmtime_adj(X509_getm_notBefore(c), -3600) != NULL);
+    require(X509_gmtime_adj(X509_getm_notAfter(c), 365L * 86400) != NULL);
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, c, c, NULL, NULL, 0);
+    static const struct {
+        int nid;
+        const char *value;
+    } extensions[] = {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
+                      {NID_key_usage, "critical,keyCertSign"},
+                      {NID_subject_key_identifier, "hash"}};
+    for (size_t i = 0; i < ARRAY_LEN(extensions); i++) {
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, extensions[i].nid, extensions[i].value);
+        require(e != NULL && X509_add_ext(c, e, -1) == 1);
+        X509_EXTENSION_free(e);
+    }
+    require(X509_sign(c, key, EVP_sha256()) > 0);
+    return c;
+}
+
+static struct signer_keys *make_keys(void)
+{
+    static struct signer_keys k = {.fleet = "acme.example"};
+    uint8_t public_key[ED25519_KEY_SIZE];
+    size_t len = sizeof public_key;
+    EVP_PKEY *issuing = NULL;
+    require(ca_key_new(KEY_P256, &issuing) == ERR_NONE);
+    require(ca_key_new(KEY_ED25519, &k.ledger) == ERR_NONE);
+    require(EVP_PKEY_get_raw_public_key(k.ledger, public_key, &len) == 1);
+    require(note_key_init(&k.ledger_key, crypto_sha256, SLICE_LITERAL("acme.example/ledger"),
+                          public_key) == ERR_NONE);
+    X509 *certificate = make_certificate(issuing);
+    require(issuer_new(issuing, certificate, &k.issuer) == ERR_NONE);
+    X509_free(certificate);
+    EVP_PKEY_free(issuing);
+    k.state.fd = memfd_create("ledger.state", MFD_CLOEXEC);
+    require(k.state.fd >= 0);
+    return &k;
+}
+
+/* Dates of a corpus grow old: where it asks for it (the highest bit of the id), they count from
+ * now. */
+static size_t freshen(const uint8_t *data, size_t size, uint8_t *message)
+{
+    memcpy(message, data, size);
+    struct reader r = reader_over(slice_of(data, size));
+    struct signer_request_head head = signer_head_read(&r);
+    struct certificate_request request;
+    if (r.err != ERR_NONE || (head.id & 0x80000000U) == 0 || head.kind != SIGNER_ISSUE ||
+        signer_issue_read(reader_rest(&r), &request) != ERR_NONE)
+        return size;
+    request.not_before = (int64_t)((uint64_t)request.not_before + (uint64_t)clock_seconds());
+    request.not_after = (int64_t)((uint64_t)request.not_after + (uint64_t)clock_seconds());
+    struct writer w = writer_over(message, SIGNER_REQUEST_MAX);
+    signer_head_write(&w, head.id, SIGNER_ISSUE);
+    signer_issue_write(&w, &request);
+    assert(w.err == ERR_NONE && w.len == size);
+    return w.len;
+}
+
+static void check_round_trip(struct slice message)
+{
+    struct reader r = reader_over(message);
+    struct signer_request_head head = signer_head_read(&r);
+    struct slice body = reader_rest(&r);
+    if (r.err != ERR_NONE)
+        return;
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    struct certificate_request request;
+    uint64_t size;
+    struct hash root;
+    if (head.kind == SIGNER_ISSUE && signer_issue_read(body, &request) == ERR_NONE)
+        signer_issue_write(&w, &request);
+    else if (head.kind == SIGNER_CHECKPOINT &&
+             signer_checkpoint_read(body, &size, &root) == ERR_NONE)
+        signer_checkpoint_write(&w, size, &root);
+    else
+        return;
+    assert(w.err == ERR_NONE && slice_equal(writer_bytes(&w), body));
+}
+
+static void check_reply(const struct signer_keys *k, struct slice message, struct slice bytes)
+{
+    struct signer_reply reply;
+    assert(signer_reply_read(bytes, &reply) == ERR_NONE);
+    struct reader r = reader_over(message);
+    struct signer_request_head head = signer_head_read(&r);
+    assert(reply.id == (r.err == ERR_NONE ? head.id : 0));
+    if (reply.err != ERR_NONE)
+        return;
+    struct slice text;
+    struct certificate c;
+    if (reply.kind == SIGNER_CHECKPOINT) {
+        assert(note_verify(reply.body, &k->ledger_key, crypto_ed25519_verify, &text) == ERR_NONE);
+        return;
+    }
+    assert(certificate_read(reply.body, &c) == ERR_NONE);
+    assert(c.uri.len == 0 || slice_starts_with(c.uri, SLICE_LITERAL("spiffe://acme.example/")));
+    assert(c.not_after <= issuer_not_after(k->issuer));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct signer_keys *k;
+    if (k == NULL)
+        k = make_keys();
+    if (size > SIGNER_REQUEST_MAX)
+        return 0;
+    uint8_t message[SIGNER_REQUEST_MAX], bytes[SIGNER_REPLY_MAX];
+    struct slice asked = slice_of(message, freshen(data, size, message));
+    check_round_trip(asked);
+    /* each input on its own */
+    k->state.signed_any = true;
+    k->state.size = 1000;
+    k->state.root = (struct hash){{0}};
+    struct writer reply = writer_over(bytes, sizeof bytes);
+    signer_handle(k, asked, &reply);
+    assert(reply.err == ERR_NONE);
+    check_reply(k, asked, writer_bytes(&reply));
+    assert(k->state.size >= 1000);
+    struct signer_facts facts;
+    char explain[256];
+    struct signer_reply read;
+    (void)!signer_report_read(slice_of(data, size), &facts, explain);
+    (void)!signer_reply_read(slice_of(data, size), &read);
+    return 0;
+}

@@ -1,0 +1,272 @@
+// A hub of its own for each test: a fresh state folder, loopback, free ports, and clients that others
+// wrote (curl, openssl) to talk to it. Everything ends and goes with stop().
+import { spawn, execFile } from 'node:child_process';
+import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import http from 'node:http';
+
+const run = promisify(execFile);
+const build = process.env.HOLDFAST_BUILD ?? new URL('../../../build/release', import.meta.url).pathname;
+
+export const programs = {
+  hub: join(build, 'hub/holdfast-hub'),
+  agent: join(build, 'device/agent/holdfast-agent'),
+  cli: join(build, 'cli/holdfast'),
+};
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Waits until `check` gives something true; says what it waited for where it never does.
+export async function until(what, check, ms = 15000) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`waited ${ms} ms in vain until ${what}`);
+    await sleep(20);
+  }
+}
+
+export class Hub {
+  constructor(folder) {
+    this.folder = folder;
+    this.state = join(folder, 'state');
+    this.socket = join(folder, 'hub.sock');
+    this.roots = join(this.state, 'root.pem');
+    this.log = '';
+  }
+
+  // `config`: lines that replace or extend the standard configuration, by key.
+  static async start(config = {}, options = {}) {
+    const folder = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'));
+    const hub = new Hub(folder);
+    hub.options = options;
+    await mkdir(hub.state);
+    const init = ['ca', 'init', '--state', hub.state, '--fleet', 'fleet.example'];
+    if (config['signer-user']) init.push('--signer-user', config['signer-user']);
+    await run(programs.cli, init);
+    hub.config = {
+      fleet: 'fleet.example',
+      state: 'state',
+      socket: 'hub.sock',
+      'listen-device': '127.0.0.1:0',
+      'listen-bootstrap': '127.0.0.1:0',
+      'listen-operator': '127.0.0.1:0',
+      'ports-file': 'ports',
+      'log-level': 'info',
+      'enrolment-per-minute': '1000',
+      'public-per-minute': '10000',
+      'device-reads-per-minute': '10000',
+      'device-writes-per-minute': '10000',
+      ...config,
+    };
+    await hub.launch();
+    return hub;
+  }
+
+  async launch() {
+    const lines = Object.entries(this.config).map(([key, value]) => `${key} = ${value}\n`);
+    await writeFile(join(this.folder, 'hub.conf'), lines.join(''));
+    await rm(join(this.folder, 'ports'), { force: true });
+    const prefix = this.options.prefix ?? [];
+    const words = [...prefix, programs.hub, '--config', join(this.folder, 'hub.conf')];
+    this.process = spawn(words[0], words.slice(1), {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...this.options.env },
+    });
+    this.ended = new Promise((done) => this.process.once('exit', (code, signal) => done({ code, signal })));
+    this.ended.then((how) => (this.exit = how));
+    this.process.stderr.on('data', (data) => (this.log += data));
+    await until('the hub listens', async () => {
+      if (this.exit) throw new Error(`the hub ended: ${JSON.stringify(this.exit)}\n${this.log}`);
+      return this.log.includes('hub.started');
+    }, 30000);
+    const text = await readFile(join(this.folder, 'ports'), 'utf8');
+    this.ports = Object.fromEntries(text.trim().split('\n').map((line) => line.split('=')));
+  }
+
+  async end(signal = 'SIGTERM') {
+    if (!this.exit) this.process.kill(signal);
+    const how = await this.ended;
+    delete this.exit;
+    return how;
+  }
+
+  async restart(signal = 'SIGTERM') {
+    const how = await this.end(signal);
+    this.log = '';
+    await this.launch();
+    return how;
+  }
+
+  // Ends it, and fails where a sanitizer or the hub itself had something to say against it.
+  async stop() {
+    const crashed = this.exit;
+    const how = crashed ?? (await this.end());
+    const found = /ERROR: (Address|Leak)Sanitizer|runtime error:/.test(this.log);
+    await rm(this.folder, { recursive: true, force: true });
+    if (found || crashed || how.code !== 0)
+      throw new Error(`the hub ended badly: ${JSON.stringify(how)}\n${this.log.slice(-6000)}`);
+  }
+
+  // The API over the local socket, as JSON.
+  api(method, path, body, { raw = false } = {}) {
+    return new Promise((resolve, reject) => {
+      const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+      const headers = text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
+      const request = http.request({ socketPath: this.socket, method, path, headers, agent: false }, (response) => {
+        const parts = [];
+        response.on('data', (part) => parts.push(part));
+        response.on('end', () => {
+          const bytes = Buffer.concat(parts);
+          const isJson = /json/.test(response.headers['content-type'] ?? '');
+          resolve({ status: response.statusCode, headers: response.headers,
+                    body: !raw && isJson ? JSON.parse(bytes) : bytes });
+        });
+        response.on('error', reject);
+      });
+      request.on('error', reject);
+      request.end(text);
+    });
+  }
+
+  async must(status, method, path, body) {
+    const answer = await this.api(method, path, body);
+    if (answer.status !== status)
+      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  async cli(...words) {
+    try {
+      const { stdout, stderr } = await run(programs.cli, ['--socket', this.socket, ...words]);
+      return { code: 0, stdout, stderr };
+    } catch (error) {
+      if (typeof error.code !== 'number') throw error;
+      return { code: error.code, stdout: error.stdout, stderr: error.stderr };
+    }
+  }
+
+  // A model and a manifest, ready for devices.
+  async factory({ proof = 'manifest', keys = ['P-256', 'P-384', 'Ed25519', 'RSA'], lifetime = 86400 } = {}) {
+    await this.must(201, 'POST', '/v1/models', {
+      id: 'thermo', maker: 'acme', proof, key_kinds: keys,
+      lifetime_seconds: lifetime, enrolled_lifetime_seconds: 600,
+    });
+    await this.must(201, 'POST', '/v1/manifests', { id: 'batch', model: 'thermo', owner: 'acme' });
+  }
+
+  // Devices with claim codes: {serial: code}.
+  async claims(...serials) {
+    const rows = serials.map((serial) => ({ serial, claim: { expires_at: '2099-01-01T00:00:00Z' } }));
+    const { devices } = await this.must(201, 'POST', '/v1/manifests/batch/devices', { rows });
+    return Object.fromEntries(devices.map(({ serial, claim_code }) => [serial, claim_code]));
+  }
+
+  async ledger() {
+    const { entries } = await this.must(200, 'GET', '/v1/ledger/entries?limit=1000');
+    return entries.map(({ entry }) => entry);
+  }
+}
+
+// ---- curl and openssl as a device
+
+export async function openssl(words, input) {
+  const child = execFile('openssl', words, { encoding: 'buffer', maxBuffer: 1 << 24 });
+  const parts = [];
+  const errors = [];
+  child.stdout.on('data', (part) => parts.push(Buffer.from(part)));
+  child.stderr.on('data', (part) => errors.push(part));
+  child.stdin.on('error', () => {}); // it may end before it has read everything
+  child.stdin.end(input);
+  const code = await new Promise((done) => child.on('close', done));
+  if (code !== 0) throw new Error(`openssl ${words.join(' ')}: ${Buffer.concat(errors.map((e) => Buffer.from(e)))}`);
+  return Buffer.concat(parts);
+}
+
+const keyWords = {
+  'P-256': ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  'P-384': ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-384'],
+  'P-521': ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-521'],
+  Ed25519: ['-algorithm', 'ED25519'],
+  'RSA-1024': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024'],
+  'RSA-2048': ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'],
+};
+
+export async function newKey(path, kind = 'P-256') {
+  await openssl(['genpkey', ...keyWords[kind], '-out', path]);
+  return path;
+}
+
+export const csrDer = (key, subject) => openssl(['req', '-new', '-key', key, '-subj', subject, '-outform', 'DER']);
+
+export async function csrBody(key, subject) {
+  return (await csrDer(key, subject)).toString('base64').replace(/.{64}/g, '$&\n') + '\n';
+}
+
+// curl with what a test adds; gives status, headers and body.
+export async function curl(hub, listener, path, words = [], input) {
+  const url = `https://localhost:${hub.ports[listener]}${path}`;
+  const all = ['-sS', '-i', '--http1.1', '--max-time', '20', '--cacert', hub.roots,
+               '--resolve', `localhost:${hub.ports[listener]}:127.0.0.1`, ...words];
+  if (input !== undefined) all.push('--data-binary', '@-');
+  const child = execFile('curl', [...all, url], { encoding: 'buffer', maxBuffer: 1 << 26 });
+  const parts = [];
+  let errors = '';
+  child.stdout.on('data', (part) => parts.push(Buffer.from(part)));
+  child.stderr.on('data', (part) => (errors += part));
+  child.stdin.on('error', () => {});
+  child.stdin.end(input);
+  const code = await new Promise((done) => child.on('close', done));
+  const bytes = Buffer.concat(parts);
+  if (code !== 0) return { curl: code, error: errors };
+  const split = bytes.indexOf('\r\n\r\n');
+  const head = bytes.subarray(0, split).toString().split('\r\n');
+  const body = bytes.subarray(split + 4);
+  const headers = Object.fromEntries(head.slice(1).map((line) => {
+    const at = line.indexOf(':');
+    return [line.slice(0, at).toLowerCase(), line.slice(at + 1).trim()];
+  }));
+  const status = Number(head[0].split(' ')[1]);
+  const json = /json/.test(headers['content-type'] ?? '') ? JSON.parse(body) : undefined;
+  return { status, headers, body, json };
+}
+
+const EST_TYPE = ['-H', 'Content-Type: application/pkcs10'];
+
+// simpleenroll with the claim code (or other curl words); gives the answer.
+export function enrol(hub, serial, code, body, words = []) {
+  const credentials = code === undefined ? [] : ['-u', `${serial}:${code}`];
+  return curl(hub, 'bootstrap', '/.well-known/est/simpleenroll', [...credentials, ...EST_TYPE, ...words], body);
+}
+
+export function renew(hub, device, body) {
+  return curl(hub, 'device', '/.well-known/est/simplereenroll',
+              ['--cert', device.certificate, '--key', device.key, ...EST_TYPE], body);
+}
+
+// The certificate in a certs-only answer, as PEM in a file.
+export async function keepCertificate(answer, path) {
+  const der = Buffer.from(answer.body.toString(), 'base64');
+  const pem = await openssl(['pkcs7', '-inform', 'DER', '-print_certs'], der);
+  await writeFile(path, pem);
+  return path;
+}
+
+// A device with key and certificate, enrolled by curl and openssl alone.
+export async function enrolledDevice(hub, serial, { kind = 'P-256' } = {}) {
+  const { [serial]: code } = await hub.claims(serial);
+  const key = await newKey(join(hub.folder, `${serial}.key`), kind);
+  const body = await csrBody(key, `/CN=${serial}`);
+  const answer = await enrol(hub, serial, code, body);
+  if (answer.status !== 200) throw new Error(`enrolment of ${serial}: ${JSON.stringify(answer.json ?? answer)}`);
+  const certificate = await keepCertificate(answer, join(hub.folder, `${serial}.crt`));
+  return { serial, code, key, certificate, csr: body };
+}
+
+// A request with a device's certificate.
+export function as(hub, device, path, words = [], input) {
+  return curl(hub, 'device', path, ['--cert', device.certificate, '--key', device.key, ...words], input);
+}
