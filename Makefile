@@ -54,7 +54,8 @@ install:
 	@meson configure build/release -Dprefix='$(PREFIX)'
 	@ninja -C build/release --quiet
 	@meson install -C build/release --no-rebuild --quiet --strip --destdir '$(DESTDIR)'
-	@packaging/after-install.sh '$(PREFIX)' '$(DESTDIR)'
+	@echo 'Installed. Next, as root: systemd-sysusers && systemd-tmpfiles --create holdfast.conf,'
+	@echo 'then /etc/holdfast/hub.conf says how to make the keys; then systemctl start holdfast-hub.'
 
 clean:
 	rm -rf build

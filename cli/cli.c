@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "cli/text.h"
-#include "core/calendar.h"
+#include "cli/when.h"
 
 #define MESSAGE_MAX 1024
 
@@ -190,27 +190,10 @@ int cli_read_duration(struct cli *cli, const char *what, const char *text, int64
                     "%s must be a duration such as 90s, 15m, 2h, 30d or 1y, not '%.40s'", what, text);
 }
 
-enum err cli_time_read(struct slice text, int64_t now, bool past, int64_t *ret_seconds)
-{
-    int64_t seconds;
-    if (config_duration_read(text, &seconds) == ERR_NONE) {
-        if (seconds > INT64_MAX / 4)
-            return ERR_LIMIT;
-        *ret_seconds = past ? now - seconds : now + seconds;
-        return ERR_NONE;
-    }
-    uint8_t bytes[32];
-    struct writer w = writer_over(bytes, sizeof bytes);
-    writer_put(&w, text);
-    if (text.len == sizeof "2026-11-23" - 1)
-        writer_text(&w, "T00:00:00Z");
-    return w.err != ERR_NONE ? ERR_SYNTAX : calendar_read_rfc3339(writer_bytes(&w), ret_seconds);
-}
-
 int cli_read_time(struct cli *cli, const char *what, const char *text, bool past,
                   int64_t *ret_seconds)
 {
-    if (cli_time_read(slice_of_text(text), clock_seconds(), past, ret_seconds) == ERR_NONE)
+    if (when_read(slice_of_text(text), clock_seconds(), past, ret_seconds) == ERR_NONE)
         return CLI_OK;
     return cli_fail(cli, CLI_USAGE, "usage",
                     "%s must be a duration such as 2h or 30d, a date such as 2026-11-23, or a time "

@@ -78,9 +78,7 @@ int cli_read_count(struct cli *cli, const char *what, const char *text, uint64_t
                    uint64_t *ret_count);
 /* "30d" -> seconds. */
 int cli_read_duration(struct cli *cli, const char *what, const char *text, int64_t *ret_seconds);
-/* A duration from now ("30d"), a date ("2026-11-23", its first second) or a time in RFC 3339, in
- * UTC -> seconds since 1970. `past`: durations count backwards. ERR_SYNTAX, ERR_LIMIT. */
-MUST_USE enum err cli_time_read(struct slice text, int64_t now, bool past, int64_t *ret_seconds);
+/* As when_read() takes them. */
 int cli_read_time(struct cli *cli, const char *what, const char *text, bool past,
                   int64_t *ret_seconds);
 

@@ -158,7 +158,7 @@ int json_print(struct cli *cli, const json_t *document)
     return CLI_OK;
 }
 
-int cli_print_empty(struct cli *cli)
+int json_print_nothing(struct cli *cli)
 {
     if (cli->json)
         (void)fputs("{}\n", stdout);

@@ -50,6 +50,6 @@ int64_t json_time_of(const json_t *object, const char *name);
 /* Prints one JSON document. */
 int json_print(struct cli *cli, const json_t *document);
 /* With --json, "{}": for what has nothing to say but that it was done. */
-int cli_print_empty(struct cli *cli);
+int json_print_nothing(struct cli *cli);
 
 #endif

@@ -215,7 +215,7 @@ static int run_delete(struct cli *cli)
     if (code != CLI_OK)
         return code;
     cli_say(cli, "The model %s is gone.", cli->operands[0]);
-    return cli_print_empty(cli);
+    return json_print_nothing(cli);
 }
 
 /* ---- table ---- */

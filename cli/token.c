@@ -142,7 +142,7 @@ static int run_remove(struct cli *cli)
     if (code != CLI_OK)
         return code;
     cli_say(cli, "The token %s is refused from now on.", cli->operands[0]);
-    return cli_print_empty(cli);
+    return json_print_nothing(cli);
 }
 
 /* ---- table ---- */

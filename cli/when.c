@@ -3,8 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/config.h"
 #include "core/calendar.h"
 
+#define LATEST INT64_C(253402300799) /* 9999-12-31T23:59:59Z, the last that RFC 3339 writes */
 #define MINUTE 60
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
@@ -61,4 +63,25 @@ void when_count(uint64_t n, char ret_text[WHEN_TEXT_MAX])
         ret_text[at++] = digits[i];
     }
     ret_text[at] = '\0';
+}
+
+enum err when_read(struct slice text, int64_t now, bool past, int64_t *ret_seconds)
+{
+    int64_t seconds;
+    enum err err = config_duration_read(text, &seconds);
+    if (err == ERR_NONE) {
+        if (seconds > LATEST)
+            return ERR_LIMIT;
+        seconds = past ? now - seconds : now + seconds;
+        if (seconds < 0 || seconds > LATEST)
+            return ERR_LIMIT;
+        *ret_seconds = seconds;
+        return ERR_NONE;
+    }
+    uint8_t bytes[32];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    writer_put(&w, text);
+    if (text.len == sizeof "2026-11-23" - 1)
+        writer_text(&w, "T00:00:00Z");
+    return w.err != ERR_NONE ? ERR_SYNTAX : calendar_read_rfc3339(writer_bytes(&w), ret_seconds);
 }

@@ -93,7 +93,7 @@ static void due_in(struct device *d, enum device_task task, int64_t delay_ms)
 /* Exponential back-off with full jitter; a Retry-After is the least to wait. */
 static int64_t retry_delay(struct device *d, enum device_task task)
 {
-    int64_t cap = d->options->retry_max * 1000;
+    int64_t cap = d->retry_max * 1000;
     int64_t most = DEVICE_RETRY_FIRST_MS;
     for (unsigned i = 0; i < d->tasks[task].failures && most < cap; i++)
         most *= 2;
@@ -108,7 +108,7 @@ static int64_t retry_delay(struct device *d, enum device_task task)
 
 static int64_t refused_delay(struct device *d)
 {
-    int64_t delay = d->options->refused_retry;
+    int64_t delay = d->refused_retry;
     delay = d->retry_after > delay ? d->retry_after : delay;
     return delay * 1000 + device_random(d, delay * 250);
 }
@@ -206,6 +206,13 @@ static void refused(struct device *d, enum device_task task)
         return;
     }
     int64_t delay = refused_delay(d);
+    if (task == TASK_IDENTITY && device_phase_of(d) == DEVICE_ENROLLED) {
+        /* It may be about the renewal alone: the next check-in will tell. */
+        due_in(d, task, delay);
+        device_due_now(d, TASK_CHECKIN);
+        tell_outcome(d, DEVICE_EVENT_FAILED, task, ERR_REFUSED, delay);
+        return;
+    }
     d->doubt = false;
     d->refused = true;
     for (enum device_task t = 0; t < TASK_COUNT; t++)
@@ -229,9 +236,9 @@ static void failed(struct device *d, enum device_task task, enum err err)
     }
     int64_t delay = retry_delay(d, task);
     due_in(d, task, delay);
+    /* exchange() sees to it that these two are about storage alone. */
     bool storage = err == ERR_DISK_FULL || err == ERR_IO;
-    tell_outcome(d, storage && d->status == 0 ? DEVICE_EVENT_STORAGE_FAILED : DEVICE_EVENT_FAILED,
-                 task, err, delay);
+    tell_outcome(d, storage ? DEVICE_EVENT_STORAGE_FAILED : DEVICE_EVENT_FAILED, task, err, delay);
 }
 
 static void save_time(struct device *d)
@@ -314,17 +321,25 @@ static enum err check_options(struct device *d, const struct device_options *o)
     return ERR_NONE;
 }
 
+static int64_t or_standard(int64_t seconds, int64_t standard)
+{
+    return seconds > 0 && seconds <= DEVICE_CHECKIN_MAX ? seconds : standard;
+}
+
 enum err device_open(struct device *d, const struct device_options *options,
                      const struct port *port)
 {
-    *d = (struct device){.options = options, .port = port};
+    memset(d, 0, sizeof *d);
+    d->options = options;
+    d->port = port;
     enum err err = check_options(d, options);
     if (err != ERR_NONE)
         return err;
     int64_t now = device_monotonic(d);
     d->timeline = timeline_from_build(options->build_time, now);
-    d->checkin_interval =
-        options->checkin_interval > 0 ? options->checkin_interval : DEVICE_CHECKIN_STANDARD;
+    d->checkin_interval = or_standard(options->checkin_interval, DEVICE_CHECKIN_STANDARD);
+    d->retry_max = or_standard(options->retry_max, DEVICE_RETRY_STANDARD);
+    d->refused_retry = or_standard(options->refused_retry, DEVICE_REFUSED_STANDARD);
     for (size_t t = 0; t < TASK_COUNT; t++)
         d->tasks[t].due_ms = now;
     err = state_load(port, &d->state);

@@ -135,8 +135,8 @@ struct device {
         int64_t due_ms;
         unsigned failures;
     } tasks[TASK_COUNT];
-    int64_t checkin_interval;
-    uint64_t offered_bundle; /* the version that the hub spoke of */
+    int64_t checkin_interval, retry_max, refused_retry; /* seconds */
+    uint64_t offered_bundle;                            /* the version that the hub spoke of */
     bool refused;
     bool doubt; /* the renewed certificate was refused: is the old one still good? */
     bool waiting;

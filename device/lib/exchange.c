@@ -35,6 +35,12 @@ void exchange_close(struct device *d)
     d->connected = false;
 }
 
+/* What is said of storage stays apart from what a port may say of its network. */
+static enum err of_network(enum err err)
+{
+    return err == ERR_IO || err == ERR_DISK_FULL ? ERR_CLOSED : err;
+}
+
 static enum err open_connection(struct device *d, const struct request *q, int64_t deadline)
 {
     struct slice chain = {NULL, 0};
@@ -59,7 +65,7 @@ static enum err open_connection(struct device *d, const struct request *q, int64
     enum err err = d->port->connect(d->port->ctx, &tls);
     if (err != ERR_NONE) {
         d->port->close(d->port->ctx);
-        return err;
+        return of_network(err);
     }
     d->connected = true;
     d->connected_to = q->endpoint;
@@ -159,7 +165,7 @@ enum err exchange(struct device *d, const struct request *q)
         exchange_close(d);
         /* A kept connection may have been closed meanwhile. All our requests may come twice. */
         if (!kept || d->answer.len > 0 || err == ERR_TIMEOUT || err == ERR_REFUSED)
-            return err;
+            return of_network(err);
     }
     if (!d->answer.keep_alive)
         exchange_close(d);

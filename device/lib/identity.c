@@ -323,7 +323,10 @@ static enum err forget_pending(struct device *d)
     int pending = state_slot(&d->state, SLOT_PENDING);
     struct state next = d->state;
     next.slots[pending].use = SLOT_RETIRING;
-    return device_commit(d, &next);
+    enum err err = device_commit(d, &next);
+    if (err == ERR_NONE)
+        d->tasks[TASK_IDENTITY].due_ms = device_monotonic(d) + d->retry_max * 1000;
+    return err;
 }
 
 enum err identity_accepted(struct device *d, int slot)

@@ -63,7 +63,6 @@ void issued_adopt(struct device *d, const struct certificate *c, const uint8_t s
 struct chain {
     struct writer w;     /* over d->chain */
     struct slice issuer; /* of the last one put in; it stands in the writer's buffer */
-    bool complete;       /* ends below a root */
 };
 
 /* False where it does not fit. */
@@ -78,25 +77,25 @@ static bool chain_put(struct chain *chain, const struct certificate *c)
     return true;
 }
 
-/* Goes up as far as these certificates lead. They are only passed on to the server, which checks
- * them itself: so it is enough to go by names. */
-static void chain_climb(struct chain *chain, const struct slice *certificates, size_t n)
+/* Goes up as far as these certificates lead, and says whether they lead anywhere. They are only
+ * passed on to the server, which checks them itself: so it is enough to go by names. */
+static bool chain_climb(struct chain *chain, const struct slice *certificates, size_t n)
 {
-    for (size_t steps = 0; steps < n && !chain->complete; steps++) {
-        bool found = false;
-        for (size_t i = 0; i < n && !found; i++) {
-            struct certificate c;
-            if (certificate_read(certificates[i], &c) != ERR_NONE ||
-                !slice_equal(c.subject, chain->issuer))
-                continue;
-            found = true;
-            chain->complete = slice_equal(c.subject, c.issuer);
-            if (!chain->complete && !chain_put(chain, &c))
-                return;
-        }
-        if (!found)
-            return;
+    bool climbed = false;
+    for (size_t steps = 0; steps < n; steps++) {
+        struct certificate c = {.der = {NULL, 0}};
+        size_t i = 0;
+        while (i < n && !(certificate_read(certificates[i], &c) == ERR_NONE &&
+                          slice_equal(c.subject, chain->issuer)))
+            i++;
+        if (i == n)
+            return climbed;
+        climbed = true;
+        bool root = slice_equal(c.subject, c.issuer);
+        if (root || !chain_put(chain, &c))
+            return true;
     }
+    return climbed;
 }
 
 static bool is_root_of_bundle(const struct device *d, struct slice issuer)
@@ -108,6 +107,21 @@ static bool is_root_of_bundle(const struct device *d, struct slice issuer)
             return true;
     }
     return false;
+}
+
+/* As a rule the issuer is the same as last time. The answer in `message` has been decoded. */
+static bool chain_reuse(struct device *d, struct chain *chain)
+{
+    struct slice certificates[EST_CERTIFICATES_MAX];
+    size_t n = 0, len = 0;
+    int active = state_slot(&d->state, SLOT_ACTIVE);
+    if (active < 0 || d->port->record_read(d->port->ctx, issued_record_name(active), d->message,
+                                           sizeof d->message, &len) != ERR_NONE)
+        return false;
+    struct reader r = reader_over(slice_of(d->message, len));
+    while (reader_left(&r) > 0 && n < EST_CERTIFICATES_MAX)
+        certificates[n++] = der_read_any(&r, NULL);
+    return r.err == ERR_NONE && chain_climb(chain, certificates, n);
 }
 
 /* RFC 7030 section 4.2.3 lets the answer be our certificate alone; what lies between it and the
@@ -129,7 +143,7 @@ static void chain_fetch(struct device *d, struct chain *chain)
         err = est_read_certificates(http1_response_body(&d->answer), d->decoded, sizeof d->decoded,
                                     certificates, &n);
     if (err == ERR_NONE)
-        chain_climb(chain, certificates, n);
+        (void)chain_climb(chain, certificates, n);
     d->retry_after = 0;
     d->waiting = false;
 }
@@ -198,8 +212,8 @@ enum err issued_take(struct device *d, int slot)
     struct chain chain = {.w = writer_over(d->chain, sizeof d->chain)};
     if (!chain_put(&chain, &ours))
         return ERR_LIMIT;
-    chain_climb(&chain, certificates, n);
-    if (!chain.complete && !is_root_of_bundle(d, chain.issuer))
+    if (!chain_climb(&chain, certificates, n) && !is_root_of_bundle(d, chain.issuer) &&
+        !chain_reuse(d, &chain))
         chain_fetch(d, &chain);
     d->chain_len = chain.w.len;
 

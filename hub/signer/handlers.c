@@ -54,7 +54,7 @@ static enum err check_key(struct slice der)
 }
 
 static enum err issue_to_device(struct signer_keys *k, const struct certificate_request *request,
-                                struct issue_request *issue, uint8_t *buffer, size_t max,
+                                struct issue_request issue, uint8_t *buffer, size_t max,
                                 size_t *ret_len)
 {
     if (!signer_is_name(request->tenant) || !signer_is_name(request->device) ||
@@ -73,13 +73,13 @@ static enum err issue_to_device(struct signer_keys *k, const struct certificate_
     writer_text(&uri, request->device);
     if (uri.err != ERR_NONE)
         return uri.err;
-    issue->common_name = slice_of_text(request->device);
-    issue->uri = writer_bytes(&uri);
-    return issue_certificate(k->issuer, issue, buffer, max, ret_len);
+    issue.common_name = slice_of_text(request->device);
+    issue.uri = writer_bytes(&uri);
+    return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
 }
 
 static enum err issue_to_server(struct signer_keys *k, const struct certificate_request *request,
-                                struct issue_request *issue, uint8_t *buffer, size_t max,
+                                struct issue_request issue, uint8_t *buffer, size_t max,
                                 size_t *ret_len)
 {
     if (request->tenant[0] != '\0' || request->device[0] != '\0' || request->names_len == 0)
@@ -90,12 +90,12 @@ static enum err issue_to_server(struct signer_keys *k, const struct certificate_
     struct slice names[SERVER_NAMES_MAX];
     for (size_t i = 0; i < request->names_len; i++)
         names[i] = slice_of_text(request->names[i]);
-    issue->server = true;
-    issue->names = names;
-    issue->names_len = request->names_len;
+    issue.server = true;
+    issue.names = names;
+    issue.names_len = request->names_len;
     if (names[0].len <= COMMON_NAME_MAX)
-        issue->common_name = names[0];
-    return issue_certificate(k->issuer, issue, buffer, max, ret_len);
+        issue.common_name = names[0];
+    return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
 }
 
 static enum err handle_issue(struct signer_keys *k, struct slice body, struct writer *result)
@@ -111,9 +111,9 @@ static enum err handle_issue(struct signer_keys *k, struct slice body, struct wr
     uint8_t certificate[CERTIFICATE_MAX];
     size_t len = 0;
     if (request.profile == PROFILE_DEVICE)
-        err = issue_to_device(k, &request, &issue, certificate, sizeof certificate, &len);
+        err = issue_to_device(k, &request, issue, certificate, sizeof certificate, &len);
     else
-        err = issue_to_server(k, &request, &issue, certificate, sizeof certificate, &len);
+        err = issue_to_server(k, &request, issue, certificate, sizeof certificate, &len);
     if (err == ERR_NONE)
         writer_put(result, slice_of(certificate, len));
     return err;

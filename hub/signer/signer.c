@@ -78,7 +78,9 @@ static void wait_for_end(pid_t pid)
             return;
         (void)nanosleep(&pause, NULL);
     }
-    (void)kill(pid, SIGKILL);
+    /* A hub that has changed its user may not do that; its own end will. */
+    if (kill(pid, SIGKILL) != 0)
+        return;
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
     }
 }

@@ -21,6 +21,7 @@ class Function:
     line: int
     body: str   # code without comments and the insides of texts
     start: int  # offset of the body in the file
+    head: str   # result, name and parameters
 
     def calls(self):
         return [m.group(1) for m in _CALL.finditer(self.body) if m.group(1) not in _KEYWORDS]
@@ -43,7 +44,8 @@ class Source:
                 self.includes.append((self.line(match.start(1)), name[1:-1], name[0] == '<'))
         for match in _FUNCTION.finditer(self.code):
             self.functions.append(Function(match.group('name'), self.line(match.start('name')),
-                                           match.group('body'), match.start('body')))
+                                           match.group('body'), match.start('body'),
+                                           match.group('head')))
 
     def _blank(self, match):
         token = match.group()

@@ -2,6 +2,8 @@
 
 import re
 
+from writes import entry_words
+
 FORBIDDEN = re.compile(r'\b(strcpy|strcat|sprintf|vsprintf|gets|strtok(?:_r)?|sscanf|atoi|atol|atoll|atof|'
                        r'alloca|system|popen|tmpnam|mktemp)\s*\(')
 LINES_MAX = 600
@@ -62,9 +64,4 @@ def _problem_codes(source):
 
 
 def _acts(source):
-    if not source.under('hub/'):
-        return
-    for match in re.finditer(r'\b(?:act_append|ledger_append)\s*\([^;]*;|\.act\s*=\s*"[^"]*"', source.code):
-        for offset, text in source.strings:
-            if match.start() <= offset < match.end() and re.fullmatch(r'[a-z]+\.[a-z.-]+', text):
-                yield offset, text
+    return entry_words(source) if source.under('hub/') else ()

@@ -22,7 +22,7 @@ NOT_IN_APPLY = re.compile(r'\b((?:ipc|signer|http|tls|file|loop)_[a-z]\w*|store_
                           r'sendmsg|recv|recvmsg|open|fopen|fsync|fork)\s*\(')
 SQL = re.compile(r'^\s*(SELECT\s|INSERT\s|UPDATE\s+\w+\s+SET|DELETE\s+FROM|BEGIN\b|COMMIT\b|ROLLBACK\b|'
                  r'SAVEPOINT\s|CREATE\s+(TABLE|INDEX)|PRAGMA\s)')
-STRANGERS = re.compile(r'^(finding\b.*|[a-z_-]+[.-](refus|fail|den[iy]|limit|reject|finding|attempt)\w*)')
+STRANGERS = re.compile(r'finding\b|.*[._-](refus|fail|den[iy]|limit|reject|attempt)')
 # What a reactor may look at: the ledger, and where it stands in it.
 REACTOR_TABLES = {'table_ledger_entry', 'table_ledger_head', 'table_ledger_node', 'table_setting'}
 
@@ -74,8 +74,8 @@ def _writers(source, report):
 
 
 def _write_kind(source, match, functions, report, excepted):
-    line = source.line(match.start())
     apply = re.search(r'\.apply\s*=\s*(\w+)', match.group(1))
+    line = source.line(match.start() if apply is None else match.start(1) + apply.start())
     name = next((text for offset, text in source.strings
                  if match.start() <= offset < match.end()), '')
     if apply is None or apply.group(1) not in functions:
@@ -113,13 +113,24 @@ def _arguments(code, start):
     return len(code)
 
 
+def entry_words(source):
+    """(offset, text) of the names of acts that go into the ledger from this file: arguments of what
+    appends, of functions that take a `verb` or `act`, and initialisers of such fields."""
+    appending = {'ledger_append', 'act_append'}
+    appending |= {f.name for f in source.functions if re.search(r'\bconst char \*(verb|act)\b', f.head)}
+    spans = [(m.start(), m.end() + 1) for m in re.finditer(r'\.(?:act|verb)\s*=\s*"', source.code)]
+    for match in re.finditer(r'\b(' + '|'.join(sorted(appending)) + r')\s*\(', source.code):
+        spans.append((match.start(), _arguments(source.code, match.start())))
+    for offset, text in source.strings:
+        if re.fullmatch(r'[a-z_-]+\.[a-z._-]+', text) and any(a <= offset < b for a, b in spans):
+            yield offset, text
+
+
 def _strangers(source, report):
     if source.path in AGGREGATORS:
         return
-    spans = [(m.start(), _arguments(source.code, m.start())) for m in APPENDS.finditer(source.code)]
-    spans += [(m.start(), m.end() + 1) for m in re.finditer(r'\.act\s*=\s*"', source.code)]
-    for offset, text in source.strings:
-        if STRANGERS.match(text) and any(a <= offset < b for a, b in spans):
+    for offset, text in entry_words(source):
+        if STRANGERS.match(text):
             report(source.path, source.line(offset), 3,
                    f'{text!r} can be triggered by strangers: count it with refusals_count(), so that it '
                    'enters as one finding for each source and window')
