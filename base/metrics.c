@@ -165,7 +165,7 @@ void metric_add(struct metric *m, const char *value, int64_t n)
 
 void metric_set(struct metric *m, const char *value, int64_t n)
 {
-    if (m == NULL || m->kind != GAUGE)
+    if (m == NULL || m->kind == HISTOGRAM)
         return;
     atomic_store_explicit(&series_of(m, value)->value, n, memory_order_relaxed);
 }

@@ -18,6 +18,7 @@ struct metric *metric_histogram(const char *name, const char *help, const char *
 
 /* `value` of the label, or NULL for a metric without one. */
 void metric_add(struct metric *m, const char *value, int64_t n);
+/* Of a gauge; or of a counter that is kept elsewhere and taken over. */
 void metric_set(struct metric *m, const char *value, int64_t n);
 void metric_observe_us(struct metric *m, const char *value, int64_t us);
 int64_t metric_get(const struct metric *m, const char *value);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "cli/progress.h"
 #include "cli/text.h"
 #include "cli/when.h"
 
@@ -27,6 +28,7 @@ static void tell(struct cli *cli, const char *word, const char *field, unsigned 
 {
     cli->told = true;
     (void)fflush(stdout); /* so that what led to it stands before it */
+    progress_hide();
     if (!cli->json) {
         (void)text_show(stderr, "holdfast: ", SIZE_MAX, COLOUR_BAD);
         text_put(stderr, text);
@@ -111,6 +113,7 @@ void cli_say(const struct cli *cli, const char *format, ...)
     int n = vsnprintf(text, sizeof text, format, values);
     va_end(values);
     (void)fflush(stdout);
+    progress_hide();
     if (n >= 0)
         text_put(stderr, text);
     (void)fputc('\n', stderr);
@@ -125,6 +128,7 @@ void cli_warn(const struct cli *cli, const char *format, ...)
     int n = vsnprintf(text, sizeof text, format, values);
     va_end(values);
     (void)fflush(stdout);
+    progress_hide();
     (void)text_show(stderr, "warning: ", SIZE_MAX, COLOUR_WARN);
     if (n >= 0)
         text_put(stderr, text);

@@ -8,6 +8,15 @@
 #define DRAW_MS  200
 #define SPEAK_MS 1000 /* before that a rate says nothing */
 
+static bool drawn; /* there is one terminal, and so one line */
+
+void progress_hide(void)
+{
+    if (drawn)
+        (void)fputs("\r\x1b[K", stderr);
+    drawn = false;
+}
+
 void progress_start(struct progress *p, const struct cli *cli, const char *what, uint64_t first,
                     uint64_t total)
 {
@@ -26,6 +35,7 @@ void progress_set(struct progress *p, uint64_t n)
     if (!p->shown || now - p->drawn_ms < DRAW_MS)
         return;
     p->drawn_ms = now;
+    drawn = true;
     char count[WHEN_TEXT_MAX], total[WHEN_TEXT_MAX], rate_text[WHEN_TEXT_MAX], left[WHEN_TEXT_MAX];
     when_count(n, count);
     (void)fprintf(stderr, "\r\x1b[K%s", count);
@@ -51,7 +61,6 @@ void progress_set(struct progress *p, uint64_t n)
 
 void progress_end(struct progress *p)
 {
-    if (p->shown && p->drawn_ms != 0)
-        (void)fputs("\r\x1b[K", stderr);
-    p->drawn_ms = 0;
+    p->shown = false;
+    progress_hide();
 }

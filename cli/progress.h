@@ -16,7 +16,9 @@ void progress_start(struct progress *p, const struct cli *cli, const char *what,
                     uint64_t total);
 /* Drawn at most some times a second. */
 void progress_set(struct progress *p, uint64_t n);
-/* Takes the line away; also before anything else is printed. */
+/* Takes the line away. */
 void progress_end(struct progress *p);
+/* Takes the line away until it is drawn again: messages call it, so that they start on a line. */
+void progress_hide(void);
 
 #endif

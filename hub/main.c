@@ -262,6 +262,7 @@ static enum err open_listeners(char explain[256])
     enum err err = http_server_new(loops, hub.loops_len, &hub.http);
     if (err != ERR_NONE)
         return err;
+    api_start();
     http_server_on_reply(hub.http, api_replied, NULL);
     char local[CONFIG_TEXT_MAX + 8];
     (void)snprintf(local, sizeof local, "unix:%s", hub.config.socket);

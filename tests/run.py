@@ -150,7 +150,7 @@ def replay(source):
         return failure(f"{name}_fuzz: not built")
     if not os.path.isdir(corpus) or not os.listdir(corpus):
         return failure(f"fuzz/corpus/{name}: no corpus")
-    return Run([program, "-runs=0", "-timeout=10", "-artifact_prefix=/dev/null/", corpus],
+    return Run([program, "-runs=0", "-timeout=10", f"-artifact_prefix={REPORTS}/", corpus],
                120).as_one()
 
 

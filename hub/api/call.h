@@ -24,6 +24,8 @@ const char *api_param(const struct api_call *call, size_t n);
 /* Reads the body or the query; answers with the problem and gives false where it is refused. */
 bool api_read_ok(struct api_call *call, enum err err);
 
+/* Once, before the first request: registers what is counted. */
+void api_start(void);
 /* What the server calls for every request (ctx is the struct hub). */
 void api_handle(struct http_request *request, void *ctx);
 /* What it calls for every answer. */

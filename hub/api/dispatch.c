@@ -13,6 +13,20 @@
 #define PROBLEM_TYPE "application/problem+json"
 #define PROBLEM_MAX  2048
 
+static struct {
+    struct metric *requests, *seconds, *problems;
+} counted;
+
+void api_start(void)
+{
+    counted.requests =
+        metric_counter("holdfast_http_requests_total", "Requests by outcome", "outcome");
+    counted.seconds =
+        metric_histogram("holdfast_http_request_seconds", "Time to answer", "operation");
+    counted.problems =
+        metric_counter("holdfast_problems_total", "Requests refused or failed", "code");
+}
+
 struct hub_loop *hub_loop_of(struct hub *hub, const struct http_request *request)
 {
     struct loop *loop = http_request_loop(request);
@@ -37,6 +51,7 @@ void api_reply_problem(struct api_call *call, const struct problem *problem)
                               : "Bearer realm=\"holdfast\"");
     if (problem->status == 503)
         http_reply_header(call->request, "Retry-After", "1");
+    metric_add(counted.problems, problem->code, 1);
     bool ours = problem->status >= 500 && problem->status != 501 && problem->status != 503;
     if (!ours)
         refusals_count(call->hub->refusals, problem->code,
@@ -200,17 +215,12 @@ void api_handle(struct http_request *request, void *ctx)
 
 void api_replied(struct http_request *request, unsigned status, size_t bytes, void *ctx)
 {
-    static struct metric *requests, *seconds;
     (void)ctx;
     (void)bytes;
-    if (requests == NULL) {
-        requests = metric_counter("holdfast_http_requests_total", "Requests by outcome", "outcome");
-        seconds = metric_histogram("holdfast_http_request_seconds", "Time to answer", "operation");
-    }
     const char *operation = http_request_note(request);
     char outcome[96];
     (void)snprintf(outcome, sizeof outcome, "%s %u", operation != NULL ? operation : "none", status);
-    metric_add(requests, outcome, 1);
-    metric_observe_us(seconds, operation != NULL ? operation : "none",
+    metric_add(counted.requests, outcome, 1);
+    metric_observe_us(counted.seconds, operation != NULL ? operation : "none",
                       clock_monotonic_us() - http_request_started_us(request));
 }

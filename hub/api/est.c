@@ -1,5 +1,6 @@
 /* EST (RFC 7030, clarified by RFC 8951). */
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/crypto.h"
@@ -149,12 +150,26 @@ static enum err read_csr(struct api_call *call, struct enrolment *e)
 
 /* ---- enrol and renew ---- */
 
+/* A code that was right, and has been used, comes with another key: a photographed label, or a device
+ * that lost its key. Somebody should look; the device that has enrolled is not disturbed. */
+static void tell_reuse(struct api_call *call, const struct enrolment *e)
+{
+    char label[IDENTITY_LABEL_MAX];
+    identity_label(label, e->act.tenant, e->device);
+    refusals_count(call->hub->refusals, "claim-reused", label);
+    log_event(LOG_LEVEL_WARNING, "device.claim_reused", F_TEXT("device", label),
+              F_TEXT("address", http_request_address(call->request)));
+}
+
 static void enrol_ended(struct act *act)
 {
     struct enrolment *e = CONTAINER_OF(act, struct enrolment, act);
     struct api_call *call = act->ctx;
     if (act->write.err == ERR_REFUSED && e->authenticator != AUTHENTICATOR_CERTIFICATE)
         caller_count_failure(call);
+    if (e->authenticator == AUTHENTICATOR_CLAIM && act->write.err == ERR_REFUSED &&
+        strcmp(act->write.problem.code, "claim-used") == 0)
+        tell_reuse(call, e);
     if (api_act_ended(act) == NULL)
         return;
     bool renewal = e->authenticator == AUTHENTICATOR_CERTIFICATE;

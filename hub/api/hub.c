@@ -159,46 +159,65 @@ void api_health_show(struct api_call *call)
     http_reply(call->request, 200, "application/json", SLICE_LITERAL("{\"status\":\"ok\"}"));
 }
 
-static void gauge(const char *name, const char *help, const char *label, const char *value,
+/* What others count is taken over when somebody asks. */
+static void total(const char *name, const char *help, const char *label, const char *value,
                   uint64_t n)
+{
+    metric_set(metric_counter(name, help, label), value, (int64_t)n);
+}
+
+static void now(const char *name, const char *help, const char *label, const char *value,
+                uint64_t n)
 {
     metric_set(metric_gauge(name, help, label), value, (int64_t)n);
 }
 
-/* What others count is taken over when somebody asks. */
-static void gather(struct hub *hub)
+static void gather_listener(const struct hub *hub, enum listener which)
 {
-    for (unsigned i = 0; i < LISTENER_COUNT; i++) {
-        struct http_counters c;
-        http_listener_counters(hub->listeners[i], &c);
-        const char *name = listener_text((enum listener)i);
-        gauge("holdfast_connections", "Open connections", "listener", name, c.open);
-        gauge("holdfast_connections_accepted", "Connections accepted", "listener", name,
-              c.accepted);
-        gauge("holdfast_connections_refused_total_cap", "Refused: too many in all", "listener",
-              name, c.refused_total);
-        gauge("holdfast_connections_refused_address_cap", "Refused: too many from one address",
-              "listener", name, c.refused_address);
-        gauge("holdfast_connections_timed_out", "Cut by a deadline", "listener", name, c.timed_out);
-        gauge("holdfast_requests_malformed", "Requests that are not HTTP", "listener", name,
-              c.malformed);
-        if (hub->tls[i] == NULL)
-            continue;
-        struct tls_counters t;
-        tls_server_counters(hub->tls[i], &t);
-        gauge("holdfast_tls_handshakes", "TLS handshakes", "listener", name, t.handshakes);
-        gauge("holdfast_tls_resumed", "TLS sessions resumed", "listener", name, t.resumed);
-        gauge("holdfast_tls_failed", "TLS handshakes that failed", "listener", name, t.failed);
-    }
+    static const char *const label = "listener";
+    const char *name = listener_text(which);
+    struct http_counters c;
+    http_listener_counters(hub->listeners[which], &c);
+    now("holdfast_connections", "Open connections", label, name, c.open);
+    total("holdfast_connections_accepted_total", "Connections accepted", label, name, c.accepted);
+    total("holdfast_connections_over_cap_total", "Refused: too many in all", label, name,
+          c.refused_total);
+    total("holdfast_connections_over_address_cap_total", "Refused: too many from one address", label,
+          name, c.refused_address);
+    total("holdfast_connections_timed_out_total", "Cut by a deadline", label, name, c.timed_out);
+    total("holdfast_http_malformed_total", "Requests that are not HTTP", label, name, c.malformed);
+    if (hub->tls[which] == NULL)
+        return;
+    struct tls_counters t;
+    tls_server_counters(hub->tls[which], &t);
+    total("holdfast_tls_handshakes_total", "TLS handshakes", label, name, t.handshakes);
+    total("holdfast_tls_resumed_total", "TLS sessions resumed", label, name, t.resumed);
+    total("holdfast_tls_failed_total", "TLS handshakes that failed", label, name, t.failed);
+}
+
+static void gather_store(struct hub *hub)
+{
+    static const char *const lanes[STORE_LANE_COUNT] = {"priority", "normal", "bulk"};
     struct store_stats s;
     store_stats(hub->store, &s);
-    gauge("holdfast_store_commits", "Durable commits", NULL, NULL, s.commits);
-    gauge("holdfast_store_writes", "Writes committed", NULL, NULL, s.writes);
-    gauge("holdfast_store_refused", "Writes refused by their own check", NULL, NULL, s.refused);
-    gauge("holdfast_store_abandoned", "Writes abandoned with their batch", NULL, NULL, s.abandoned);
-    gauge("holdfast_store_wal_bytes", "Write-ahead log", NULL, NULL, s.wal_bytes);
-    gauge("holdfast_ledger_entries", "Entries in the ledger", NULL, NULL,
+    total("holdfast_store_commits_total", "Durable commits", NULL, NULL, s.commits);
+    total("holdfast_store_writes_total", "Writes committed", NULL, NULL, s.writes);
+    total("holdfast_store_refused_total", "Writes refused by their own check", NULL, NULL,
+          s.refused);
+    total("holdfast_store_abandoned_total", "Batches that came to nothing", NULL, NULL,
+          s.abandoned);
+    now("holdfast_store_wal_bytes", "Size of the write-ahead log", NULL, NULL, s.wal_bytes);
+    for (size_t i = 0; i < STORE_LANE_COUNT; i++)
+        now("holdfast_store_queued", "Writes waiting", "lane", lanes[i], s.queued[i]);
+    total("holdfast_ledger_entries_total", "Entries in the ledger", NULL, NULL,
           ledger_head(hub->ledger).size);
+}
+
+static void gather(struct hub *hub)
+{
+    for (unsigned i = 0; i < LISTENER_COUNT; i++)
+        gather_listener(hub, (enum listener)i);
+    gather_store(hub);
 }
 
 void api_metrics_show(struct api_call *call)

@@ -279,7 +279,7 @@ void signer_process_run(const struct signer_options *options, const struct signe
 {
     struct signer_keys keys;
     struct signer_facts facts;
-    char explain[256] = "";
+    char explain[256] = "the signer has no memory";
     size_t n = sockets->links_len;
     struct link *links = calloc(n + 1, sizeof *links);
     struct pollfd *polls = calloc(n + 1, sizeof *polls);

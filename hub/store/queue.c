@@ -29,12 +29,8 @@ struct write *write_list_take(struct write_list *list)
 void write_queue_init(struct write_queue *q)
 {
     *q = (struct write_queue){.closed = false};
-    pthread_condattr_t monotonic;
-    if (pthread_mutex_init(&q->lock, NULL) != 0 || pthread_condattr_init(&monotonic) != 0 ||
-        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) != 0 ||
-        pthread_cond_init(&q->filled, &monotonic) != 0)
+    if (pthread_mutex_init(&q->lock, NULL) != 0 || pthread_cond_init(&q->filled, NULL) != 0)
         abort(); /* these can't fail on Linux */
-    (void)pthread_condattr_destroy(&monotonic);
 }
 
 void write_queue_destroy(struct write_queue *q)
@@ -55,9 +51,8 @@ enum err write_queue_put(struct write_queue *q, struct write *w)
         err = ERR_BUSY;
     } else {
         write_list_append(lane, w);
-        bool enough = q->lanes[STORE_LANE_NORMAL].len >= q->wanted || w->kind->lane != STORE_LANE_NORMAL;
-        wake = q->wanted > 0 && enough;
-        q->wanted = wake ? 0 : q->wanted; /* one signal is enough */
+        wake = q->waiting;
+        q->waiting = false; /* one signal is enough */
     }
     pthread_mutex_unlock(&q->lock);
     if (wake)
@@ -69,25 +64,9 @@ void write_queue_close(struct write_queue *q)
 {
     pthread_mutex_lock(&q->lock);
     q->closed = true;
-    q->wanted = 0;
+    q->waiting = false;
     pthread_mutex_unlock(&q->lock);
     pthread_cond_signal(&q->filled);
-}
-
-static void wait_patiently(struct write_queue *q, struct patience patience)
-{
-    struct timespec end;
-    if (q->lanes[STORE_LANE_PRIORITY].len > 0 || q->closed || patience.us == 0 ||
-        q->lanes[STORE_LANE_NORMAL].len >= patience.writes)
-        return;
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    int64_t ns = end.tv_nsec + patience.us * 1000;
-    end.tv_sec += ns / 1000000000;
-    end.tv_nsec = ns % 1000000000;
-    q->wanted = patience.writes;
-    while (q->wanted > 0 && pthread_cond_timedwait(&q->filled, &q->lock, &end) == 0) {
-    }
-    q->wanted = 0;
 }
 
 static void move_writes(struct write_list *to, struct write_list *from)
@@ -96,13 +75,11 @@ static void move_writes(struct write_list *to, struct write_list *from)
         write_list_append(to, write_list_take(from));
 }
 
-bool write_queue_take(struct write_queue *q, bool bulk, struct patience patience,
-                      struct write_list *ret_batch)
+bool write_queue_take(struct write_queue *q, bool bulk, struct write_list *ret_batch)
 {
     struct write_list batch = {0};
     struct write_list *lanes = q->lanes;
     pthread_mutex_lock(&q->lock);
-    wait_patiently(q, patience);
     for (;;) {
         /* A cut goes before a chunk, even one whose turn it is. */
         bool others =
@@ -115,7 +92,7 @@ bool write_queue_take(struct write_queue *q, bool bulk, struct patience patience
         move_writes(&batch, &lanes[STORE_LANE_NORMAL]);
         if (batch.len > 0 || q->closed)
             break;
-        q->wanted = 1;
+        q->waiting = true;
         pthread_cond_wait(&q->filled, &q->lock);
     }
     pthread_mutex_unlock(&q->lock);

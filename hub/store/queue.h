@@ -19,7 +19,7 @@ struct write_queue {
     pthread_mutex_t lock;
     pthread_cond_t filled;
     struct write_list lanes[STORE_LANE_COUNT];
-    size_t wanted; /* the writer waits for so many; 0: it does not wait */
+    bool waiting; /* the writer is */
     bool closed;
 };
 
@@ -29,18 +29,10 @@ void write_queue_destroy(struct write_queue *q);
 /* ERR_BUSY where the write's lane is full, ERR_CLOSED after write_queue_close(). */
 MUST_USE enum err write_queue_put(struct write_queue *q, struct write *w);
 void write_queue_close(struct write_queue *q);
-/* How long the writer may wait for more than is queued: until there are `writes`, or so many
- * microseconds. It never waits where a cut is queued. */
-struct patience {
-    size_t writes;
-    int64_t us;
-};
-
 /* Everything that shares the next commit: up to STORE_BATCH_MAX writes, those of the priority lane
  * first; or one chunk of the bulk lane alone, where `bulk` allows it or nothing else is there.
  * Waits until there is something; false once the queue is closed and empty. */
-bool write_queue_take(struct write_queue *q, bool bulk, struct patience patience,
-                      struct write_list *ret_batch);
+bool write_queue_take(struct write_queue *q, bool bulk, struct write_list *ret_batch);
 void write_queue_lengths(struct write_queue *q, uint64_t ret_lengths[STORE_LANE_COUNT]);
 
 #endif

@@ -1,6 +1,5 @@
 #include "hub/store/writer.h"
 
-#include <stdlib.h>
 #include "base/clock.h"
 
 /* A write that fails by a fault of its own takes its batch with it. The others are tried again
@@ -277,16 +276,8 @@ void store_writer_run(struct store_writer *sw)
 {
     bool was_bulk = true;
     struct write_list batch;
-    struct patience patience = {0};
-    long percent = getenv("PAT") ? atol(getenv("PAT")) : 0;
-    while (write_queue_take(&sw->queue, !was_bulk, patience, &batch)) {
+    while (write_queue_take(&sw->queue, !was_bulk, &batch)) {
         was_bulk = batch.first->kind->lane == STORE_LANE_BULK;
-        size_t len = batch.len;
-        int64_t start = clock_monotonic_us();
         run_batch(sw, &batch);
-        int64_t took = clock_monotonic_us() - start;
-        size_t left = sw->queue.lanes[1].len;
-        patience.writes = was_bulk ? 0 : len + left;
-        patience.us = len + left <= 1 || took * percent / 100 < 20 ? 0 : took * percent / 100;
     }
 }

@@ -57,7 +57,7 @@ def _problem_codes(source):
         for offset, text in source.strings:
             if match.start(2) <= offset < match.end(2):
                 yield offset, text
-    if source.path == 'api/decode.c':
+    if source.under('api/'):
         for offset, text in source.strings:
             if re.fullmatch(r'(field|query)-[a-z]+', text):
                 yield offset, text

@@ -1,0 +1,310 @@
+/* holdfast ca: the fleet's certification authority, as files. No hub is needed. */
+#include "pki/ca.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/file.h"
+#include "cli/hub_link.h"
+#include "cli/save.h"
+#include "cli/settings.h"
+#include "cli/text.h"
+#include "cli/when.h"
+
+static int fail(struct cli *cli, enum err err, const char *explain)
+{
+    static const char *const words[ERR_COUNT] = {
+        [ERR_EXISTS] = "exists",
+        [ERR_REFUSED] = "refused",
+        [ERR_NOT_FOUND] = "not-found",
+        [ERR_SYNTAX] = "malformed",
+    };
+    const char *word = words[err] != NULL ? words[err] : err == ERR_IO ? "file" : "ca";
+    return cli_fail(cli, cli_exit_of_err(err), word, "%s", explain);
+}
+
+/* ---- init ---- */
+
+static int init_json(struct cli *cli, const char *state, const char *fleet)
+{
+    json_t *document CLEANUP(json_cleanup) = json_pack("{s:s, s:s}", "fleet", fleet, "state", state);
+    return document == NULL ? cli_fail_memory(cli) : json_print(cli, document);
+}
+
+static int run_init(struct cli *cli)
+{
+    const char *fleet = cli_value(cli, "fleet"), *signer_user = cli_value(cli, "signer-user");
+    char state[CONFIG_TEXT_MAX], explain[256] = "";
+    uint8_t note[TRUST_BUNDLE_MAX];
+    struct writer w = writer_over(note, sizeof note);
+    int code = settings_state(cli, state);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_init(state, fleet, signer_user, explain);
+    if (err == ERR_NONE)
+        err = ca_bundle(state, fleet, &w, explain); /* the hub serves it from its first start on */
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    if (cli->json)
+        return init_json(cli, state, fleet);
+    cli_say(cli, "The fleet %s has its authority, in %s.", fleet, state);
+    cli_say(cli, "Take %s/offline off this machine: it holds the root's key and the", state);
+    cli_say(cli, "trust bundle's, and the hub needs neither. `holdfast doctor` warns until then.");
+    return CLI_OK;
+}
+
+/* ---- csr and install ---- */
+
+static int run_csr(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], fleet[CONFIG_TEXT_MAX], explain[256] = "";
+    char *pem = NULL;
+    int code = settings_state(cli, state);
+    if (code == CLI_OK)
+        code = settings_fleet(cli, state, fleet);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_csr(state, fleet, &pem, explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    code = save_note(cli, cli_value(cli, "output"), slice_of_text(pem),
+                     "request for the issuing authority; have your root sign it, with "
+                     "basicConstraints CA:TRUE, pathlen:0",
+                     "csr");
+    free(pem);
+    return code;
+}
+
+static int run_install(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], explain[256] = "";
+    int code = settings_state(cli, state);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_install(state, cli->operands[0], explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    cli_say(cli, "Installed. Restart the hub, and sign a bundle that names the new root: "
+                 "`holdfast ca bundle --install`.");
+    return json_print_nothing(cli);
+}
+
+/* ---- show ---- */
+
+static void hex(const uint8_t *bytes, size_t n, char *text, size_t size)
+{
+    struct writer w = writer_over(text, size - 1);
+    writer_hex(&w, slice_of(bytes, n));
+    text[w.len] = '\0';
+}
+
+static void key_text(const struct note_key *key, char text[NOTE_KEY_TEXT_MAX + 1])
+{
+    struct writer w = writer_over(text, NOTE_KEY_TEXT_MAX);
+    note_key_write(&w, key);
+    text[w.len] = '\0';
+}
+
+static int show_json(const struct ca_facts *f)
+{
+    uint8_t bytes[4096];
+    char key[NOTE_KEY_TEXT_MAX + 1];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    struct json_writer j = json_writer_over(&w);
+    json_open_object(&j);
+    json_field_text(&j, "root_subject", f->root_subject);
+    json_field_hex(&j, "root_sha256", slice_of(f->root_sha256, SHA256_SIZE));
+    json_field_time(&j, "root_not_after", f->root_not_after);
+    json_field_text(&j, "issuing_subject", f->issuing_subject);
+    json_field_hex(&j, "issuing_sha256", slice_of(f->issuing_sha256, SHA256_SIZE));
+    json_field_time(&j, "issuing_not_after", f->issuing_not_after);
+    json_field_bool(&j, "root_key_present", f->root_key_present);
+    json_field_bool(&j, "bundle_key_present", f->bundle_key_present);
+    key_text(&f->ledger_key, key);
+    json_field_text(&j, "ledger_key", key);
+    key_text(&f->bundle_key, key);
+    json_field_text(&j, "bundle_key", key);
+    json_close_object(&j);
+    if (w.err != ERR_NONE)
+        return CLI_INTERNAL;
+    (void)fwrite(w.start, 1, w.len, stdout);
+    (void)fputc('\n', stdout);
+    return CLI_OK;
+}
+
+static void show_presence(const char *label, bool present)
+{
+    text_pair(label, present ? "still on this machine: take it off" : "not on this machine",
+              present ? COLOUR_WARN : COLOUR_GOOD);
+}
+
+static int run_show(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], explain[256] = "", text[256];
+    struct ca_facts f;
+    int code = settings_state(cli, state);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_show(state, &f, explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    if (cli->json)
+        return show_json(&f);
+    int64_t now = clock_seconds();
+    text_pair("root", f.root_subject, COLOUR_BOLD);
+    hex(f.root_sha256, SHA256_SIZE, text, sizeof text);
+    text_pair("  SHA-256", text, COLOUR_NONE);
+    when_full(f.root_not_after, now, text);
+    text_pair("  until", text, f.root_not_after <= now ? COLOUR_BAD : COLOUR_NONE);
+    show_presence("  its key", f.root_key_present);
+    text_pair("issuing", f.issuing_subject, COLOUR_BOLD);
+    hex(f.issuing_sha256, SHA256_SIZE, text, sizeof text);
+    text_pair("  SHA-256", text, COLOUR_NONE);
+    when_full(f.issuing_not_after, now, text);
+    text_pair("  until", text, f.issuing_not_after <= now ? COLOUR_BAD : COLOUR_NONE);
+    key_text(&f.ledger_key, text);
+    text_pair("ledger key", text, COLOUR_NONE);
+    key_text(&f.bundle_key, text);
+    text_pair("bundle key", text, COLOUR_NONE);
+    show_presence("  its other half", f.bundle_key_present);
+    return CLI_OK;
+}
+
+/* ---- bundle ---- */
+
+static int make_bundle(struct cli *cli, struct writer *note)
+{
+    char state[CONFIG_TEXT_MAX], fleet[CONFIG_TEXT_MAX], explain[256] = "";
+    int code = settings_state(cli, state);
+    if (code == CLI_OK)
+        code = settings_fleet(cli, state, fleet);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_bundle(state, fleet, note, explain);
+    return err == ERR_NONE ? CLI_OK : fail(cli, err, explain);
+}
+
+static int read_bundle(struct cli *cli, const char *path, struct writer *note)
+{
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum err err = file_read(path, TRUST_BUNDLE_MAX, &bytes, &len);
+    if (err != ERR_NONE)
+        return cli_fail(cli, CLI_FILE, "file", "%s: %m", path);
+    writer_put(note, slice_of(bytes, len));
+    free(bytes);
+    return CLI_OK;
+}
+
+/* Seen before it is sent: a bundle that does not verify is not one. */
+static int bundle_version(struct cli *cli, struct slice note, uint64_t *ret_version)
+{
+    static uint8_t storage[TRUST_ROOTS_MAX * CERTIFICATE_MAX];
+    struct trust_bundle b;
+    enum err err = trust_bundle_read(note, NULL, crypto_sha256, crypto_ed25519_verify, storage,
+                                     sizeof storage, &b);
+    if (err != ERR_NONE)
+        return cli_fail(cli, CLI_UNVERIFIED, "unverified", "this is no sound trust bundle: %s",
+                        err_text(err));
+    *ret_version = b.version;
+    return CLI_OK;
+}
+
+static int put_bundle(struct cli *cli, struct slice note)
+{
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    int code = hub_ask(cli, "PUT", "/v1/trust-bundle", "text/plain", note, &answer);
+    if (code == CLI_OK && answer.status >= 400)
+        code = cli_fail_problem(cli, &answer.problem);
+    return code;
+}
+
+static int run_bundle(struct cli *cli)
+{
+    const char *from = cli_value(cli, "from"), *to = cli_value(cli, "output");
+    bool install = cli_has(cli, "install");
+    uint8_t bytes[TRUST_BUNDLE_MAX];
+    struct writer note = writer_over(bytes, sizeof bytes);
+    uint64_t version = 0;
+    if (from != NULL && !install)
+        return cli_fail(cli, CLI_USAGE, "usage", "--from is for --install");
+    int code = from != NULL ? read_bundle(cli, from, &note) : make_bundle(cli, &note);
+    if (code == CLI_OK)
+        code = bundle_version(cli, writer_bytes(&note), &version);
+    if (code == CLI_OK && install)
+        code = put_bundle(cli, writer_bytes(&note));
+    if (code != CLI_OK)
+        return code;
+    if (install)
+        cli_say(cli, "The hub serves version %llu of the trust bundle.", (unsigned long long)version);
+    if (!install || to != NULL)
+        return save_note(cli, to, writer_bytes(&note), "trust bundle", "bundle");
+    if (!cli->json)
+        return CLI_OK;
+    json_t *document CLEANUP(json_cleanup) = json_pack("{s:I}", "version", (json_int_t)version);
+    return document == NULL ? cli_fail_memory(cli) : json_print(cli, document);
+}
+
+/* ---- table ---- */
+
+static const struct cli_option init_options[] = {
+    {.name = "fleet",
+     .value = "NAME",
+     .required = true,
+     .help = "the fleet's name, in the form of a DNS name; it stands in every certificate"},
+    {.name = "signer-user",
+     .value = "USER",
+     .help = "whose the signer's keys are to be; only root can say it"},
+};
+
+static const struct cli_option output_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write it there; standard: to standard output"},
+};
+
+static const struct cli_option bundle_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write it there; standard: to standard output, unless it is installed"},
+    {.name = "install", .help = "hand it to the hub, which serves it to devices from then on"},
+    {.name = "from",
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "with --install: this one, signed elsewhere, instead of a new one"},
+};
+
+static const struct cli_command commands[] = {
+    {.verb = "init",
+     CLI_OPTIONS(init_options),
+     .summary = "make root, issuing authority, ledger key, bundle key and a first trust bundle",
+     .help = "They go to the state folder (--state). What is in its folder offline/ is to be taken\n"
+             "off the machine. Nothing that is there is replaced.\n",
+     .run = run_init},
+    {.verb = "csr",
+     CLI_OPTIONS(output_options),
+     .summary = "a request for the issuing authority, to be signed by your own root",
+     .run = run_csr},
+    {.verb = "install",
+     .operands = {{.name = "FILE", .complete = COMPLETE_FILE}},
+     .summary = "take an issuing certificate that was signed elsewhere, with its chain",
+     .run = run_install},
+    {.verb = "show", .summary = "the authority's certificates and keys", .run = run_show},
+    {.verb = "bundle",
+     CLI_OPTIONS(bundle_options),
+     .summary = "sign the next trust bundle; needs the key in offline/",
+     .run = run_bundle},
+};
+
+const struct cli_noun noun_ca = {
+    .name = "ca",
+    .summary = "the fleet's certification authority, as files",
+    .commands = commands,
+    .commands_len = ARRAY_LEN(commands),
+};

@@ -1,0 +1,105 @@
+#include "device/agent/journal.h"
+
+#include "base/log.h"
+#include "core/calendar.h"
+
+#define FIELDS_MAX 8
+#define TIME_SIZE  21
+#define HASH_SIZE  (2 * SHA256_SIZE + 1)
+
+/* A heartbeat is nothing to speak of; what a person should look at is. */
+static enum log_level level_of(enum device_event_kind kind)
+{
+    switch (kind) {
+    case DEVICE_EVENT_CHECKED_IN:
+        return LOG_LEVEL_DEBUG;
+    case DEVICE_EVENT_KEY_MADE:
+    case DEVICE_EVENT_ENROLLED:
+    case DEVICE_EVENT_RENEWED:
+    case DEVICE_EVENT_CONFIRMED:
+    case DEVICE_EVENT_KEY_RETIRED:
+    case DEVICE_EVENT_REPORTED:
+    case DEVICE_EVENT_BUNDLE_FOLLOWED:
+    case DEVICE_EVENT_WAITING:
+        return LOG_LEVEL_NOTICE;
+    case DEVICE_EVENT_BUNDLE_REJECTED:
+    case DEVICE_EVENT_FAILED:
+    case DEVICE_EVENT_STORAGE_FAILED:
+        return LOG_LEVEL_WARNING;
+    case DEVICE_EVENT_CERTIFICATE_REJECTED:
+    case DEVICE_EVENT_REFUSED:
+    case DEVICE_EVENT_COUNT:
+        break;
+    }
+    return LOG_LEVEL_ERROR;
+}
+
+/* What lies behind an error, where its own text would leave a person alone with it. */
+static const char *hint_of(const struct device_event *e)
+{
+    if (e->kind == DEVICE_EVENT_REFUSED)
+        return "the hub does not let this device in; its operator can say why";
+    if (e->kind != DEVICE_EVENT_FAILED || e->status != 0)
+        return NULL;
+    switch (e->err) {
+    case ERR_BAD_SIGNATURE:
+        return "the server did not prove that it is the hub of the trust bundle";
+    case ERR_EXPIRED:
+        return "the server's certificate is not valid at this device's time; is the clock right?";
+    case ERR_CLOSED:
+        return "the hub could not be reached, or ended the connection";
+    case ERR_TIMEOUT:
+        return "the hub did not answer in time";
+    case ERR_NOT_FOUND:
+        return "the hub's name was not found, or the claim file is missing";
+    default:
+        return NULL;
+    }
+}
+
+static const char *write_time(char buffer[TIME_SIZE], int64_t seconds)
+{
+    struct writer w = writer_over(buffer, TIME_SIZE - 1);
+    calendar_write_rfc3339(&w, seconds);
+    buffer[w.err == ERR_NONE ? w.len : 0] = '\0';
+    return buffer;
+}
+
+static const char *write_hash(char buffer[HASH_SIZE], const uint8_t *hash)
+{
+    struct writer w = writer_over(buffer, HASH_SIZE - 1);
+    writer_hex(&w, slice_of(hash, SHA256_SIZE));
+    buffer[w.len] = '\0';
+    return buffer;
+}
+
+void journal_device_event(const struct device_event *e)
+{
+    struct log_field fields[FIELDS_MAX + 1];
+    char time[TIME_SIZE], hash[HASH_SIZE];
+    const char *hint = hint_of(e);
+    size_t n = 0;
+    if (e->name[0] != '\0')
+        fields[n++] = F_TEXT("device", e->name);
+    if (e->task[0] != '\0')
+        fields[n++] = F_TEXT("task", e->task);
+    if (e->err != ERR_NONE)
+        fields[n++] = F_ERR(e->err);
+    if (e->status != 0)
+        fields[n++] = F_INTEGER("status", (int64_t)e->status);
+    if (e->code[0] != '\0')
+        fields[n++] = F_TEXT("code", e->code);
+    if (e->delay_ms > 0)
+        fields[n++] = F_INTEGER("retry_ms", e->delay_ms);
+    /* no kind of event has more than two of these */
+    if (e->time != 0)
+        fields[n++] = F_TEXT("expires", write_time(time, e->time));
+    else if (e->number != 0)
+        fields[n++] = F_INTEGER("version", (int64_t)e->number);
+    else if (e->hash != NULL)
+        fields[n++] = F_TEXT("key_sha256", write_hash(hash, e->hash));
+    if (hint != NULL)
+        fields[n++] = F_TEXT("hint", hint);
+    fields[n] = (struct log_field){.name = NULL};
+    log_fields(level_of(e->kind), device_event_text(e->kind), fields);
+}

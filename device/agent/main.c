@@ -1,0 +1,323 @@
+/* holdfast-agent: device/lib on a system with POSIX, as a process. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "device/agent/journal.h"
+#include "device/agent/settings.h"
+#include "device/port/posix/posix.h"
+
+#define PROGRAM "holdfast-agent"
+/* No longer than this without a look at the clocks: poll() does not count the time asleep. */
+#define NAP_MAX_MS 60000
+
+/* What the process ends with; the man page names them. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
+
+static volatile sig_atomic_t stopping;
+static int wake_pipe[2] = {-1, -1};
+
+struct agent {
+    struct agent_config config;
+    struct agent_inputs inputs;
+    struct posix_port port;
+    struct device device;
+    int lock_fd;
+    bool heard; /* the hub has answered a check-in since we started */
+};
+
+/* In its own right large, so not on the stack. */
+static struct agent agent = {.lock_fd = -1};
+
+static void on_stop(int signal)
+{
+    (void)signal;
+    int saved = errno;
+    stopping = 1;
+    if (write(wake_pipe[1], "", 1) < 0)
+        stopping = 1; /* full: it has been woken already */
+    /* The resolver waits for name servers for up to half a minute and hears of nothing. What is on
+     * storage is whole at every moment. */
+    if (posix_resolving)
+        _exit(EXIT_OK);
+    errno = saved;
+}
+
+static enum err catch_signals(void)
+{
+    if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
+        return ERR_IO;
+    struct sigaction stop = {.sa_handler = on_stop};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    if (sigaction(SIGTERM, &stop, NULL) != 0 || sigaction(SIGINT, &stop, NULL) != 0 ||
+        sigaction(SIGPIPE, &ignore, NULL) != 0)
+        return ERR_IO;
+    return ERR_NONE;
+}
+
+/* Two agents on one state would each undo what the other does. */
+static enum err take_lock(struct agent *a)
+{
+    char path[CONFIG_TEXT_MAX + sizeof "/lock"];
+    int n = snprintf(path, sizeof path, "%s/lock", a->config.state);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return ERR_LIMIT;
+    a->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (a->lock_fd < 0)
+        return ERR_IO;
+    return flock(a->lock_fd, LOCK_EX | LOCK_NB) == 0 ? ERR_NONE : ERR_BUSY;
+}
+
+static void drop_claim(struct agent *a)
+{
+    enum err err = inputs_drop_claim(&a->config, &a->inputs);
+    if (err != ERR_NONE)
+        log_event(LOG_LEVEL_WARNING, "agent.claim_file_stays", F_TEXT("file", a->config.claim_file),
+                  F_TEXT("reason", strerror(errno)));
+}
+
+static void on_device_event(void *ctx, const struct device_event *e)
+{
+    struct agent *a = ctx;
+    journal_device_event(e);
+    if (e->kind == DEVICE_EVENT_ENROLLED)
+        drop_claim(a);
+    a->heard = a->heard || e->kind == DEVICE_EVENT_CHECKED_IN || e->kind == DEVICE_EVENT_WAITING;
+}
+
+/* ---- start ---- */
+
+static int complain(const char *what, const char *why)
+{
+    log_event(LOG_LEVEL_ERROR, "agent.not_started", F_TEXT("at", what), F_TEXT("reason", why));
+    return EXIT_FAILED;
+}
+
+static int open_storage(struct agent *a)
+{
+    const struct posix_options options = {
+        .folder = a->config.state,
+        .manufacturer_key = a->config.idevid_key[0] == '\0' ? NULL : a->config.idevid_key,
+        .wake_fd = wake_pipe[0],
+    };
+    enum err err = posix_port_open(&a->port, &options);
+    if (err != ERR_NONE)
+        return complain(a->config.state, err == ERR_IO ? strerror(errno) : err_text(err));
+    err = take_lock(a);
+    if (err == ERR_BUSY)
+        return complain(a->config.state, "another agent works with this state");
+    if (err != ERR_NONE)
+        return complain(a->config.state, err == ERR_IO ? strerror(errno) : err_text(err));
+    return EXIT_OK;
+}
+
+static const char *why_not_open(enum err err)
+{
+    switch (err) {
+    case ERR_CONFLICT:
+        return "the state is another serial number's or fleet's, or names a key, certificate or "
+               "trust bundle that is gone";
+    case ERR_SYNTAX:
+        return "the state is damaged, or the serial number, an address or the trust bundle is "
+               "malformed";
+    case ERR_BAD_SIGNATURE:
+    case ERR_NOT_FOUND:
+        return "the trust bundle is not signed by its own key";
+    case ERR_UNSUPPORTED:
+        return "the state or the trust bundle is of a kind that this version does not know";
+    default:
+        return err_text(err);
+    }
+}
+
+static int open_device(struct agent *a)
+{
+    struct config_error error;
+    if (inputs_read(&a->config, &a->inputs, &error) != ERR_NONE) {
+        (void)fprintf(stderr, PROGRAM ": %s\n", error.text);
+        return EXIT_USAGE;
+    }
+    a->inputs.options.event = on_device_event;
+    a->inputs.options.event_ctx = a;
+    enum err err = device_open(&a->device, &a->inputs.options, &a->port.port);
+    if (err != ERR_NONE)
+        return complain(a->config.state, why_not_open(err));
+    if (device_phase_of(&a->device) == DEVICE_ENROLLED)
+        drop_claim(a); /* the power went between enrolling and this */
+    else if (a->inputs.options.proof == DEVICE_PROOF_CLAIM && a->inputs.options.claim.len == 0 &&
+             device_phase_of(&a->device) == DEVICE_NEW)
+        return complain(a->config.claim_file, "this device has no identity and no claim code");
+    return EXIT_OK;
+}
+
+/* ---- commands ---- */
+
+static void nap(int64_t ms)
+{
+    /* What a handshake took from the system goes back before a long wait. */
+    (void)malloc_trim(0);
+    struct pollfd fd = {.fd = wake_pipe[0], .events = POLLIN};
+    (void)poll(&fd, 1, ms > NAP_MAX_MS ? NAP_MAX_MS : (int)ms);
+}
+
+static int run(struct agent *a, bool once)
+{
+    int status = open_storage(a);
+    if (status == EXIT_OK)
+        status = open_device(a);
+    if (status != EXIT_OK)
+        return status;
+    log_event(LOG_LEVEL_NOTICE, "agent.started", F_TEXT("version", AGENT_VERSION),
+              F_TEXT("serial", a->config.serial),
+              F_INTEGER("trust_bundle", (int64_t)a->device.bundle.version));
+    enum device_phase phase = device_phase_of(&a->device);
+    while (!stopping) {
+        int64_t delay_ms = 0;
+        phase = device_step(&a->device, &delay_ms);
+        if (delay_ms > 0 && once)
+            break;
+        if (delay_ms > 0 && !stopping)
+            nap(delay_ms);
+    }
+    device_close(&a->device);
+    log_event(LOG_LEVEL_NOTICE, "agent.stopped");
+    if (!once || stopping)
+        return EXIT_OK;
+    if (phase == DEVICE_REFUSED)
+        return EXIT_REFUSED;
+    return phase == DEVICE_ENROLLED && a->heard ? EXIT_OK : EXIT_FAILED;
+}
+
+static int make_key(struct agent *a)
+{
+    int status = open_storage(a);
+    if (status != EXIT_OK)
+        return status;
+    uint8_t hash[SHA256_SIZE];
+    enum err err = device_first_key(&a->port.port, settings_key_kind(&a->config), hash);
+    if (err == ERR_EXISTS)
+        return complain(a->config.state, "this device has an identity already");
+    if (err != ERR_NONE)
+        return complain(a->config.state, err_text(err));
+    char text[2 * SHA256_SIZE + 2];
+    struct writer w = writer_over(text, sizeof text);
+    writer_hex(&w, slice_of(hash, sizeof hash));
+    writer_u8(&w, '\n');
+    return fwrite(text, 1, w.len, stdout) == w.len && fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+/* ---- the command line ---- */
+
+static void print_keys(FILE *to)
+{
+    for (size_t i = 0; i < agent_config_keys_len; i++) {
+        const struct config_key *key = &agent_config_keys[i];
+        (void)fprintf(to, "  %-20s %s", key->name, key->help);
+        if (key->standard == NULL)
+            (void)fprintf(to, " (required)");
+        else if (key->standard[0] != '\0')
+            (void)fprintf(to, " (%s)", key->standard);
+        (void)fprintf(to, "\n");
+    }
+}
+
+static void print_help(void)
+{
+    (void)printf(
+        "usage: " PROGRAM " --config FILE [--once]\n"
+        "       " PROGRAM " key --config FILE\n\n"
+        "Keeps this device's identity with a Holdfast hub: enrols, renews, reports, checks in.\n"
+        "\"key\" makes the device's first key and prints the SHA-256 of its public key, for a\n"
+        "manifest that pins it.\n\n"
+        "  --config FILE         the configuration\n"
+        "  --once                do what is due and end: 0 done, 1 failed, 3 refused\n"
+        "  --print-config-keys   the names that may stand in the configuration\n"
+        "  --help, --version\n\n"
+        "In the configuration, one \"name = value\" a line:\n\n");
+    print_keys(stdout);
+}
+
+static int usage(const char *why, const char *what)
+{
+    (void)fprintf(stderr, PROGRAM ": %s%s; see " PROGRAM " --help\n", why, what);
+    return EXIT_USAGE;
+}
+
+static int open_log(const struct agent_config *config)
+{
+    enum log_target target;
+    enum log_level level;
+    if (log_target_read(config->log_target, &target) != ERR_NONE || target == LOG_TARGET_JOURNAL)
+        return usage("'log-target' is stderr or syslog, not ", config->log_target);
+    if (log_level_read(config->log_level, &level) != ERR_NONE)
+        return usage("'log-level' is error, warning, notice, info or debug, not ",
+                     config->log_level);
+    if (log_open(target, level, PROGRAM) != ERR_NONE)
+        return usage("cannot log to ", config->log_target);
+    return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},      {"once", no_argument, NULL, 'o'},
+        {"print-config-keys", no_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},           {NULL, 0, NULL, 0}};
+    const char *path = NULL;
+    bool once = false;
+    for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'o':
+            once = true;
+            break;
+        case 'k':
+            print_keys(stdout);
+            return EXIT_OK;
+        case 'h':
+            print_help();
+            return EXIT_OK;
+        case 'v':
+            (void)printf(PROGRAM " " AGENT_VERSION "\n");
+            return EXIT_OK;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    bool key = optind < argc && strcmp(argv[optind], "key") == 0;
+    if (optind + (key ? 1 : 0) < argc)
+        return usage("unexpected ", argv[optind + (key ? 1 : 0)]);
+    if (path == NULL)
+        return usage("--config is missing", "");
+    if (key && once)
+        return usage("--once does not go with key", "");
+
+    struct config_error error;
+    if (settings_read(path, &agent.config, &error) != ERR_NONE) {
+        (void)fprintf(stderr, PROGRAM ": %s\n", error.text);
+        return EXIT_USAGE;
+    }
+    int status = open_log(&agent.config);
+    if (status != EXIT_OK)
+        return status;
+    (void)umask(077);
+    if (catch_signals() != ERR_NONE)
+        return complain("signals", strerror(errno));
+    agent.port.folder_fd = agent.port.socket_fd = -1;
+    status = key ? make_key(&agent) : run(&agent, once);
+    posix_port_close(&agent.port);
+    inputs_free(&agent.inputs);
+    return status;
+}

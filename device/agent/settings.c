@@ -1,0 +1,88 @@
+#include "device/agent/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DAY INT64_C(86400)
+
+#define TEXT(key, field, value, text)                                                              \
+    {                                                                                              \
+        .name = (key), .kind = CONFIG_TEXT, .offset = offsetof(struct agent_config, field),        \
+        .standard = (value), .help = (text)                                                        \
+    }
+#define PATH(key, field, value, text)                                                              \
+    {                                                                                              \
+        .name = (key), .kind = CONFIG_PATH, .offset = offsetof(struct agent_config, field),        \
+        .standard = (value), .help = (text)                                                        \
+    }
+#define DURATION(key, field, least, most, value, text)                                             \
+    {                                                                                              \
+        .name = (key), .kind = CONFIG_DURATION, .offset = offsetof(struct agent_config, field),    \
+        .min = (least), .max = (most), .standard = (value), .help = (text)                         \
+    }
+
+const struct config_key agent_config_keys[] = {
+    TEXT("hub-bootstrap", bootstrap, NULL, "host:port of the hub's bootstrap listener"),
+    TEXT("hub-device", hub, NULL, "host:port of the hub's device listener"),
+    PATH("trust-bundle", trust_bundle, NULL,
+         "the trust bundle the device is born with (`holdfast device bundle`)"),
+    PATH("state", state, "/var/lib/holdfast-agent",
+         "folder for keys, certificates and state; made where it is missing"),
+    TEXT("serial", serial, NULL, "serial number, as it stands in the manifest"),
+    PATH("claim-file", claim_file, "", "file with the claim code; removed once it has been used"),
+    PATH("idevid-certificate", idevid_certificate, "",
+         "the manufacturer's certificate of this device (IDevID), PEM or DER"),
+    PATH("idevid-key", idevid_key, "", "the key to it, PEM or DER without a passphrase"),
+    TEXT("key-kind", key_kind, "P-256", "P-256, P-384 or Ed25519"),
+    DURATION("checkin-interval", checkin_interval, 1, 7 * DAY, "15m",
+             "time between two check-ins until the hub says otherwise"),
+    DURATION("retry-max", retry_max, 1, DAY, "15m",
+             "longest wait between two attempts while the hub cannot be reached"),
+    DURATION("refused-retry", refused_retry, DEVICE_REFUSED_MIN, 7 * DAY, "1h",
+             "wait between two attempts once the hub has refused this device"),
+    TEXT("log-target", log_target, "stderr", "stderr or syslog"),
+    TEXT("log-level", log_level, "notice", "error, warning, notice, info or debug"),
+};
+const size_t agent_config_keys_len = ARRAY_LEN(agent_config_keys);
+
+static bool read_key_kind(const char *text, enum key_kind *ret_kind)
+{
+    static const enum key_kind kinds[] = {KEY_P256, KEY_P384, KEY_ED25519};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (strcmp(text, key_kind_text(kinds[i])) != 0)
+            continue;
+        *ret_kind = kinds[i];
+        return true;
+    }
+    return false;
+}
+
+enum key_kind settings_key_kind(const struct agent_config *config)
+{
+    enum key_kind kind = KEY_P256;
+    (void)read_key_kind(config->key_kind, &kind); /* settings_read() has looked at it */
+    return kind;
+}
+
+static enum err fail(struct config_error *error, const char *path, const char *what)
+{
+    (void)snprintf(error->text, sizeof error->text, "%s: %s", path, what);
+    return ERR_SYNTAX;
+}
+
+enum err settings_read(const char *path, struct agent_config *config, struct config_error *error)
+{
+    enum err err = config_read_file(path, agent_config_keys, agent_config_keys_len, config, error);
+    if (err != ERR_NONE)
+        return err;
+    enum key_kind kind;
+    if (!read_key_kind(config->key_kind, &kind))
+        return fail(error, path, "'key-kind' is P-256, P-384 or Ed25519");
+    bool certificate = config->idevid_certificate[0] != '\0';
+    bool key = config->idevid_key[0] != '\0';
+    if (certificate != key)
+        return fail(error, path, "'idevid-certificate' and 'idevid-key' go together");
+    if (certificate && config->claim_file[0] != '\0')
+        return fail(error, path, "'claim-file' and 'idevid-certificate' exclude each other");
+    return ERR_NONE;
+}

@@ -1,0 +1,39 @@
+/* The port for Linux and other systems with POSIX and OpenSSL 3: TLS by libssl, keys as PKCS#8
+ * files of mode 0600, records as files, all in one folder. The process must ignore SIGPIPE. */
+#ifndef DEVICE_PORT_POSIX_POSIX_H
+#define DEVICE_PORT_POSIX_POSIX_H
+
+#include <openssl/types.h>
+#include <signal.h>
+
+#include "device/lib/port.h"
+
+struct posix_options {
+    const char *folder;           /* made where it is missing (mode 0700); its parent must exist */
+    const char *manufacturer_key; /* path, PEM or DER, without a passphrase; NULL: there is none */
+    int wake_fd; /* once readable, waiting ends at once with ERR_CLOSED; -1: none */
+};
+
+struct posix_port {
+    struct port port;
+    struct posix_options options;
+    int folder_fd;
+    int socket_fd;
+    SSL_CTX *tls;
+    SSL *connection;
+};
+
+/* Fills in p->port; *p must not move afterwards. ERR_IO (errno says why), ERR_CRYPTO. */
+MUST_USE enum err posix_port_open(struct posix_port *p, const struct posix_options *options);
+void posix_port_close(struct posix_port *p);
+
+/* Certificates of a file, PEM (any number) or DER (one), as DER one behind the other.
+ * ERR_NOT_FOUND, ERR_IO, ERR_SYNTAX, ERR_LIMIT. */
+MUST_USE enum err posix_read_certificates(const char *path, uint8_t *buffer, size_t max,
+                                          size_t *ret_len);
+
+/* 1 while a name is being looked up: the resolver does not hear of wake_fd, and nothing is written
+ * meanwhile, so a signal's handler may end the process there and then. */
+extern volatile sig_atomic_t posix_resolving;
+
+#endif

@@ -1,0 +1,221 @@
+/* TLS by OpenSSL. There is no way past SSL_VERIFY_PEER here, nor to other roots than those given.
+ */
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "core/der.h"
+#include "device/port/posix/internal.h"
+
+#define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+void posix_close(void *ctx)
+{
+    struct posix_port *p = ctx;
+    if (p->connection != NULL && SSL_is_init_finished(p->connection))
+        (void)SSL_shutdown(p->connection); /* says goodbye, and does not wait for an answer */
+    SSL_free(p->connection);
+    SSL_CTX_free(p->tls);
+    p->connection = NULL;
+    p->tls = NULL;
+    if (p->socket_fd >= 0)
+        (void)close(p->socket_fd);
+    p->socket_fd = -1;
+    ERR_clear_error();
+}
+
+/* ---- what stands before the handshake ---- */
+
+static enum err add_roots(SSL_CTX *ctx, const struct slice *roots, size_t n)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *at = roots[i].data;
+        X509 *root = d2i_X509(NULL, &at, (long)roots[i].len);
+        bool added = root != NULL && X509_STORE_add_cert(store, root) == 1;
+        X509_free(root);
+        if (!added)
+            return ERR_CRYPTO;
+    }
+    return n > 0 ? ERR_NONE : ERR_CRYPTO;
+}
+
+static enum err add_client(struct posix_port *p, SSL_CTX *ctx, const struct port_tls *tls)
+{
+    struct reader r = reader_over(tls->chain);
+    for (bool first = true; reader_left(&r) > 0; first = false) {
+        struct slice der = der_read_any(&r, NULL);
+        const uint8_t *at = der.data;
+        X509 *certificate = r.err == ERR_NONE ? d2i_X509(NULL, &at, (long)der.len) : NULL;
+        bool added =
+            certificate != NULL && (first ? SSL_CTX_use_certificate(ctx, certificate) == 1
+                                          : SSL_CTX_add1_chain_cert(ctx, certificate) == 1);
+        X509_free(certificate);
+        if (!added)
+            return ERR_CRYPTO;
+    }
+    if (tls->chain.len == 0)
+        return ERR_NONE;
+    EVP_PKEY *key = NULL;
+    enum err err = posix_key_load(p, tls->key, &key);
+    if (err == ERR_NONE && SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        err = ERR_CRYPTO;
+    EVP_PKEY_free(key);
+    return err;
+}
+
+static bool is_address(const char *host)
+{
+    uint8_t bytes[16];
+    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
+}
+
+/* Who the server has to be (RFC 9525), and when. */
+static enum err set_expectations(SSL *connection, const struct port_tls *tls)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(connection);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                               X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    X509_VERIFY_PARAM_set_time(param, (time_t)tls->time);
+    if (X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) != 1)
+        return ERR_CRYPTO;
+    if (is_address(tls->host))
+        return X509_VERIFY_PARAM_set1_ip_asc(param, tls->host) == 1 ? ERR_NONE : ERR_CRYPTO;
+    if (X509_VERIFY_PARAM_set1_host(param, tls->host, 0) != 1 ||
+        SSL_set_tlsext_host_name(connection, tls->host) != 1)
+        return ERR_CRYPTO;
+    return ERR_NONE;
+}
+
+static enum err prepare(struct posix_port *p, const struct port_tls *tls)
+{
+    p->tls = SSL_CTX_new(TLS_client_method());
+    if (p->tls == NULL || SSL_CTX_set_min_proto_version(p->tls, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_cipher_list(p->tls, CIPHERS_TLS12) != 1)
+        return ERR_CRYPTO;
+    SSL_CTX_set_verify(p->tls, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(p->tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(p->tls, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(p->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    enum err err = add_roots(p->tls, tls->roots, tls->roots_len);
+    if (err == ERR_NONE)
+        err = add_client(p, p->tls, tls);
+    if (err != ERR_NONE)
+        return err;
+    p->connection = SSL_new(p->tls);
+    if (p->connection == NULL || SSL_set_fd(p->connection, p->socket_fd) != 1)
+        return ERR_CRYPTO;
+    return set_expectations(p->connection, tls);
+}
+
+/* ---- the handshake and what comes after ---- */
+
+/* Alerts by which a server says that it does not take our certificate (RFC 8446 section 6.2). */
+static bool is_refusal(int reason)
+{
+    switch (reason) {
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum err verdict_on_server(const SSL *connection)
+{
+    switch (SSL_get_verify_result(connection)) {
+    case X509_V_OK:
+        return ERR_IO;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return ERR_EXPIRED;
+    default:
+        return ERR_BAD_SIGNATURE;
+    }
+}
+
+/* After a call on the connection that gave `result`: waits where it has to, else says what it was.
+ */
+static enum err go_on(struct posix_port *p, int result, int64_t deadline_ms)
+{
+    switch (SSL_get_error(p->connection, result)) {
+    case SSL_ERROR_WANT_READ:
+        return posix_socket_wait(p, p->socket_fd, POLLIN, deadline_ms);
+    case SSL_ERROR_WANT_WRITE:
+        return posix_socket_wait(p, p->socket_fd, POLLOUT, deadline_ms);
+    case SSL_ERROR_ZERO_RETURN:
+        return ERR_CLOSED;
+    default:
+        if (is_refusal(ERR_GET_REASON(ERR_peek_error())))
+            return ERR_REFUSED;
+        return verdict_on_server(p->connection);
+    }
+}
+
+enum err posix_connect(void *ctx, const struct port_tls *tls)
+{
+    struct posix_port *p = ctx;
+    posix_close(p);
+    enum err err = posix_socket_connect(p, tls->host, tls->port, tls->deadline_ms, &p->socket_fd);
+    if (err == ERR_NONE)
+        err = prepare(p, tls);
+    while (err == ERR_NONE) {
+        ERR_clear_error();
+        int result = SSL_connect(p->connection);
+        if (result == 1)
+            return ERR_NONE;
+        err = go_on(p, result, tls->deadline_ms);
+    }
+    posix_close(p);
+    return err;
+}
+
+enum err posix_send(void *ctx, struct slice bytes, int64_t deadline_ms)
+{
+    struct posix_port *p = ctx;
+    if (p->connection == NULL)
+        return ERR_CLOSED;
+    while (bytes.len > 0) {
+        size_t n = 0;
+        ERR_clear_error();
+        int result = SSL_write_ex(p->connection, bytes.data, bytes.len, &n);
+        if (result == 1) {
+            bytes = slice_of(bytes.data + n, bytes.len - n);
+            continue;
+        }
+        enum err err = go_on(p, result, deadline_ms);
+        if (err != ERR_NONE)
+            return err;
+    }
+    return ERR_NONE;
+}
+
+enum err posix_receive(void *ctx, uint8_t *buffer, size_t max, int64_t deadline_ms, size_t *ret_len)
+{
+    struct posix_port *p = ctx;
+    if (p->connection == NULL)
+        return ERR_CLOSED;
+    for (;;) {
+        size_t n = 0;
+        ERR_clear_error();
+        int result = SSL_read_ex(p->connection, buffer, max, &n);
+        if (result == 1) {
+            *ret_len = n;
+            return ERR_NONE;
+        }
+        enum err err = go_on(p, result, deadline_ms);
+        if (err != ERR_NONE)
+            return err;
+    }
+}

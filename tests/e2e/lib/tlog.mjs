@@ -1,0 +1,111 @@
+// A reader of the ledger that shares no code with it: Merkle trees as RFC 6962 section 2.1 defines
+// them, tiles, checkpoints and notes as C2SP tlog-tiles, tlog-checkpoint and signed-note do.
+import { createHash, createPublicKey, verify } from 'node:crypto';
+
+const sha256 = (...parts) => {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+};
+
+export const leafHash = (entry) => sha256(Buffer.from([0]), entry);
+
+// MTH(D[n]) over leaf hashes.
+export function treeHash(leaves) {
+  if (leaves.length === 0) return sha256();
+  if (leaves.length === 1) return leaves[0];
+  let k = 1;
+  while (k * 2 < leaves.length) k *= 2;
+  return sha256(Buffer.from([1]), treeHash(leaves.slice(0, k)), treeHash(leaves.slice(k)));
+}
+
+// "NAME+HASH+BASE64": an Ed25519 verifier key.
+export function readKey(text) {
+  const [, name, id, encoded] = /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text);
+  const bytes = Buffer.from(encoded, 'base64');
+  if (bytes.length !== 33 || bytes[0] !== 1) throw new Error('not an Ed25519 key');
+  if (sha256(`${name}\n`, bytes).subarray(0, 4).toString('hex') !== id) throw new Error('the key id is not that of the key');
+  const spki = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), bytes.subarray(1)]);
+  return { name, id, publicKey: createPublicKey({ key: spki, format: 'der', type: 'spki' }) };
+}
+
+// The size and root that a checkpoint states, once its signature holds.
+export function readCheckpoint(note, key) {
+  const text = note.toString();
+  const split = text.indexOf('\n\n');
+  if (split < 0) throw new Error('no signature');
+  const body = text.slice(0, split + 1);
+  const signatures = text.slice(split + 2).trimEnd().split('\n');
+  const good = signatures.some((line) => {
+    const match = /^\u2014 (\S+) (\S+)$/.exec(line);
+    if (!match || match[1] !== key.name) return false;
+    const bytes = Buffer.from(match[2], 'base64');
+    return bytes.subarray(0, 4).toString('hex') === key.id && verify(null, Buffer.from(body), key.publicKey, bytes.subarray(4));
+  });
+  if (!good) throw new Error(`no good signature by ${key.name}: ${text}`);
+  const [origin, size, root] = body.split('\n');
+  if (!/^(0|[1-9][0-9]*)$/.test(size)) throw new Error('the size is not a number');
+  return { origin, size: Number(size), root: Buffer.from(root, 'base64') };
+}
+
+function indexPath(index) {
+  const parts = [String(index % 1000).padStart(3, '0')];
+  for (let rest = Math.floor(index / 1000); rest > 0; rest = Math.floor(rest / 1000))
+    parts.unshift(`x${String(rest % 1000).padStart(3, '0')}`);
+  return parts.join('/');
+}
+
+export const tilePath = (level, index, width = 256) => `${level}/${indexPath(index)}${width < 256 ? `.p/${width}` : ''}`;
+
+// Every tile of a log of that size: {level, index, width}, bundles of entries with the level "entries".
+export function tilesOf(size) {
+  const tiles = [];
+  for (let level = 0, n = size; n > 0; level++, n = Math.floor(n / 256)) {
+    for (let index = 0; index * 256 < n; index++) {
+      const width = Math.min(256, n - index * 256);
+      tiles.push({ level, index, width });
+      if (level === 0) tiles.push({ level: 'entries', index, width });
+    }
+  }
+  return tiles;
+}
+
+export function readBundle(bytes) {
+  const entries = [];
+  for (let at = 0; at < bytes.length;) {
+    const length = bytes.readUInt16BE(at);
+    if (at + 2 + length > bytes.length) throw new Error('an entry is cut off');
+    entries.push(bytes.subarray(at + 2, at + 2 + length));
+    at += 2 + length;
+  }
+  return entries;
+}
+
+// What a tile must hold, from the log's leaf hashes.
+export function tileBytes(leaves, { level, index, width }) {
+  const span = 256 ** level;
+  const hashes = [];
+  for (let i = index * 256; i < index * 256 + width; i++) hashes.push(treeHash(leaves.slice(i * span, (i + 1) * span)));
+  return Buffer.concat(hashes);
+}
+
+// Reads all entries of a log by `fetch(path)` and recomputes root and tiles; gives the entries.
+export async function verifyLog({ size, root }, fetch) {
+  const tiles = tilesOf(size);
+  const leaves = [];
+  const entries = [];
+  for (const tile of tiles.filter(({ level }) => level === 'entries')) {
+    const found = readBundle(await fetch(tilePath('entries', tile.index, tile.width)));
+    if (found.length !== tile.width) throw new Error(`bundle ${tile.index} has ${found.length} entries, not ${tile.width}`);
+    for (const entry of found) {
+      entries.push(entry);
+      leaves.push(leafHash(entry));
+    }
+  }
+  if (!treeHash(leaves).equals(root)) throw new Error(`the root of ${size} entries is not that of the checkpoint`);
+  for (const tile of tiles.filter(({ level }) => level !== 'entries')) {
+    const bytes = await fetch(tilePath(tile.level, tile.index, tile.width));
+    if (!bytes.equals(tileBytes(leaves, tile))) throw new Error(`tile ${JSON.stringify(tile)} is not that of the entries`);
+  }
+  return { entries, leaves };
+}
