@@ -15,6 +15,7 @@
 #include "cli/settings.h"
 #include "cli/text.h"
 #include "cli/when.h"
+#include "core/base64.h"
 #include "core/log_reader.h"
 
 #define TIMEOUT_MS  30000
@@ -296,10 +297,13 @@ static int fetch_checkpoint(struct verifying *v)
 
 /* ---- what was found ---- */
 
-static void hash_text(const struct hash *hash, char ret_text[2 * SHA256_SIZE + 1])
+#define HASH_TEXT_MAX (BASE64_SIZE(SHA256_SIZE) + 1)
+
+/* As it stands in a checkpoint. */
+static void hash_text(const struct hash *hash, char ret_text[HASH_TEXT_MAX])
 {
-    struct writer w = writer_over(ret_text, 2 * SHA256_SIZE);
-    writer_hex(&w, slice_of(hash->bytes, sizeof hash->bytes));
+    struct writer w = writer_over(ret_text, HASH_TEXT_MAX - 1);
+    base64_write(&w, slice_of(hash->bytes, sizeof hash->bytes));
     ret_text[w.len] = '\0';
 }
 
@@ -307,7 +311,7 @@ static int fail_contradiction(const struct verifying *v, const struct log_report
 {
     struct cli *cli = v->cli;
     const struct checkpoint *now = &v->checkpoint, *saved = &v->saved;
-    char root[2 * SHA256_SIZE + 1], saved_root[2 * SHA256_SIZE + 1];
+    char root[HASH_TEXT_MAX], saved_root[HASH_TEXT_MAX];
     hash_text(&now->root, root);
     hash_text(&saved->root, saved_root);
     switch (report->fault) {
@@ -391,7 +395,7 @@ static int save(const struct verifying *v)
 
 static int report_sound(const struct verifying *v)
 {
-    char count[WHEN_TEXT_MAX], root[2 * SHA256_SIZE + 1], saved[WHEN_TEXT_MAX];
+    char count[WHEN_TEXT_MAX], root[HASH_TEXT_MAX], saved[WHEN_TEXT_MAX];
     hash_text(&v->checkpoint.root, root);
     if (v->cli->json) {
         json_t *document CLEANUP(json_cleanup) =

@@ -29,25 +29,43 @@ export async function until(what, check, ms = 15000) {
   }
 }
 
+// A test run that ends early leaves no hub behind.
+const running = new Set();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 export class Hub {
   constructor(folder) {
     this.folder = folder;
     this.state = join(folder, 'state');
     this.socket = join(folder, 'hub.sock');
     this.roots = join(this.state, 'root.pem');
-    this.log = '';
+    this.log = ''; // since the last start
+    this.said = ''; // before that
   }
 
-  // `config`: lines that replace or extend the standard configuration, by key.
+  // `config`: lines that replace or extend the standard configuration, by key. `options`: a `prefix`
+  // of words before the program, more `env`, and `prepare(hub)`, run once its folder is there.
   static async start(config = {}, options = {}) {
     const folder = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'));
     const hub = new Hub(folder);
     hub.options = options;
-    await mkdir(hub.state);
-    const init = ['ca', 'init', '--state', hub.state, '--fleet', 'fleet.example'];
+    try {
+      await hub.make(config);
+      await hub.launch();
+    } catch (error) {
+      await hub.discard();
+      throw error;
+    }
+    return hub;
+  }
+
+  async make(config) {
+    await mkdir(this.state);
+    await this.options.prepare?.(this);
+    const init = ['ca', 'init', '--state', this.state, '--fleet', 'fleet.example'];
     if (config['signer-user']) init.push('--signer-user', config['signer-user']);
     await run(programs.cli, init);
-    hub.config = {
+    this.config = {
       fleet: 'fleet.example',
       state: 'state',
       socket: 'hub.sock',
@@ -62,8 +80,6 @@ export class Hub {
       'device-writes-per-minute': '10000',
       ...config,
     };
-    await hub.launch();
-    return hub;
   }
 
   async launch() {
@@ -76,9 +92,18 @@ export class Hub {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.options.env },
     });
-    this.ended = new Promise((done) => this.process.once('exit', (code, signal) => done({ code, signal })));
-    this.ended.then((how) => (this.exit = how));
-    this.process.stderr.on('data', (data) => (this.log += data));
+    const child = this.process;
+    running.add(child);
+    delete this.exit;
+    this.said += this.log;
+    this.log = '';
+    child.stderr.setEncoding('utf8').on('data', (data) => (this.log += data));
+    this.ended = new Promise((done) => child.once('exit', (code, signal) => done({ code, signal })));
+    this.ended.then((how) => {
+      running.delete(child);
+      if (this.process === child) this.exit = how;
+    });
+    this.closed = new Promise((done) => child.once('close', done));
     await until('the hub listens', async () => {
       if (this.exit) throw new Error(`the hub ended: ${JSON.stringify(this.exit)}\n${this.log}`);
       return this.log.includes('hub.started');
@@ -89,14 +114,11 @@ export class Hub {
 
   async end(signal = 'SIGTERM') {
     if (!this.exit) this.process.kill(signal);
-    const how = await this.ended;
-    delete this.exit;
-    return how;
+    return this.ended;
   }
 
   async restart(signal = 'SIGTERM') {
     const how = await this.end(signal);
-    this.log = '';
     await this.launch();
     return how;
   }
@@ -105,10 +127,19 @@ export class Hub {
   async stop() {
     const crashed = this.exit;
     const how = crashed ?? (await this.end());
-    const found = /ERROR: (Address|Leak)Sanitizer|runtime error:/.test(this.log);
-    await rm(this.folder, { recursive: true, force: true });
-    if (found || crashed || how.code !== 0)
+    await this.discard();
+    if (crashed || how.code !== 0)
       throw new Error(`the hub ended badly: ${JSON.stringify(how)}\n${this.log.slice(-6000)}`);
+  }
+
+  // The same for a hub whose end was part of the test.
+  async discard() {
+    if (this.process && !this.exit) await this.end('SIGKILL');
+    await this.closed;
+    await rm(this.folder, { recursive: true, force: true });
+    const all = this.said + this.log;
+    const found = all.search(/ERROR: (Address|Leak)Sanitizer|runtime error:/);
+    if (found >= 0) throw new Error(`a sanitizer found something:\n${all.slice(found, found + 6000)}`);
   }
 
   // The API over the local socket, as JSON.
@@ -165,9 +196,30 @@ export class Hub {
     return Object.fromEntries(devices.map(({ serial, claim_code }) => [serial, claim_code]));
   }
 
+  // All of its entries.
   async ledger() {
-    const { entries } = await this.must(200, 'GET', '/v1/ledger/entries?limit=1000');
-    return entries.map(({ entry }) => entry);
+    const all = [];
+    for (;;) {
+      const { size, entries } = await this.must(200, 'GET', `/v1/ledger/entries?limit=1000&first=${all.length}`);
+      all.push(...entries.map(({ entry }) => entry));
+      if (all.length >= size || entries.length === 0) return all;
+    }
+  }
+
+  // How many acts it holds: refusals leave findings, and nothing else.
+  async acts() {
+    return (await this.ledger()).filter(({ act }) => !act.startsWith('finding.')).length;
+  }
+
+  // The metrics: a map from `name` or `name{label="value"}` to its number.
+  async metrics() {
+    const { status, body } = await this.api('GET', '/metrics');
+    if (status !== 200) throw new Error(`/metrics: ${status}`);
+    const lines = body.toString().split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    return new Map(lines.map((line) => {
+      const at = line.lastIndexOf(' ');
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }));
   }
 }
 
