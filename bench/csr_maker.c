@@ -1,5 +1,6 @@
-/* Makes certification requests for the benchmarks: `csr_maker N FILE` writes N of them to FILE, base64 on
- * a line each, every one with a P-256 key of its own, and prints the keys' SHA-256 fingerprints. */
+/* Makes certification requests for the benchmarks: `csr_maker N FILE` writes N of them to FILE,
+ * base64 on a line each, every one with a P-256 key of its own, and prints the keys' SHA-256
+ * fingerprints. */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <stdio.h>

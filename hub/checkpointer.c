@@ -1,5 +1,6 @@
 #include "hub/checkpointer.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 static void on_commit(void *ctx)
@@ -26,16 +27,17 @@ static void on_signed(void *ctx, enum err err, struct slice note)
         /* A signer that refuses has seen a larger or another tree: somebody must look at that. */
         log_event(LOG_LEVEL_ERROR, "ledger.checkpoint_failed", F_INTEGER("size", (int64_t)c->size),
                   F_ERR(err));
-        return;
     }
-    checkpointer_turn(c);
 }
 
 void checkpointer_turn(struct checkpointer *c)
 {
     struct checkpoint head = ledger_head(c->ledger);
-    if (c->signing || (c->any && head.size == c->size))
+    int64_t now = clock_monotonic_ms();
+    bool pausing = c->any && now - c->asked_ms < CHECKPOINTER_PAUSE_MS;
+    if (c->signing || pausing || (c->any && head.size == c->size))
         return;
+    c->asked_ms = now;
     c->signing = true;
     c->any = true;
     c->size = head.size;

@@ -1,23 +1,28 @@
-/* Has the signer sign the ledger's head after commits: one signature at a time, so that however many
- * commits come meanwhile share the next. Outside every reply's path. */
+/* Has the signer sign the ledger's head after commits: one signature at a time and a pause between
+ * two, so that however many commits come meanwhile share the next, and the signer, which makes each
+ * durable, is free for certificates. Outside every reply's path. */
 #ifndef HUB_CHECKPOINTER_H
 #define HUB_CHECKPOINTER_H
 
 #include "hub/ledger/ledger.h"
 #include "hub/signer/signer.h"
 
+#define CHECKPOINTER_PAUSE_MS 100
+
 struct checkpointer {
     struct ledger *ledger;
     struct signer_link *signer; /* of the loop it runs on */
     bool signing;
-    uint64_t size; /* being signed, or signed last */
-    bool any;      /* something has been signed since the start */
+    uint64_t size;    /* being signed, or signed last */
+    bool any;         /* something has been signed since the start */
+    int64_t asked_ms; /* when the last was asked for; monotonic */
 };
 
 /* Call before the loops start; signs the head that is there, too, as soon as they do. */
 void checkpointer_init(struct checkpointer *c, struct ledger *ledger, struct loop *loop,
                        struct signer_link *signer);
-/* On its loop: signs where there is something new. */
+/* On its loop: signs where there is something new and the pause is over. Called after commits, and
+ * every 100 ms or so, so that the last commit of a burst is not left unsigned. */
 void checkpointer_turn(struct checkpointer *c);
 
 #endif

@@ -82,8 +82,7 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
                          struct config_error *error)
 {
     struct hub_config config = {0};
-    enum err err =
-        config_read_file(path, hub_config_keys, hub_config_keys_len, &config, error);
+    enum err err = config_read_file(path, hub_config_keys, hub_config_keys_len, &config, error);
     if (err != ERR_NONE)
         return err;
     const char *wrong = NULL;

@@ -28,6 +28,7 @@ struct hub_loop {
     struct sightings *sightings;
     struct loop_task tick, last;
     atomic_bool tick_pending;
+    int64_t sightings_ms; /* flushed last; monotonic */
 };
 
 struct hub {

@@ -19,19 +19,21 @@
 #include "base/sandbox.h"
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
-#include "hub/server_certificate.h"
 #include "hub/served_bundle.h"
+#include "hub/server_certificate.h"
 #include "pki/pem.h"
 
 #define EXIT_CONFIG 78 /* EX_CONFIG: what systemd shows as "configuration error" */
 
-#define DRAIN_MS          5000
-#define RATE_KEYS         65536
-#define SESSIONS          20000 /* TLS sessions kept for resumption, on each listener */
-#define SESSION_SECONDS   (12 * 3600)
-#define HEADER_MAX        (16 * 1024)
-#define SIGHTINGS_SECONDS 5
-#define ROOTS_PEM_MAX     (64 * 1024)
+#define DRAIN_MS            5000
+#define RATE_KEYS           65536
+#define SESSIONS            20000 /* TLS sessions kept for resumption, on each listener */
+#define SESSION_SECONDS     (12 * 3600)
+#define HEADER_MAX          (16 * 1024)
+#define TICK_MS             CHECKPOINTER_PAUSE_MS
+#define SIGHTINGS_SECONDS   5
+#define CERTIFICATE_SECONDS 60
+#define ROOTS_PEM_MAX       (64 * 1024)
 
 static struct hub hub;
 static struct checkpointer checkpointer;
@@ -136,22 +138,29 @@ static enum err open_store(char explain[256])
     return err;
 }
 
+static bool is_due(int64_t *last_ms, int64_t seconds)
+{
+    int64_t now = clock_monotonic_ms();
+    if (now - *last_ms < seconds * 1000)
+        return false;
+    *last_ms = now;
+    return true;
+}
+
 static void loop_tick(struct loop_task *task)
 {
-    static int64_t flushed_at; /* loop 0 alone */
+    static int64_t refusals_ms, certificate_ms; /* loop 0 alone */
     struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, tick);
     atomic_store(&here->tick_pending, false);
-    int64_t now = clock_monotonic_ms() / 1000;
-    if (now % SIGHTINGS_SECONDS == 0)
+    if (is_due(&here->sightings_ms, SIGHTINGS_SECONDS))
         sightings_flush(here->sightings);
     if (here != &hub.loops[0])
         return;
-    if (now - flushed_at >= REFUSALS_WINDOW) {
-        flushed_at = now;
-        refusals_flush(hub.refusals);
-    }
-    server_certificate_turn(&hub);
     checkpointer_turn(&checkpointer);
+    if (is_due(&refusals_ms, REFUSALS_WINDOW))
+        refusals_flush(hub.refusals);
+    if (is_due(&certificate_ms, CERTIFICATE_SECONDS))
+        server_certificate_turn(&hub);
 }
 
 static enum err make_loops(void)
@@ -176,8 +185,8 @@ static enum err make_loops(void)
     return ERR_NONE;
 }
 
-/* Devices chain to the fleet's own root, and to nothing else. They send their own certificate alone,
- * so what lies between comes from here. */
+/* Devices chain to the fleet's own root, and to nothing else. They send their own certificate
+ * alone, so what lies between comes from here. */
 static enum err trust_devices(char explain[256])
 {
     char path[CONFIG_TEXT_MAX + 16];
@@ -349,9 +358,12 @@ static void drained(void *ctx)
         abort(); /* an eventfd takes 2^64 - 1 of these */
 }
 
+/* Loop 0 has what is to be done soon; the others are woken once a second. */
 static void tick(void)
 {
-    for (size_t i = 0; i < hub.loops_len; i++) {
+    static unsigned turns;
+    size_t n = turns++ % (1000 / TICK_MS) == 0 ? hub.loops_len : 1;
+    for (size_t i = 0; i < n; i++) {
         if (!atomic_exchange(&hub.loops[i].tick_pending, true))
             loop_post(hub.loops[i].loop, &hub.loops[i].tick);
     }
@@ -365,7 +377,7 @@ static int run(int signals_fd)
         struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
                                {.fd = drained_fd, .events = POLLIN},
                                {.fd = signer_death_fd(hub.signer), .events = POLLIN}};
-        int n = poll(fds, ARRAY_LEN(fds), 1000);
+        int n = poll(fds, ARRAY_LEN(fds), TICK_MS);
         if (n == 0)
             tick();
         if (n > 0 && fds[1].revents != 0)
@@ -483,8 +495,10 @@ static void usage(FILE *to)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 'k'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     const char *path = NULL;

@@ -1,5 +1,5 @@
-/* The hub's own TLS certificate: its key is made at each start and lives in memory alone; the fleet's
- * issuing CA certifies it, and again when two thirds of its life are over. */
+/* The hub's own TLS certificate: its key is made at each start and lives in memory alone; the
+ * fleet's issuing CA certifies it, and again when two thirds of its life are over. */
 #ifndef HUB_SERVER_CERTIFICATE_H
 #define HUB_SERVER_CERTIFICATE_H
 
@@ -12,8 +12,8 @@
 MUST_USE enum err server_certificate_start(struct hub *hub, char explain[256]);
 /* On loop 0, now and then: renews where it is time. */
 void server_certificate_turn(struct hub *hub);
-/* SIGHUP: reads the operators' own certificate again. What is wrong with it is logged, and the old one
- * stays. */
+/* SIGHUP: reads the operators' own certificate again. What is wrong with it is logged, and the old
+ * one stays. */
 void server_certificate_reload(struct hub *hub);
 void server_certificate_wipe(void);
 

@@ -44,7 +44,7 @@ static enum err verify(EVP_PKEY *key, const struct csr *csr)
 static enum err refuse_form(enum err err, struct problem *problem)
 {
     if (err == ERR_UNSUPPORTED)
-        return problem_set(problem, STATUS_UNPROCESSABLE, "csr-key-not-allowed", "",
+        return problem_set(problem, STATUS_BAD_REQUEST, "csr-key-not-allowed", "",
                            "The request's key or signature algorithm is of a kind that is not "
                            "taken; use P-256, P-384, Ed25519, or RSA of %d bits and more, signed "
                            "with SHA-256 or stronger.",
@@ -66,7 +66,7 @@ enum err csr_check(struct slice der, unsigned key_kinds, struct csr *ret_csr,
     if (err != ERR_NONE)
         return refuse_form(err, problem);
     if ((key_kinds & 1U << csr.spki.kind) == 0)
-        return problem_set(problem, STATUS_UNPROCESSABLE, "csr-key-not-allowed", "",
+        return problem_set(problem, STATUS_BAD_REQUEST, "csr-key-not-allowed", "",
                            "Keys of kind %s are not taken here.", key_kind_text(csr.spki.kind));
 
     EVP_PKEY *key = NULL;

@@ -7,8 +7,9 @@
 #include "core/csr.h"
 
 /* `key_kinds`: mask of 1 << enum key_kind that are taken. On success *ret_csr points into `der`.
- * ERR_REFUSED with *problem: csr-malformed, csr-key-not-allowed, csr-bad-signature,
- * csr-weak-key (a point not on its curve, RSA with a small exponent or factor). */
+ * ERR_REFUSED with *problem: csr-malformed, csr-key-not-allowed (also RSA below RSA_BITS_MIN and
+ * signatures over SHA-1), csr-bad-signature, csr-weak-key (pki/public_key.h). ERR_CRYPTO and
+ * ERR_NO_MEMORY, with *problem, too. From any thread. */
 MUST_USE enum err csr_check(struct slice der, unsigned key_kinds, struct csr *ret_csr,
                             struct problem *problem);
 

@@ -1,6 +1,6 @@
 /* Tokens with which somebody may read over HTTPS: an auditor the ledger's tiles, a Prometheus the
- * metrics. A token is "hf~TENANT~NAME~SECRET" with 256 random bits of secret; it is shown once, kept
- * as a hash, and has an end. */
+ * metrics. A token is "hf~TENANT~NAME~SECRET" with 256 random bits of secret; it is shown once,
+ * kept as a hash, and has an end. */
 #ifndef HUB_ACCESS_TOKENS_H
 #define HUB_ACCESS_TOKENS_H
 
@@ -11,7 +11,8 @@
 
 struct tokens;
 
-MUST_USE enum err tokens_new(struct store *store, struct ledger *ledger, struct tokens **ret_tokens);
+MUST_USE enum err tokens_new(struct store *store, struct ledger *ledger,
+                             struct tokens **ret_tokens);
 void tokens_free(struct tokens *tokens);
 
 struct token_act {
@@ -23,8 +24,8 @@ struct token_act {
 /* problems: token-exists, token-not-found */
 void tokens_change(struct tokens *tokens, const struct act_origin *origin, struct token_act *t);
 
-/* The token from an Authorization header -> its row. ERR_REFUSED where it is unknown, expired or lacks
- * the scope: which of these is not told. */
+/* The token from an Authorization header -> its row. ERR_REFUSED where it is unknown, expired or
+ * lacks the scope: which of these is not told. */
 MUST_USE enum err tokens_check(struct store_reader *reader, struct slice text, int64_t scope,
                                struct arena *arena, struct token_row *ret_token);
 

@@ -11,7 +11,7 @@ struct api_call {
     struct http_request *request;
     const struct route *route;
     struct route_match match; /* its params: what was captured from the path, in its order */
-    const char *operation;                /* for metrics; "none" where no route fits */
+    const char *operation;    /* for metrics; "none" where no route fits */
     enum caller caller; /* as identified; CALLER_NOBODY before, and for those without credentials */
     const char *tenant;
     char actor[LEDGER_ACTOR_MAX + 1];

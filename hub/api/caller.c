@@ -11,9 +11,8 @@
 static enum err identify_device(struct api_call *call, bool any_state)
 {
     enum err err = identity_authenticate(
-        call->hub->identity, call->here->reader, call->here->loop,
-        http_request_peer(call->request), http_request_arena(call->request), &call->device,
-        &call->problem);
+        call->hub->identity, call->here->reader, call->here->loop, http_request_peer(call->request),
+        http_request_arena(call->request), &call->device, &call->problem);
     if (err == ERR_REFUSED)
         http_reply_close(call->request); /* nothing that is refused here keeps its connection */
     if (err != ERR_NONE)
@@ -104,7 +103,9 @@ static enum err within(struct api_call *call, const char *class, const char *who
         return ERR_NONE;
     char key[LEDGER_ACTOR_MAX + 32];
     int n = snprintf(key, sizeof key, "%s %s", class, who);
-    struct slice slice = slice_of(key, n < 0 ? 0 : (size_t)n < sizeof key ? (size_t)n : sizeof key - 1);
+    struct slice slice = slice_of(key, n < 0                    ? 0
+                                       : (size_t)n < sizeof key ? (size_t)n
+                                                                : sizeof key - 1);
     /* A quarter of a minute's worth may come at once. */
     const struct rate rate = {.per_minute = (unsigned)per_minute,
                               .burst = (unsigned)(per_minute / 4 + 1)};

@@ -4,7 +4,8 @@
 
 #include "hub/api/call.h"
 
-/* Fills in the call's caller as its route on this listener asks for. ERR_REFUSED with the problem. */
+/* Fills in the call's caller as its route on this listener asks for. ERR_REFUSED with the problem.
+ */
 MUST_USE enum err caller_identify(struct api_call *call);
 /* Counts the call against its route's rate class. ERR_REFUSED with 429 and Retry-After. */
 MUST_USE enum err caller_within_rate(struct api_call *call);

@@ -19,9 +19,8 @@ static void reply_checkin(struct api_call *call)
 void api_device_checkin(struct api_call *call)
 {
     struct request_device_checkin in;
-    enum err err = request_device_checkin_read(http_request_body(call->request),
-                                               http_request_arena(call->request), &in,
-                                               &call->problem);
+    enum err err = request_device_checkin_read(
+        http_request_body(call->request), http_request_arena(call->request), &in, &call->problem);
     if (err != ERR_NONE) {
         api_reply_err(call, err);
         return;
@@ -41,8 +40,8 @@ void api_device_report(struct api_call *call)
 {
     struct request_device_report in;
     struct slice body = http_request_body(call->request);
-    enum err err = request_device_report_read(body, http_request_arena(call->request), &in,
-                                              &call->problem);
+    enum err err =
+        request_device_report_read(body, http_request_arena(call->request), &in, &call->problem);
     if (err != ERR_NONE) {
         api_reply_err(call, err);
         return;

@@ -163,9 +163,9 @@ static void claim_ended(struct act *act)
 void api_device_claim(struct api_call *call)
 {
     struct request_claim in;
-    if (!api_read_ok(call, request_claim_read(http_request_body(call->request),
-                                              http_request_arena(call->request), &in,
-                                              &call->problem)))
+    if (!api_read_ok(call,
+                     request_claim_read(http_request_body(call->request),
+                                        http_request_arena(call->request), &in, &call->problem)))
         return;
     struct claim_act *c = API_NEW(call, struct claim_act);
     if (c == NULL)
@@ -199,8 +199,8 @@ void api_device_certificates(struct api_call *call)
     struct device_row device = {0};
     (void)snprintf(device.tenant, sizeof device.tenant, "%s", call->tenant);
     (void)snprintf(device.id, sizeof device.id, "%s", api_param(call, 0));
-    enum err err = store_get(call->here->reader, &table_device, http_request_arena(call->request),
-                             &device);
+    enum err err =
+        store_get(call->here->reader, &table_device, http_request_arena(call->request), &device);
     if (err == ERR_NOT_FOUND)
         err = problem_set(&call->problem, 404, "device-not-found", "device",
                           "there is no device '%s'", device.id);

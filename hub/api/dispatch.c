@@ -155,8 +155,9 @@ static enum err find_route(struct api_call *call)
     if (err == ERR_UNSUPPORTED)
         return refuse_method(call);
     if (err != ERR_NONE)
-        return problem_set(&call->problem, 404, "route-not-found", "",
-                           "there is no such resource on this listener; api/openapi.yaml lists them");
+        return problem_set(
+            &call->problem, 404, "route-not-found", "",
+            "there is no such resource on this listener; api/openapi.yaml lists them");
     call->route = call->match.route;
     call->operation = call->route->operation;
     http_request_set_note(call->request, call->operation);
@@ -219,7 +220,8 @@ void api_replied(struct http_request *request, unsigned status, size_t bytes, vo
     (void)bytes;
     const char *operation = http_request_note(request);
     char outcome[96];
-    (void)snprintf(outcome, sizeof outcome, "%s %u", operation != NULL ? operation : "none", status);
+    (void)snprintf(outcome, sizeof outcome, "%s %u", operation != NULL ? operation : "none",
+                   status);
     metric_add(counted.requests, outcome, 1);
     metric_observe_us(counted.seconds, operation != NULL ? operation : "none",
                       clock_monotonic_us() - http_request_started_us(request));

@@ -10,8 +10,8 @@
 #include "core/oid.h"
 #include "hub/api/caller.h"
 
-#define CERTS_ONLY   "application/pkcs7-mime; smime-type=certs-only"
-#define BASIC_MAX    256 /* bytes of "serial:claim" */
+#define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
+#define BASIC_MAX  256 /* bytes of "serial:claim" */
 
 /* ---- certificates out ---- */
 
@@ -48,8 +48,9 @@ void api_est_cacerts(struct api_call *call)
     reply_certificates(call, chain, n);
 }
 
-/* Nothing is asked of a request beyond a key we take: the certificate's contents are ours to say. The
- * one attribute named is the curve we recommend (RFC 7030 section 4.5.2, RFC 8951 section 3.5). */
+/* Nothing is asked of a request beyond a key we take: the certificate's contents are ours to say.
+ * The one attribute named is the curve we recommend (RFC 7030 section 4.5.2, RFC 8951 section 3.5).
+ */
 void api_est_csrattrs(struct api_call *call)
 {
     uint8_t der[64];
@@ -140,8 +141,7 @@ static enum err read_csr(struct api_call *call, struct enrolment *e)
     uint8_t *buffer = arena_alloc(http_request_arena(call->request), CSR_MAX);
     if (buffer == NULL)
         return ERR_NO_MEMORY;
-    enum err err =
-        est_read_request(http_request_body(call->request), buffer, CSR_MAX, &e->csr_der);
+    enum err err = est_read_request(http_request_body(call->request), buffer, CSR_MAX, &e->csr_der);
     if (err == ERR_NONE)
         return ERR_NONE;
     return problem_set(&call->problem, 400, "csr-malformed", "body",
@@ -150,8 +150,8 @@ static enum err read_csr(struct api_call *call, struct enrolment *e)
 
 /* ---- enrol and renew ---- */
 
-/* A code that was right, and has been used, comes with another key: a photographed label, or a device
- * that lost its key. Somebody should look; the device that has enrolled is not disturbed. */
+/* A code that was right, and has been used, comes with another key: a photographed label, or a
+ * device that lost its key. Somebody should look; the device that has enrolled is not disturbed. */
 static void tell_reuse(struct api_call *call, const struct enrolment *e)
 {
     char label[IDENTITY_LABEL_MAX];

@@ -148,8 +148,8 @@ void api_hub_show(struct api_call *call)
 void api_health_show(struct api_call *call)
 {
     struct ledger_head_row head = {.id = 1};
-    enum err err = store_get(call->here->reader, &table_ledger_head,
-                             http_request_arena(call->request), &head);
+    enum err err =
+        store_get(call->here->reader, &table_ledger_head, http_request_arena(call->request), &head);
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         err = problem_set(&call->problem, 503, "unhealthy", "", "the database does not answer");
     else
@@ -182,8 +182,8 @@ static void gather_listener(const struct hub *hub, enum listener which)
     total("holdfast_connections_accepted_total", "Connections accepted", label, name, c.accepted);
     total("holdfast_connections_over_cap_total", "Refused: too many in all", label, name,
           c.refused_total);
-    total("holdfast_connections_over_address_cap_total", "Refused: too many from one address", label,
-          name, c.refused_address);
+    total("holdfast_connections_over_address_cap_total", "Refused: too many from one address",
+          label, name, c.refused_address);
     total("holdfast_connections_timed_out_total", "Cut by a deadline", label, name, c.timed_out);
     total("holdfast_http_malformed_total", "Requests that are not HTTP", label, name, c.malformed);
     if (hub->tls[which] == NULL)

@@ -8,8 +8,8 @@
 void api_ledger_checkpoint(struct api_call *call)
 {
     struct slice note;
-    enum err err = ledger_checkpoint(call->hub->ledger, http_request_arena(call->request), &note,
-                                     NULL);
+    enum err err =
+        ledger_checkpoint(call->hub->ledger, http_request_arena(call->request), &note, NULL);
     if (err == ERR_NOT_FOUND)
         err = problem_set(&call->problem, 404, "checkpoint-not-found", "",
                           "no checkpoint has been signed yet; try again in a moment");
@@ -40,7 +40,6 @@ void api_ledger_tile(struct api_call *call)
         http_reply_header(call->request, "Cache-Control", "private, max-age=31536000, immutable");
     http_reply(call->request, 200, "application/octet-stream", bytes);
 }
-
 
 static enum err write_entry(void *ctx, uint64_t number, struct slice data)
 {

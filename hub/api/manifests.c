@@ -141,8 +141,9 @@ static enum err read_row(struct api_call *call, const struct request_manifest_ro
     enum err err = pem_certificate_hashes(slice_of_text(in->idevid_pem),
                                           line->credential_hash.bytes, line->idevid_spki.bytes);
     if (err != ERR_NONE)
-        return refuse_row(call, at, "idevid_pem", "it is not one certificate in PEM with a key of a "
-                                                  "kind that is taken");
+        return refuse_row(call, at, "idevid_pem",
+                          "it is not one certificate in PEM with a key of a "
+                          "kind that is taken");
     return ERR_NONE;
 }
 

@@ -17,9 +17,9 @@ static void model_view(struct api_call *call, struct json_writer *j, const void 
 void api_model_list(struct api_call *call)
 {
     struct query_model_list in;
-    if (!api_read_ok(call, query_model_list_read(http_request_query(call->request),
-                                                 http_request_arena(call->request), &in,
-                                                 &call->problem)))
+    if (!api_read_ok(call,
+                     query_model_list_read(http_request_query(call->request),
+                                           http_request_arena(call->request), &in, &call->problem)))
         return;
     struct model_row after = {0};
     (void)snprintf(after.tenant, sizeof after.tenant, "%s", call->tenant);

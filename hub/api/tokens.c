@@ -18,9 +18,9 @@ static void token_view(struct api_call *call, struct json_writer *j, const void 
 void api_token_list(struct api_call *call)
 {
     struct query_token_list in;
-    if (!api_read_ok(call, query_token_list_read(http_request_query(call->request),
-                                                 http_request_arena(call->request), &in,
-                                                 &call->problem)))
+    if (!api_read_ok(call,
+                     query_token_list_read(http_request_query(call->request),
+                                           http_request_arena(call->request), &in, &call->problem)))
         return;
     struct token_row after = {0};
     (void)snprintf(after.tenant, sizeof after.tenant, "%s", call->tenant);

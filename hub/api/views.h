@@ -19,7 +19,7 @@ void view_write_report(struct writer *w, const struct request_device_report *in)
 
 /* Reads one page of a table in key order and answers with {"NAME":[...],"next":...}. */
 struct view_page {
-    const char *name; /* "devices" */
+    const char *name;         /* "devices" */
     struct store_query query; /* its limit is what the caller asked for */
     void (*view)(struct api_call *call, struct json_writer *j, const void *row);
     const char *(*row_name)(const void *row); /* what "next" says; NULL: no "next" */

@@ -47,9 +47,9 @@ static enum err bundle_check(struct bundle_act *b, struct slice held, struct are
         if (err != ERR_NONE)
             return ERR_INTERNAL;
     }
-    enum err err = trust_bundle_read(b->note, held.len > 0 ? &before : NULL, crypto_sha256,
-                                     crypto_ed25519_verify, storage + BUNDLE_STORAGE,
-                                     BUNDLE_STORAGE, &after);
+    enum err err =
+        trust_bundle_read(b->note, held.len > 0 ? &before : NULL, crypto_sha256,
+                          crypto_ed25519_verify, storage + BUNDLE_STORAGE, BUNDLE_STORAGE, &after);
     if (err != ERR_NONE)
         return bundle_refuse(p, err);
     if (!slice_equal(slice_of_text(after.fleet), slice_of_text(b->fleet)))

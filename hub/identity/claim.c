@@ -1,4 +1,5 @@
-/* Claim codes: 128 random bits in Crockford's base 32, which has no letters that look like digits. */
+/* Claim codes: 128 random bits in Crockford's base 32, which has no letters that look like digits.
+ */
 #include "base/crypto.h"
 #include "hub/identity/internal.h"
 
@@ -29,7 +30,8 @@ static void claim_encode(const uint8_t secret[IDENTITY_CLAIM_BYTES],
     mem_wipe(&bits, sizeof bits);
 }
 
-/* -1 for a character that is not in the alphabet. O, I and L are read as the digits they look like. */
+/* -1 for a character that is not in the alphabet. O, I and L are read as the digits they look like.
+ */
 static int claim_digit(uint8_t c)
 {
     if (c >= 'a' && c <= 'z')

@@ -52,7 +52,8 @@ static enum err find_device(const struct row_source *rows, struct enrolment *e)
     return ERR_NONE;
 }
 
-static enum err load_facts(const struct row_source *rows, struct enrolment *e, struct facts *ret_facts)
+static enum err load_facts(const struct row_source *rows, struct enrolment *e,
+                           struct facts *ret_facts)
 {
     struct facts f = {.device = device_row_of(e->act.tenant, e->device)};
     enum err err = row_source_get(rows, &table_device, &f.device);
@@ -155,9 +156,10 @@ static enum err check_claim(struct enrolment *e, const struct facts *f, enum ver
     struct problem *p = &e->act.write.problem;
     if (f->device.claim_used_at != 0) {
         if (!same_unused_key(e, f))
-            return problem_set(p, 403, "claim-used", "",
-                               "this claim code has been used; a device renews with its certificate, "
-                               "and an operator can make it start anew");
+            return problem_set(
+                p, 403, "claim-used", "",
+                "this claim code has been used; a device renews with its certificate, "
+                "and an operator can make it start anew");
         *ret_verdict = VERDICT_REPEAT;
         return ERR_NONE;
     }
@@ -182,7 +184,8 @@ static enum err check_renewal(struct enrolment *e, const struct row_source *rows
         return problem_set(&e->act.write.problem, 403, "certificate-not-current", "",
                            "the certificate of this connection has been replaced, revoked or has "
                            "expired; connect with the newest one");
-    bool newest_is_another = !slice_equal(slice_of_text(f->newest.serial), slice_of_text(e->serial));
+    bool newest_is_another =
+        !slice_equal(slice_of_text(f->newest.serial), slice_of_text(e->serial));
     *ret_verdict = newest_is_another && same_unused_key(e, f) ? VERDICT_REPEAT : VERDICT_ISSUE;
     return ERR_NONE;
 }

@@ -1,6 +1,6 @@
-/* Identity: models, factory manifests, and the life of a device from `expected` to `revoked`. This is
- * the domain's one public header. What changes something is an act (hub/ledger/act.h): a struct the
- * caller fills in and submits with the function beside it. */
+/* Identity: models, factory manifests, and the life of a device from `expected` to `revoked`. This
+ * is the domain's one public header. What changes something is an act (hub/ledger/act.h): a struct
+ * the caller fills in and submits with the function beside it. */
 #ifndef HUB_IDENTITY_IDENTITY_H
 #define HUB_IDENTITY_IDENTITY_H
 
@@ -11,8 +11,8 @@
 
 struct identity;
 
-#define IDENTITY_CLAIM_BYTES    16 /* of entropy in a claim code: 128 bits */
-#define IDENTITY_CLAIM_TEXT     33 /* 26 characters in groups, NUL included */
+#define IDENTITY_CLAIM_BYTES    16  /* of entropy in a claim code: 128 bits */
+#define IDENTITY_CLAIM_TEXT     33  /* 26 characters in groups, NUL included */
 #define IDENTITY_BACKDATE       300 /* seconds: certificates start a little early for slow clocks */
 #define IDENTITY_MANIFEST_CHUNK 1000 /* rows in one write */
 #define IDENTITY_LABEL_MAX      (2 * NAME_MAX_BYTES + 2)
@@ -60,7 +60,8 @@ struct manifest_devices_act {
     struct manifest_line *lines; /* at most IDENTITY_MANIFEST_CHUNK; in the act's arena */
     size_t lines_len;
 };
-/* All lines or none. problems: manifest-not-found, device-exists, key-in-use (field "rows[3].serial") */
+/* All lines or none. problems: manifest-not-found, device-exists, key-in-use (field
+ * "rows[3].serial") */
 void identity_add_devices(struct identity *identity, const struct act_origin *origin,
                           struct manifest_devices_act *m);
 
@@ -74,7 +75,8 @@ struct claim_act {
  * device-not-expected */
 void identity_renew_claim(struct identity *identity, const struct act_origin *origin,
                           struct claim_act *c);
-/* 26 Crockford base-32 characters, dashes and case ignored -> the hash that is stored. ERR_SYNTAX. */
+/* 26 Crockford base-32 characters, dashes and case ignored -> the hash that is stored. ERR_SYNTAX.
+ */
 MUST_USE enum err identity_claim_hash(struct slice code, struct hash *ret_hash);
 
 /* ---- enrolment ---- */
@@ -91,14 +93,14 @@ struct enrolment {
     enum authenticator authenticator;
     char device[NAME_MAX_BYTES + 1]; /* claim, certificate: given; else found by the key */
     struct hash claim_hash;
-    struct hash peer_certificate;    /* IDevID */
-    struct hash peer_spki;           /* IDevID */
-    char serial[SERIAL_TEXT_SIZE];   /* certificate: the one the connection has */
-    struct slice csr_der;            /* in the act's arena */
+    struct hash peer_certificate;  /* IDevID */
+    struct hash peer_spki;         /* IDevID */
+    char serial[SERIAL_TEXT_SIZE]; /* certificate: the one the connection has */
+    struct slice csr_der;          /* in the act's arena */
 
     /* the outcome, where act.write.err is ERR_NONE */
-    struct slice certificate;        /* DER, in the act's arena */
-    bool repeated;                   /* the same bytes as before: a retry */
+    struct slice certificate; /* DER, in the act's arena */
+    bool repeated;            /* the same bytes as before: a retry */
 
     /* private to enrol.c */
     struct identity *identity;
@@ -109,10 +111,10 @@ struct enrolment {
     int64_t issued_not_before, issued_not_after;
     int64_t state; /* the device's, after this */
 };
-/* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then calls
- * then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told apart),
- * claim-expired, claim-used, device-quarantined, device-revoked, device-retired, key-in-use,
- * csr-name-mismatch, csr-..., certificate-not-current */
+/* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then
+ * calls then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told
+ * apart), claim-expired, claim-used, device-quarantined, device-revoked, device-retired,
+ * key-in-use, csr-name-mismatch, csr-..., certificate-not-current */
 void identity_enrol(struct identity *identity, const struct act_origin *origin,
                     struct store_reader *reader, struct signer_link *signer, struct enrolment *e);
 

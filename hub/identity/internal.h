@@ -16,7 +16,8 @@ struct row_source {
     struct arena *arena;
     struct tx *tx;
 };
-MUST_USE enum err row_source_get(const struct row_source *rows, const struct table *table, void *row);
+MUST_USE enum err row_source_get(const struct row_source *rows, const struct table *table,
+                                 void *row);
 
 /* Sets texts of rows from texts that are known to fit. */
 void row_text(char *field, size_t size, const char *text);

@@ -15,10 +15,13 @@ struct move_rule {
 
 #define FROM(state) (1u << (state))
 #define FROM_LIVING                                                                                \
-    (FROM(DEVICE_EXPECTED) | FROM(DEVICE_ENROLLED) | FROM(DEVICE_TRUSTED) | FROM(DEVICE_QUARANTINED))
+    (FROM(DEVICE_EXPECTED) | FROM(DEVICE_ENROLLED) | FROM(DEVICE_TRUSTED) |                        \
+     FROM(DEVICE_QUARANTINED))
 
 static const struct move_rule moves[] = {
-    [MOVE_APPROVE] = {.verb = "device.approve", .from = FROM(DEVICE_ENROLLED), .to = DEVICE_TRUSTED},
+    [MOVE_APPROVE] = {.verb = "device.approve",
+                      .from = FROM(DEVICE_ENROLLED),
+                      .to = DEVICE_TRUSTED},
     [MOVE_QUARANTINE] = {.verb = "device.quarantine",
                          .from = FROM(DEVICE_ENROLLED) | FROM(DEVICE_TRUSTED),
                          .to = DEVICE_QUARANTINED},
@@ -91,7 +94,8 @@ static enum err move_apply(struct write *w, struct tx *tx)
                            device_state_text(device.state), device_state_text(rule->to));
     int64_t from = device.state;
     m->state = device.state = rule->to;
-    /* Out of quarantine a device gets back what it had: one that never proved itself is enrolled. */
+    /* Out of quarantine a device gets back what it had: one that never proved itself is enrolled.
+     */
     if (m->move == MOVE_RELEASE && device.was_trusted == 0)
         m->state = device.state = DEVICE_ENROLLED;
     if (device.state == DEVICE_TRUSTED)

@@ -1,4 +1,5 @@
-/* Factory manifests: the devices that are expected, and how each will prove itself the first time. */
+/* Factory manifests: the devices that are expected, and how each will prove itself the first time.
+ */
 #include <stdio.h>
 
 #include "base/crypto.h"
@@ -137,8 +138,8 @@ static enum err devices_insert(struct manifest_devices_act *m, struct tx *tx,
     return err;
 }
 
-/* One entry for the chunk: how many, and a digest over what each line said, so that the manifest file
- * can be held against the ledger. */
+/* One entry for the chunk: how many, and a digest over what each line said, so that the manifest
+ * file can be held against the ledger. */
 static enum err devices_entry(struct manifest_devices_act *m, struct tx *tx)
 {
     struct hash digest = {{0}};

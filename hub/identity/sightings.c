@@ -1,5 +1,5 @@
-/* When a device was last seen: an observation, so it is gathered here and written now and then in one
- * go. What is lost in a crash is at most a few seconds of it. */
+/* When a device was last seen: an observation, so it is gathered here and written now and then in
+ * one go. What is lost in a crash is at most a few seconds of it. */
 #include <stdio.h>
 #include <stdlib.h>
 

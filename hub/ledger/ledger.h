@@ -19,7 +19,7 @@ struct ledger;
 #define LEDGER_ACTOR_MAX 160
 
 struct ledger_act {
-    const char *act;     /* a constant: "device.revoke"; every one stands in docs/reference/acts.md */
+    const char *act; /* a constant: "device.revoke"; every one stands in docs/reference/acts.md */
     const char *tenant;
     const char *actor;   /* "local:uid" (Unix socket), "device:tenant/id", "hub" */
     const char *subject; /* "device/ID", "model/ID", "manifest/ID", "ca/issuing" */
@@ -53,9 +53,9 @@ MUST_USE enum err ledger_read_tile(struct ledger *l, struct store_reader *reader
                                    struct slice *ret_bytes);
 
 /* Walks entries from number `first` (descending: towards 0), at most `limit`. */
-MUST_USE enum err ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first,
-                                      bool descending, size_t limit, struct arena *arena,
-                                      enum err (*entry)(void *ctx, uint64_t number, struct slice data),
-                                      void *ctx);
+MUST_USE enum err
+ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first, bool descending,
+                    size_t limit, struct arena *arena,
+                    enum err (*entry)(void *ctx, uint64_t number, struct slice data), void *ctx);
 
 #endif

@@ -28,7 +28,7 @@ const struct migration migrations[] = {
         "claim_expires_at @integer NOT NULL, claim_used_at @integer NOT NULL, "
         "certificate @text NOT NULL, confirmed @text NOT NULL, report_hash @bytes, "
         "report @bytes NOT NULL, reported_at @integer NOT NULL, created_at @integer NOT NULL, "
-        "changed_at @integer NOT NULL, PRIMARY KEY (tenant, id)) @plain",
+        "changed_at @integer NOT NULL, PRIMARY KEY (tenant, id)) @compact",
         "CREATE INDEX device_model ON device (tenant, model, id)",
         "CREATE INDEX device_owner ON device (tenant, owner, id)",
         "CREATE INDEX device_manifest ON device (tenant, manifest, id)",

@@ -11,8 +11,9 @@ struct sql_dialect {
     const char *text;    /* "@text": compared byte by byte */
     const char *integer; /* "@integer": 64 bits, signed */
     const char *bytes;   /* "@bytes" */
-    const char *compact; /* "@compact": after a table whose rows are little more than their key */
-    const char *plain;   /* "@plain": after every other table */
+    const char
+        *compact;      /* "@compact": after a table to be kept in its key's order, for short rows */
+    const char *plain; /* "@plain": after every other table */
 };
 
 #define MIGRATION_STATEMENTS_MAX 32

@@ -12,7 +12,7 @@
 #define REASON_MAX_BYTES 200
 #define SERIAL_TEXT_SIZE (2 * SERIAL_MAX + 1) /* a serial number in hexadecimal, NUL included */
 
-#define DEVICE_REPORT_MAX 16384 /* bytes: it stands in the device's row, read with every request */
+#define DEVICE_REPORT_MAX 4096 /* bytes: it stands in the device's row, read with every request */
 #define SETTING_VALUE_MAX 65536
 
 enum column_kind {
@@ -70,17 +70,18 @@ struct device_row {
     char maker[NAME_MAX_BYTES + 1];
     char owner[NAME_MAX_BYTES + 1];
     char manifest[NAME_MAX_BYTES + 1];
-    int64_t state;         /* enum device_state */
-    int64_t was_trusted;   /* 1 once it was: where a release from quarantine leads */
+    int64_t state;                     /* enum device_state */
+    int64_t was_trusted;               /* 1 once it was: where a release from quarantine leads */
     char reason[REASON_MAX_BYTES + 1]; /* of the last move */
-    int64_t credential;    /* enum credential_kind: how it proves itself the first time */
-    struct hash credential_hash; /* SHA-256 of the claim code, the SPKI, or the IDevID certificate */
+    int64_t credential; /* enum credential_kind: how it proves itself the first time */
+    struct hash
+        credential_hash; /* SHA-256 of the claim code, the SPKI, or the IDevID certificate */
     int64_t claim_expires_at;
     int64_t claim_used_at;
     char certificate[SERIAL_TEXT_SIZE]; /* newest */
     char confirmed[SERIAL_TEXT_SIZE];   /* newest that was used; retires what came before */
-    struct hash report_hash; /* of the last report */
-    struct slice report;     /* JSON, as the device sent it */
+    struct hash report_hash;            /* of the last report */
+    struct slice report;                /* JSON, as the device sent it */
     int64_t reported_at;
     int64_t created_at, changed_at;
 };
@@ -146,7 +147,7 @@ struct ledger_entry_row {
 };
 /* Roots of complete subtrees of 256^level leaves: the hashes of tiles above level 0. */
 struct ledger_node_row {
-    int64_t level; /* key; 1..TILE_LEVEL_MAX */
+    int64_t level;  /* key; 1..TILE_LEVEL_MAX */
     int64_t number; /* key */
     struct hash hash;
 };

@@ -12,19 +12,29 @@
 
 #include "base/clock.h"
 #include "hub/store/migrations.h"
-#include "hub/store/sqlite_wal.h"
 #include "hub/store/sqlite_reader.h"
+#include "hub/store/sqlite_wal.h"
 
 #define APPLICATION_ID 0x48464454 /* "HFDT": how file(1) and we tell our databases from others */
 
 /* A log that one long reader made grow is cut back to this when it starts over. */
 #define LOG_FILE_LIMIT "67108864"
 
+/* What the writer says between changes, some of it for each write: prepared once. */
+enum step { STEP_BEGIN, STEP_SAVEPOINT, STEP_RELEASE, STEP_ROLLBACK, STEP_COMMIT, STEP_COUNT };
+
+static const char *const step_texts[STEP_COUNT] = {
+    [STEP_BEGIN] = "BEGIN IMMEDIATE", [STEP_SAVEPOINT] = "SAVEPOINT one",
+    [STEP_RELEASE] = "RELEASE one",   [STEP_ROLLBACK] = "ROLLBACK TO one",
+    [STEP_COMMIT] = "COMMIT",
+};
+
 struct database {
     char path[PATH_MAX];
     char log_path[PATH_MAX];
     int lock_fd;
     struct sqlite_connection writer;
+    sqlite3_stmt *steps[STEP_COUNT];
     struct sqlite_wal wal;
 };
 
@@ -163,8 +173,7 @@ static enum err migrate(struct database *db, char explain[256])
     if (err == ERR_NONE)
         err = run_statement(db, migration_table_sql);
     if (err == ERR_NONE)
-        err = sqlite_integer(&db->writer, "SELECT coalesce(max(number), 0) FROM migration",
-                                 &done);
+        err = sqlite_integer(&db->writer, "SELECT coalesce(max(number), 0) FROM migration", &done);
     if (err == ERR_NONE && (done < 0 || (uint64_t)done > migrations_len)) {
         explain_set(explain,
                     "%.100s was written by a newer version of Holdfast (migration %lld; this one "
@@ -196,10 +205,21 @@ static int on_commit(void *ctx, sqlite3 *connection, const char *name, int frame
     return SQLITE_OK;
 }
 
+static enum err prepare_steps(struct database *db)
+{
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < STEP_COUNT && code == SQLITE_OK; i++)
+        code = sqlite3_prepare_v3(db->writer.db, step_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                  &db->steps[i], NULL);
+    return sqlite_err(db->writer.db, code);
+}
+
 static void sqlite_close(struct database *db)
 {
     if (db == NULL)
         return;
+    for (size_t i = 0; i < STEP_COUNT; i++)
+        (void)sqlite3_finalize(db->steps[i]);
     sqlite_wal_free(&db->wal);
     sqlite_connection_close(&db->writer);
     if (db->lock_fd >= 0)
@@ -233,7 +253,9 @@ static enum err sqlite_open(const char *location, struct database **ret_db, char
         err = migrate(db, explain);
     if (err != ERR_NONE)
         goto out;
-    err = sqlite_wal_init(&db->wal, db->path);
+    err = prepare_steps(db);
+    if (err == ERR_NONE)
+        err = sqlite_wal_init(&db->wal, db->path);
     if (err != ERR_NONE)
         explain_set(explain, "can't open %.150s once more: %s", db->path, err_text(err));
     else
@@ -264,10 +286,17 @@ static uint64_t sqlite_log_bytes(struct database *db)
 
 /* ---- the writer ---- */
 
+static enum err run_step(struct database *db, enum step step)
+{
+    enum err err = sqlite_err(db->writer.db, sqlite3_step(db->steps[step]));
+    (void)sqlite3_reset(db->steps[step]);
+    return err;
+}
+
 static enum err sqlite_begin(struct database *db)
 {
     sqlite_wal_enter(&db->wal);
-    enum err err = sqlite_exec(&db->writer, "BEGIN IMMEDIATE");
+    enum err err = run_step(db, STEP_BEGIN);
     if (err != ERR_NONE)
         sqlite_wal_leave(&db->wal);
     return err;
@@ -289,24 +318,25 @@ static enum err still_open(struct database *db, enum err err)
 
 static enum err sqlite_savepoint(struct database *db)
 {
-    return still_open(db, sqlite_exec(&db->writer, "SAVEPOINT one"));
+    return still_open(db, run_step(db, STEP_SAVEPOINT));
 }
 
 static enum err sqlite_release(struct database *db)
 {
-    return still_open(db, sqlite_exec(&db->writer, "RELEASE one"));
+    return still_open(db, run_step(db, STEP_RELEASE));
 }
 
 static enum err sqlite_rollback(struct database *db)
 {
-    return still_open(db, sqlite_exec(&db->writer, "ROLLBACK TO one; RELEASE one"));
+    enum err err = run_step(db, STEP_ROLLBACK); /* which leaves the savepoint itself */
+    return still_open(db, err == ERR_NONE ? run_step(db, STEP_RELEASE) : err);
 }
 
 static enum err sqlite_commit(struct database *db)
 {
     enum err err = still_open(db, ERR_NONE);
     if (err == ERR_NONE)
-        err = sqlite_exec(&db->writer, "COMMIT");
+        err = run_step(db, STEP_COMMIT);
     if (err == ERR_NONE)
         sqlite_wal_leave(&db->wal);
     return err;

@@ -19,8 +19,8 @@ static bool is_no_room(int error)
     return error == ENOSPC || error == EDQUOT || error == EFBIG;
 }
 
-/* Of ENOSPC SQLite makes SQLITE_FULL, but there are more ways for a disk to be full. What the system
- * said of a file is kept with it; errno itself has long been overwritten. */
+/* Of ENOSPC SQLite makes SQLITE_FULL, but there are more ways for a disk to be full. What the
+ * system said of a file is kept with it; errno itself has long been overwritten. */
 static bool lacks_room(sqlite3 *db)
 {
     static const int files[] = {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER};
@@ -93,7 +93,8 @@ enum err sqlite_integer(struct sqlite_connection *c, const char *sql, int64_t *r
     return err;
 }
 
-enum err sqlite_connection_open(struct sqlite_connection *c, const char *path, enum sqlite_role role)
+enum err sqlite_connection_open(struct sqlite_connection *c, const char *path,
+                                enum sqlite_role role)
 {
     *c = (struct sqlite_connection){0};
     int code = sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -107,7 +108,7 @@ enum err sqlite_connection_open(struct sqlite_connection *c, const char *path, e
         (void)sqlite3_wal_autocheckpoint(c->db, 0);
         /* FULL: with NORMAL a power cut could take acknowledged commits with it. */
         err = sqlite_exec(c, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
-                                 "PRAGMA temp_store = MEMORY");
+                             "PRAGMA temp_store = MEMORY");
     }
     if (err == ERR_NONE)
         err = sqlite_exec(c, settings[role]);
@@ -136,7 +137,7 @@ static bool is_zero(const uint8_t *bytes, size_t n)
 }
 
 enum err sqlite_bind(sqlite3_stmt *statement, int parameter, const struct column *column,
-                         bool is_key, const void *row)
+                     bool is_key, const void *row)
 {
     const uint8_t *field = (const uint8_t *)row + column->offset;
     int code = SQLITE_OK;
@@ -219,8 +220,8 @@ static enum err read_field(sqlite3_stmt *statement, int at, const struct column 
     }
 }
 
-enum err sqlite_row_read(sqlite3_stmt *statement, const struct table *table,
-                             struct arena *arena, void *row)
+enum err sqlite_row_read(sqlite3_stmt *statement, const struct table *table, struct arena *arena,
+                         void *row)
 {
     enum err err = ERR_NONE;
     for (size_t i = 0; i < table->columns_len && err == ERR_NONE; i++) {
@@ -252,7 +253,7 @@ static enum err ready(struct sqlite_connection *c, const struct table *table, en
     for (size_t i = 0; i < s->binds.len && err == ERR_NONE; i++) {
         size_t number = s->binds.numbers[i];
         err = sqlite_bind(s->statement, (int)i + 1, &table->columns[number],
-                              number < table->key_len, row);
+                          number < table->key_len, row);
     }
     if (err == ERR_NONE)
         *ret_statement = s->statement;

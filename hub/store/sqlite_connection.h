@@ -26,7 +26,7 @@ enum sqlite_role {
 
 /* The file must exist. Closes itself on failure. */
 MUST_USE enum err sqlite_connection_open(struct sqlite_connection *c, const char *path,
-                                  enum sqlite_role role);
+                                         enum sqlite_role role);
 void sqlite_connection_close(struct sqlite_connection *c); /* harmless where it is not open */
 
 /* What a result code of SQLite's means. */
@@ -46,10 +46,10 @@ MUST_USE enum err sqlite_row_delete(struct sqlite_connection *c, const struct ta
                                     const void *row);
 
 /* Binds a column's value from a row; the row must stay until the statement is reset. */
-MUST_USE enum err sqlite_bind(sqlite3_stmt *statement, int parameter,
-                                  const struct column *column, bool is_key, const void *row);
+MUST_USE enum err sqlite_bind(sqlite3_stmt *statement, int parameter, const struct column *column,
+                              bool is_key, const void *row);
 /* Fills in a whole row from the statement's result; its blobs are copied to the arena. */
 MUST_USE enum err sqlite_row_read(sqlite3_stmt *statement, const struct table *table,
-                                      struct arena *arena, void *row);
+                                  struct arena *arena, void *row);
 
 #endif

@@ -23,9 +23,10 @@ struct reader_pool;
 struct store_reader;
 struct tx;
 
-#define STORE_QUEUE_MAX   8192 /* writes waiting in a lane; beyond: ERR_BUSY, and 503 to the client */
-#define STORE_BATCH_MAX   512  /* writes that share a commit: bounds how long one waits for others */
-#define STORE_REQUEST_ID  16   /* bytes: every write carries one; it stands in the ledger entry */
+#define STORE_QUEUE_MAX 8192 /* writes waiting in a lane; beyond: ERR_BUSY, and 503 to the client  \
+                              */
+#define STORE_BATCH_MAX  512 /* writes that share a commit: bounds how long one waits for others */
+#define STORE_REQUEST_ID 16  /* bytes: every write carries one; it stands in the ledger entry */
 
 /* ---- writes ---- */
 
@@ -47,24 +48,25 @@ struct write_kind {
     enum store_lane lane;
     /* Names what apply() will read by tx_get(). May be NULL where it reads nothing. */
     void (*reads)(const struct write *w, struct keyset *keys);
-    /* On the writer's thread: reads, decides, changes rows, appends to the ledger. ERR_NONE keeps the
-     * changes; ERR_REFUSED (with w->problem filled in), ERR_NOT_FOUND, ERR_EXISTS, ERR_CONFLICT roll
-     * this write back and no other; any other error abandons the whole batch. It may run again after
-     * a failed commit, so it changes nothing but rows and its own write. */
+    /* On the writer's thread: reads, decides, changes rows, appends to the ledger. ERR_NONE keeps
+     * the changes; ERR_REFUSED (with w->problem filled in), ERR_NOT_FOUND, ERR_EXISTS, ERR_CONFLICT
+     * roll this write back and no other; any other error abandons the whole batch. It may run again
+     * after a failed commit, so it changes nothing but rows and its own write. */
     enum err (*apply)(struct write *w, struct tx *tx);
-    /* On the loop that submitted it, once: w->err says how it ended. ERR_NONE means durable. Owns w. */
+    /* On the loop that submitted it, once: w->err says how it ended. ERR_NONE means durable. Owns
+     * w. */
     void (*done)(struct write *w);
 };
 
 /* Embedded as a member in the request of whoever writes. Zeroed, then kind and loop set. */
 struct write {
     const struct write_kind *kind;
-    struct loop *loop;      /* where done() runs; NULL: on the writer's thread */
-    struct arena *arena;    /* for apply(): blobs of rows read. The write's own; not NULL */
+    struct loop *loop;   /* where done() runs; NULL: on the writer's thread */
+    struct arena *arena; /* for apply(): blobs of rows read. The write's own; not NULL */
     uint8_t request_id[STORE_REQUEST_ID]; /* random; set by store_submit() where zero */
-    struct problem problem; /* why it was refused */
+    struct problem problem;               /* why it was refused */
     enum err err;
-    struct loop_task task;  /* private, as are the next two */
+    struct loop_task task; /* private, as are the next two */
     struct write *next;
     int64_t queued_us;
 };
@@ -74,10 +76,13 @@ MUST_USE enum err store_submit(struct store *s, struct write *w);
 
 /* Row access inside apply(). Rows are the structs of rows.h; the key fields say which. Blobs that
  * are read live in the write's arena. */
-MUST_USE enum err tx_get(struct tx *tx, const struct table *table, void *row);    /* ERR_NOT_FOUND */
-MUST_USE enum err tx_insert(struct tx *tx, const struct table *table, const void *row); /* ERR_EXISTS */
-MUST_USE enum err tx_update(struct tx *tx, const struct table *table, const void *row); /* ERR_NOT_FOUND */
-MUST_USE enum err tx_delete(struct tx *tx, const struct table *table, const void *row); /* ERR_NOT_FOUND */
+MUST_USE enum err tx_get(struct tx *tx, const struct table *table, void *row); /* ERR_NOT_FOUND */
+MUST_USE enum err tx_insert(struct tx *tx, const struct table *table,
+                            const void *row); /* ERR_EXISTS */
+MUST_USE enum err tx_update(struct tx *tx, const struct table *table,
+                            const void *row); /* ERR_NOT_FOUND */
+MUST_USE enum err tx_delete(struct tx *tx, const struct table *table,
+                            const void *row); /* ERR_NOT_FOUND */
 /* The write this transaction is running, and the date of the batch (milliseconds since 1970). */
 struct write *tx_write(struct tx *tx);
 int64_t tx_now_ms(const struct tx *tx);
@@ -86,9 +91,9 @@ int64_t tx_now_ms(const struct tx *tx);
 
 struct store_hooks {
     void *ctx;
-    enum err (*begin)(void *ctx, struct tx *tx);  /* a batch starts: load what the batch builds on */
-    void (*savepoint)(void *ctx);                 /* remember, so that ... */
-    void (*rollback)(void *ctx);                  /* ... one write can be undone */
+    enum err (*begin)(void *ctx, struct tx *tx); /* a batch starts: load what the batch builds on */
+    void (*savepoint)(void *ctx);                /* remember, so that ... */
+    void (*rollback)(void *ctx);                 /* ... one write can be undone */
     enum err (*commit)(void *ctx, struct tx *tx); /* before the commit: last rows of the batch */
     void (*committed)(void *ctx);                 /* durable now */
     void (*abandoned)(void *ctx);                 /* the batch came to nothing */
@@ -96,7 +101,8 @@ struct store_hooks {
 
 /* ---- life ---- */
 
-/* `url`: "sqlite:/path/to/hub.db". Creates or migrates. `explain` says what to do where it fails. */
+/* `url`: "sqlite:/path/to/hub.db". Creates or migrates. `explain` says what to do where it fails.
+ */
 MUST_USE enum err store_open(const char *url, struct store **ret_store, char explain[256]);
 void store_set_hooks(struct store *s, const struct store_hooks *hooks);
 MUST_USE enum err store_start(struct store *s); /* the writer's and the checkpointer's threads */
@@ -105,10 +111,10 @@ void store_drain(struct store *s);
 void store_close(struct store *s); /* NULL is fine */
 
 struct store_stats {
-    uint64_t commits;   /* that had something to keep */
-    uint64_t writes;    /* that ended with ERR_NONE */
-    uint64_t refused;   /* rolled back alone */
-    uint64_t abandoned; /* transactions that came to nothing */
+    uint64_t commits;                  /* that had something to keep */
+    uint64_t writes;                   /* that ended with ERR_NONE */
+    uint64_t refused;                  /* rolled back alone */
+    uint64_t abandoned;                /* transactions that came to nothing */
     uint64_t queued[STORE_LANE_COUNT]; /* now */
     uint64_t wal_bytes;
 };
@@ -143,8 +149,8 @@ struct store_query {
 /* Calls row() for each in key order until it returns an error or the limit is reached. The row and
  * its blobs (in `arena`, which the caller may reset inside row()) are valid during the call. */
 MUST_USE enum err store_list(struct store_reader *r, const struct store_query *query,
-                             struct arena *arena,
-                             enum err (*row)(void *ctx, const void *row), void *ctx);
+                             struct arena *arena, enum err (*row)(void *ctx, const void *row),
+                             void *ctx);
 /* How many rows match; counting stops at `limit`. */
 MUST_USE enum err store_count(struct store_reader *r, const struct store_query *query,
                               uint64_t *ret_count);

@@ -15,7 +15,8 @@ MUST_USE enum err refusals_new(struct store *store, struct ledger *ledger,
 void refusals_free(struct refusals *r);
 /* `kind` is a problem code; `source` an address or "tenant/device". From any thread. */
 void refusals_count(struct refusals *r, const char *kind, const char *source);
-/* Hands the window's findings to the writer. Called every REFUSALS_WINDOW seconds and at the end. */
+/* Hands the window's findings to the writer. Called every REFUSALS_WINDOW seconds and at the end.
+ */
 void refusals_flush(struct refusals *r);
 
 #endif

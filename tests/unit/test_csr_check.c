@@ -95,6 +95,7 @@ static void assert_refused(const struct request *r, const char *code)
     struct problem problem;
     assert_int_equal(check(r, ALL_KINDS, &problem), ERR_REFUSED);
     assert_string_equal(problem.code, code);
+    assert_int_equal(problem.status, strcmp(code, "csr-weak-key") == 0 ? 422 : 400);
 }
 
 static const struct {

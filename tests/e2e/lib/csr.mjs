@@ -54,3 +54,10 @@ export function certificateOf(body) {
 }
 
 export const fingerprint = (certificate) => certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+
+// simpleenroll on a connection that is open already (lib/wire.mjs).
+export function enrolOn(wire, serial, code, body) {
+  const basic = Buffer.from(`${serial}:${code}`).toString('base64');
+  const headers = { 'Content-Type': 'application/pkcs10', Authorization: `Basic ${basic}` };
+  return wire.request('POST', '/.well-known/est/simpleenroll', { headers, body });
+}

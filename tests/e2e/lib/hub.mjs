@@ -152,7 +152,7 @@ export class Hub {
         response.on('data', (part) => parts.push(part));
         response.on('end', () => {
           const bytes = Buffer.concat(parts);
-          const isJson = /json/.test(response.headers['content-type'] ?? '');
+          const isJson = bytes.length > 0 && /json/.test(response.headers['content-type'] ?? '');
           resolve({ status: response.statusCode, headers: response.headers,
                     body: !raw && isJson ? JSON.parse(bytes) : bytes });
         });
