@@ -2,6 +2,7 @@
  * base64 on a line each, every one with a P-256 key of its own, and prints the keys' SHA-256
  * fingerprints. */
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -101,8 +101,9 @@ static int unknown(struct parsing *p, const char *argument)
                        "there is no option %s that stands before the noun; see `holdfast help`",
                        argument);
     else
-        (void)cli_fail(p->cli, CLI_USAGE, "usage", "there is no option %s here; see `holdfast %s%s%s --help`",
-                       argument, a->noun->name, a->command != NULL && a->command->verb ? " " : "",
+        (void)cli_fail(p->cli, CLI_USAGE, "usage",
+                       "there is no option %s here; see `holdfast %s%s%s --help`", argument,
+                       a->noun->name, a->command != NULL && a->command->verb ? " " : "",
                        a->command != NULL && a->command->verb ? a->command->verb : "");
     return wrong(p);
 }

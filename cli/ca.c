@@ -29,7 +29,8 @@ static int fail(struct cli *cli, enum err err, const char *explain)
 
 static int init_json(struct cli *cli, const char *state, const char *fleet)
 {
-    json_t *document CLEANUP(json_cleanup) = json_pack("{s:s, s:s}", "fleet", fleet, "state", state);
+    json_t *document CLEANUP(json_cleanup) =
+        json_pack("{s:s, s:s}", "fleet", fleet, "state", state);
     return document == NULL ? cli_fail_memory(cli) : json_print(cli, document);
 }
 
@@ -238,7 +239,8 @@ static int run_bundle(struct cli *cli)
     if (code != CLI_OK)
         return code;
     if (install)
-        cli_say(cli, "The hub serves version %llu of the trust bundle.", (unsigned long long)version);
+        cli_say(cli, "The hub serves version %llu of the trust bundle.",
+                (unsigned long long)version);
     if (!install || to != NULL)
         return save_note(cli, to, writer_bytes(&note), "trust bundle", "bundle");
     if (!cli->json)
@@ -284,8 +286,9 @@ static const struct cli_command commands[] = {
     {.verb = "init",
      CLI_OPTIONS(init_options),
      .summary = "make root, issuing authority, ledger key, bundle key and a first trust bundle",
-     .help = "They go to the state folder (--state). What is in its folder offline/ is to be taken\n"
-             "off the machine. Nothing that is there is replaced.\n",
+     .help =
+         "They go to the state folder (--state). What is in its folder offline/ is to be taken\n"
+         "off the machine. Nothing that is there is replaced.\n",
      .run = run_init},
     {.verb = "csr",
      CLI_OPTIONS(output_options),

@@ -12,10 +12,13 @@
 
 static const char heading[] = "serial,claim_code,expires_at\n";
 
-void claims_file_close(struct claims_file *f)
+void claims_file_close(struct claims_file *f, bool unused)
 {
-    if (f->fd >= 0)
-        (void)close(f->fd);
+    if (f->fd < 0)
+        return;
+    if (unused && f->made)
+        (void)unlink(f->path);
+    (void)close(f->fd);
     f->fd = -1;
 }
 
@@ -140,6 +143,7 @@ int claims_file_open(struct cli *cli, struct claims_file *f, const char *path, b
                         "%s is there already, and is not overwritten; --resume continues it", path);
     if (f->fd < 0)
         return fail(cli, f);
+    f->made = !there;
     if (there) {
         code = go_on(cli, f, held);
     } else {
@@ -148,11 +152,9 @@ int claims_file_open(struct cli *cli, struct claims_file *f, const char *path, b
             code = reserve(cli, f, codes);
         if (code == CLI_OK)
             code = claims_file_append(cli, f, slice_of_text(heading));
-        if (code != CLI_OK)
-            (void)unlink(path); /* it holds nothing yet */
     }
     if (code != CLI_OK)
-        claims_file_close(f);
+        claims_file_close(f, true);
     return code;
 }
 

@@ -1,5 +1,6 @@
-/* Claim codes in a file of their own: CSV with the columns serial, claim_code, expires_at. A code is
- * shown by the hub this once, so what has been added is on the disk before the next is asked for. */
+/* Claim codes in a file of their own: CSV with the columns serial, claim_code, expires_at. A code
+ * is shown by the hub this once, so what has been added is on the disk before the next is asked
+ * for. */
 #ifndef CLI_CLAIMS_FILE_H
 #define CLI_CLAIMS_FILE_H
 
@@ -11,6 +12,7 @@
 struct claims_file {
     int fd; /* -1 while closed */
     const char *path;
+    bool made; /* by this run */
 };
 
 /* A new file with mode 0600, with room reserved for `codes`; one that is there is refused, unless
@@ -18,7 +20,8 @@ struct claims_file {
  * cut off. Tells what is wrong. */
 int claims_file_open(struct cli *cli, struct claims_file *f, const char *path, bool resume,
                      uint64_t codes, struct seen *held);
-void claims_file_close(struct claims_file *f);
+/* `unused`: one that this run has made, and that holds no code, is taken away. */
+void claims_file_close(struct claims_file *f, bool unused);
 /* One line, to be given to claims_file_append() with others. */
 void claims_line_write(struct writer *w, const char *serial, const char *code, int64_t expires_at);
 /* Durable when it returns. */

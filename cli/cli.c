@@ -91,7 +91,7 @@ int cli_exit_of_err(enum err err)
 int cli_fail_problem(struct cli *cli, const struct problem *problem)
 {
     char text[MESSAGE_MAX];
-    bool placed = problem->field[0] != '\0' && !cli->json;
+    bool placed = problem->status == 400 && problem->field[0] != '\0' && !cli->json;
     (void)snprintf(text, sizeof text, "%s%s%s", placed ? problem->field : "", placed ? ": " : "",
                    problem->detail);
     tell(cli, problem->code, problem->field, problem->status, text);
@@ -152,7 +152,8 @@ int cli_confirm(struct cli *cli, const char *format, ...)
     bool yes = fgets(answer, sizeof answer, stdin) != NULL &&
                (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0);
     return yes ? CLI_OK
-               : cli_fail(cli, CLI_UNCONFIRMED, "not-confirmed", "not confirmed; nothing was changed");
+               : cli_fail(cli, CLI_UNCONFIRMED, "not-confirmed",
+                          "not confirmed; nothing was changed");
 }
 
 /* ---- what a person typed ---- */
@@ -180,8 +181,9 @@ int cli_read_count(struct cli *cli, const char *what, const char *text, uint64_t
     struct reader r = reader_over(slice_of_text(text));
     uint64_t n = reader_decimal(&r, max);
     if (reader_finish(&r) != ERR_NONE || n < min)
-        return cli_fail(cli, CLI_USAGE, "usage", "%s must be a number from %llu to %llu, not '%.40s'",
-                        what, (unsigned long long)min, (unsigned long long)max, text);
+        return cli_fail(cli, CLI_USAGE, "usage",
+                        "%s must be a number from %llu to %llu, not '%.40s'", what,
+                        (unsigned long long)min, (unsigned long long)max, text);
     *ret_count = n;
     return CLI_OK;
 }
@@ -191,7 +193,8 @@ int cli_read_duration(struct cli *cli, const char *what, const char *text, int64
     if (config_duration_read(slice_of_text(text), ret_seconds) == ERR_NONE)
         return CLI_OK;
     return cli_fail(cli, CLI_USAGE, "usage",
-                    "%s must be a duration such as 90s, 15m, 2h, 30d or 1y, not '%.40s'", what, text);
+                    "%s must be a duration such as 90s, 15m, 2h, 30d or 1y, not '%.40s'", what,
+                    text);
 }
 
 int cli_read_time(struct cli *cli, const char *what, const char *text, bool past,

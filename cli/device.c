@@ -56,9 +56,12 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
 static int run_list(struct cli *cli)
 {
     static const struct table_column columns[] = {
-        {.name = "DEVICE", .fixed = true}, {.name = "STATE", .fixed = true},
-        {.name = "MODEL"},                 {.name = "OWNER"},
-        {.name = "MANIFEST"},              {.name = "CHANGED", .fixed = true},
+        {.name = "DEVICE", .fixed = true},
+        {.name = "STATE", .fixed = true},
+        {.name = "MODEL"},
+        {.name = "OWNER"},
+        {.name = "MANIFEST"},
+        {.name = "CHANGED", .fixed = true},
         {.name = "REASON"},
     };
     static const char *const filters[] = {"model", "state", "manifest", "owner"};
@@ -198,8 +201,8 @@ static int move_one(struct cli *cli, const char *id, const char *verb, struct sl
         return code;
     bool refused = answer.status >= 400;
     if (cli->json) {
-        json_t *result = json_pack("{s:s, s:O?}", "id", id, refused ? "problem" : "device",
-                                   answer.json);
+        json_t *result =
+            json_pack("{s:s, s:O?}", "id", id, refused ? "problem" : "device", answer.json);
         if (json_array_append_new(results, result) != 0)
             return cli_fail_memory(cli);
     }
@@ -301,7 +304,8 @@ static int run_claim(struct cli *cli)
     int64_t expires_at = 0;
     int code = device_target(cli, cli->operands[0], "/claim", target);
     if (code == CLI_OK)
-        code = cli_read_time(cli, "--valid", valid == NULL ? CLAIM_VALID : valid, false, &expires_at);
+        code =
+            cli_read_time(cli, "--valid", valid == NULL ? CLAIM_VALID : valid, false, &expires_at);
     if (code != CLI_OK)
         return code;
     struct writer w = writer_over(bytes, sizeof bytes);
@@ -342,8 +346,12 @@ static enum err certificate_row(struct table *t, const json_t *c, int64_t now)
 static int run_certificates(struct cli *cli)
 {
     static const struct table_column columns[] = {
-        {.name = "SERIAL", .fixed = true}, {.name = "STATUS", .fixed = true}, {.name = "ISSUED"},
-        {.name = "UNTIL"},                 {.name = "FIRST USED"},            {.name = "ENDED"},
+        {.name = "SERIAL", .fixed = true},
+        {.name = "STATUS", .fixed = true},
+        {.name = "ISSUED"},
+        {.name = "UNTIL"},
+        {.name = "FIRST USED"},
+        {.name = "ENDED"},
     };
     char target[HUB_TARGET_MAX];
     struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
@@ -444,8 +452,14 @@ static const struct cli_option bundle_options[] = {
      .help = "write it there; standard: to standard output"},
 };
 
-#define DEVICE  {.name = "DEVICE", .complete = COMPLETE_DEVICE}
-#define DEVICES {.name = "DEVICE", .many = true, .complete = COMPLETE_DEVICE}
+#define DEVICE                                                                                     \
+    {                                                                                              \
+        .name = "DEVICE", .complete = COMPLETE_DEVICE                                              \
+    }
+#define DEVICES                                                                                    \
+    {                                                                                              \
+        .name = "DEVICE", .many = true, .complete = COMPLETE_DEVICE                                \
+    }
 
 static const struct cli_command commands[] = {
     {.verb = "list",
@@ -472,15 +486,17 @@ static const struct cli_command commands[] = {
      .operands = {DEVICES},
      CLI_OPTIONS(move_options),
      .summary = "cut devices off, for good",
-     .help = "Their certificates are revoked and their connections closed before the answer comes.\n"
-             "It cannot be undone: on a terminal it asks first; elsewhere it needs --yes.\n",
+     .help =
+         "Their certificates are revoked and their connections closed before the answer comes.\n"
+         "It cannot be undone: on a terminal it asks first; elsewhere it needs --yes.\n",
      .run = run_revoke},
     {.verb = "retire",
      .operands = {DEVICES},
      CLI_OPTIONS(move_options),
      .summary = "take devices out of use, for good",
-     .help = "Like revoke, for devices that did nothing wrong. It cannot be undone: on a terminal it\n"
-             "asks first; elsewhere it needs --yes.\n",
+     .help =
+         "Like revoke, for devices that did nothing wrong. It cannot be undone: on a terminal it\n"
+         "asks first; elsewhere it needs --yes.\n",
      .run = run_retire},
     {.verb = "claim",
      .operands = {DEVICE},

@@ -61,8 +61,8 @@ static void print_line(uint64_t number, const json_t *entry)
     (void)fputs("  ", stdout);
     used += 2 + text_show(stdout, json_text_of(entry, "actor"), SIZE_MAX, COLOUR_DIM);
     const json_t *data = json_object_get(entry, "data");
-    char *more = json_object_size(data) > 0 ? json_dumps(data, JSON_COMPACT | JSON_PRESERVE_ORDER)
-                                            : NULL;
+    char *more =
+        json_object_size(data) > 0 ? json_dumps(data, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     if (more != NULL && (columns == 0 || columns > used + 12)) {
         (void)fputs("  ", stdout);
         (void)text_show(stdout, more, columns == 0 ? SIZE_MAX : columns - used - 2, COLOUR_DIM);
@@ -194,7 +194,8 @@ static bool contains(const json_t *entry, const char *text)
 
 static bool matches(const struct search *s, const json_t *entry, int64_t seconds)
 {
-    return seconds >= s->since && seconds <= s->until && begins(json_text_of(entry, "act"), s->act) &&
+    return seconds >= s->since && seconds <= s->until &&
+           begins(json_text_of(entry, "act"), s->act) &&
            begins(json_text_of(entry, "subject"), s->subject) &&
            begins(json_text_of(entry, "actor"), s->actor) && contains(entry, s->text);
 }
@@ -310,9 +311,9 @@ static int run_checkpoint(struct cli *cli)
 {
     struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
     int code = hub_get(cli, "/v1/ledger/checkpoint", &answer);
-    return code == CLI_OK ? save_note(cli, cli_value(cli, "output"), answer.bytes, "checkpoint",
-                                      "checkpoint")
-                          : code;
+    return code == CLI_OK
+               ? save_note(cli, cli_value(cli, "output"), answer.bytes, "checkpoint", "checkpoint")
+               : code;
 }
 
 static int run_key(struct cli *cli)
@@ -356,9 +357,7 @@ static const struct cli_option tail_options[] = {
 };
 
 static const struct cli_option search_options[] = {
-    {.name = "act",
-     .value = "ACT",
-     .help = "only acts that begin so: device., device.revoke"},
+    {.name = "act", .value = "ACT", .help = "only acts that begin so: device., device.revoke"},
     {.name = "subject", .value = "SUBJECT", .help = "only subjects that begin so: device/thermo-1"},
     {.name = "actor", .value = "ACTOR", .help = "only actors that begin so: local:, device:"},
     {.name = "since",
@@ -414,12 +413,10 @@ static const struct cli_command commands[] = {
      .operands = {{.name = "TEXT", .optional = true}},
      CLI_OPTIONS(search_options),
      .summary = "entries that fit, the newest first",
-     .help = "TEXT is sought in all of an entry, whatever its case. With --json, an entry a line.\n",
+     .help =
+         "TEXT is sought in all of an entry, whatever its case. With --json, an entry a line.\n",
      .run = run_search},
-    {.verb = "show",
-     .operands = {{.name = "NUMBER"}},
-     .summary = "one entry",
-     .run = run_show},
+    {.verb = "show", .operands = {{.name = "NUMBER"}}, .summary = "one entry", .run = run_show},
     {.verb = "checkpoint",
      CLI_OPTIONS(output_options),
      .summary = "the newest signed checkpoint; keep it elsewhere, and verify against it",

@@ -67,8 +67,8 @@ static int read_url(struct cli *cli, const char *url, struct place *ret_place)
     }
     ok = ok && len > 0 && len < sizeof p.host && (*rest == '\0' || strcmp(rest, "/") == 0);
     if (!ok)
-        return cli_fail(cli, CLI_USAGE, "usage",
-                        "--url must be https://HOST:PORT, not '%.100s'", url);
+        return cli_fail(cli, CLI_USAGE, "usage", "--url must be https://HOST:PORT, not '%.100s'",
+                        url);
     (void)snprintf(p.host, sizeof p.host, "%.*s", (int)len, host);
     *ret_place = p;
     return CLI_OK;
@@ -167,7 +167,8 @@ static enum err fetch(void *ctx, struct slice path, uint8_t *buffer, size_t max,
     struct verifying *v = ctx;
     char target[TILE_PATH_MAX + 32];
     struct slice body;
-    (void)snprintf(target, sizeof target, "/v1/ledger/%.*s", (int)path.len, (const char *)path.data);
+    (void)snprintf(target, sizeof target, "/v1/ledger/%.*s", (int)path.len,
+                   (const char *)path.data);
     v->code = get(v, target, &body);
     if (v->code != CLI_OK)
         return v->code == CLI_NOT_FOUND ? ERR_NOT_FOUND : ERR_IO;
@@ -214,10 +215,9 @@ int ledger_key_read(struct cli *cli, const char *text_or_path, struct note_key *
     if (err == ERR_NONE)
         err = note_key_read(slice_of(bytes, n), crypto_sha256, ret_key);
     free(bytes);
-    return err == ERR_NONE
-               ? CLI_OK
-               : cli_fail(cli, CLI_FILE, "file", "%s holds no verifier key (NAME+HASH+KEY)",
-                          text_or_path);
+    return err == ERR_NONE ? CLI_OK
+                           : cli_fail(cli, CLI_FILE, "file",
+                                      "%s holds no verifier key (NAME+HASH+KEY)", text_or_path);
 }
 
 static int read_key(struct verifying *v, bool local)
@@ -227,8 +227,9 @@ static int read_key(struct verifying *v, bool local)
     if (key != NULL)
         return ledger_key_read(cli, key, &v->key);
     if (!local)
-        return cli_fail(cli, CLI_USAGE, "usage",
-                        "--key is missing: the ledger's verifier key, kept since the hub was set up");
+        return cli_fail(
+            cli, CLI_USAGE, "usage",
+            "--key is missing: the ledger's verifier key, kept since the hub was set up");
     char state[CONFIG_TEXT_MAX], path[CONFIG_TEXT_MAX + 16];
     int code = settings_state(cli, state);
     if (code != CLI_OK)
@@ -245,10 +246,11 @@ static int read_checkpoint(struct verifying *v, struct slice note, const char *w
     struct cli *cli = v->cli;
     enum err err = note_verify(note, &v->key, crypto_ed25519_verify, &text);
     if (err == ERR_NOT_FOUND)
-        return cli_fail(cli, CLI_UNVERIFIED, "signature",
-                        "%s carries no signature by the key %s: it is another ledger's, or not to be "
-                        "trusted",
-                        where, v->key.name);
+        return cli_fail(
+            cli, CLI_UNVERIFIED, "signature",
+            "%s carries no signature by the key %s: it is another ledger's, or not to be "
+            "trusted",
+            where, v->key.name);
     if (err == ERR_BAD_SIGNATURE)
         return cli_fail(cli, CLI_UNVERIFIED, "signature",
                         "%s: the signature by the key %s does not verify: it was changed after it "
@@ -289,7 +291,8 @@ static int fetch_checkpoint(struct verifying *v)
     if (code != CLI_OK)
         return code;
     if (note.len > sizeof v->note)
-        return cli_fail(v->cli, CLI_UNVERIFIED, "checkpoint", "the checkpoint is too long to be one");
+        return cli_fail(v->cli, CLI_UNVERIFIED, "checkpoint",
+                        "the checkpoint is too long to be one");
     memcpy(v->note, note.data, note.len);
     v->note_len = note.len;
     return read_checkpoint(v, slice_of(v->note, v->note_len), "the checkpoint", &v->checkpoint);
@@ -327,15 +330,17 @@ static int fail_contradiction(const struct verifying *v, const struct log_report
                         now->size, saved->size);
     case LOG_FAULT_FORKED:
         return cli_fail(cli, CLI_CONTRADICTED, "ledger-forked",
-                        "both checkpoints are of %" PRIu64 " entries, but of different ones (root %s, "
+                        "both checkpoints are of %" PRIu64
+                        " entries, but of different ones (root %s, "
                         "saved %s): the hub signed two histories; keep both, they prove it",
                         now->size, root, saved_root);
     default:
-        return cli_fail(cli, CLI_CONTRADICTED, "ledger-rewritten",
-                        "the entries agree with this checkpoint, and the first %" PRIu64
-                        " of them not with the saved one (root %s): history was replaced and signed "
-                        "anew; keep both checkpoints, they prove it",
-                        saved->size, saved_root);
+        return cli_fail(
+            cli, CLI_CONTRADICTED, "ledger-rewritten",
+            "the entries agree with this checkpoint, and the first %" PRIu64
+            " of them not with the saved one (root %s): history was replaced and signed "
+            "anew; keep both checkpoints, they prove it",
+            saved->size, saved_root);
     }
 }
 
@@ -347,7 +352,8 @@ static int fail_damage(const struct verifying *v, const struct log_report *repor
     path[w.err == ERR_NONE ? w.len : 0] = '\0';
     if (report->fault == LOG_FAULT_ROOT)
         return cli_fail(v->cli, CLI_UNVERIFIED, "ledger-root",
-                        "the %" PRIu64 " entries do not hash to the root that was signed: one of them "
+                        "the %" PRIu64
+                        " entries do not hash to the root that was signed: one of them "
                         "was changed, and the tiles with it",
                         report->entries);
     if (report->fault == LOG_FAULT_SIZE)
@@ -450,7 +456,8 @@ static int verify(struct verifying *v)
     const char *url = cli_value(v->cli, "url");
     bool local = cli_has(v->cli, "local");
     if (local == (url != NULL))
-        return cli_fail(v->cli, CLI_USAGE, "usage", "say either --url https://HOST:PORT or --local");
+        return cli_fail(v->cli, CLI_USAGE, "usage",
+                        "say either --url https://HOST:PORT or --local");
     int code = read_key(v, local);
     if (code == CLI_OK)
         code = read_saved(v);

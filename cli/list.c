@@ -28,7 +28,8 @@ int list_walk(struct cli *cli, const struct list *list, const char *after, uint6
         const json_t *items = json_object_get(answer.json, list->array);
         if (!json_is_array(items))
             return cli_fail(cli, CLI_UNREACHABLE, "unreachable",
-                            "what answers on the socket is not a hub: it sent no '%s'", list->array);
+                            "what answers on the socket is not a hub: it sent no '%s'",
+                            list->array);
         for (size_t i = 0; i < json_array_size(items); i++) {
             code = each(ctx, json_array_get(items, i));
             if (code != CLI_OK)

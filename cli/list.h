@@ -7,12 +7,11 @@
 
 /* Options that every `list` has. */
 #define LIST_OPTIONS                                                                               \
-    {.name = "limit",                                                                              \
-     .letter = 'n',                                                                                \
-     .value = "N",                                                                                 \
-     .help = "show at most N; standard: 100"},                                                     \
+    {.name = "limit", .letter = 'n', .value = "N", .help = "show at most N; standard: 100"},       \
         {.name = "after", .value = "NAME", .help = "only what comes after this name"},             \
-        {.name = "all", .letter = 'a', .help = "show all, however many"}
+    {                                                                                              \
+        .name = "all", .letter = 'a', .help = "show all, however many"                             \
+    }
 
 struct list {
     const char *path;  /* "/v1/devices" */

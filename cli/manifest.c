@@ -123,8 +123,14 @@ static const struct cli_option import_options[] = {
     {.name = "resume", .help = "pass over rows that an interrupted run brought in"},
 };
 
-#define MANIFEST     {.name = "MANIFEST", .complete = COMPLETE_MANIFEST}
-#define NEW_MANIFEST {.name = "MANIFEST"}
+#define MANIFEST                                                                                   \
+    {                                                                                              \
+        .name = "MANIFEST", .complete = COMPLETE_MANIFEST                                          \
+    }
+#define NEW_MANIFEST                                                                               \
+    {                                                                                              \
+        .name = "MANIFEST"                                                                         \
+    }
 
 static const struct cli_command commands[] = {
     {.verb = "create",
@@ -138,11 +144,12 @@ static const struct cli_command commands[] = {
      .operands = {MANIFEST, {.name = "FILE", .complete = COMPLETE_FILE}},
      CLI_OPTIONS(import_options),
      .summary = "bring in the devices of a factory, from a file of any size",
-     .help = "CSV with a heading: serial, and for each row one of claim (yes, a duration, a date),\n"
-             "key_sha256 (of the public key) and idevid (the path of a certificate, seen from the\n"
-             "file's folder). Or JSON lines: an object a line, as the hub takes them. - is standard\n"
-             "input. All of it is checked before the first row is sent. holdfast-manifest(1) says\n"
-             "more.\n",
+     .help =
+         "CSV with a heading: serial, and for each row one of claim (yes, a duration, a date),\n"
+         "key_sha256 (of the public key) and idevid (the path of a certificate, seen from the\n"
+         "file's folder). Or JSON lines: an object a line, as the hub takes them. - is standard\n"
+         "input. All of it is checked before the first row is sent. holdfast-manifest(1) says\n"
+         "more.\n",
      .run = manifest_import_run},
 };
 

@@ -89,8 +89,9 @@ static int choose_format(struct cli *cli, const char *path, const char *format,
     if (csv || json)
         return CLI_OK;
     return cli_fail(cli, CLI_USAGE, "usage",
-                    format == NULL ? "%s: is it CSV or JSON lines? Say --format csv or --format jsonl"
-                                   : "there is no format '%s': say --format csv or --format jsonl",
+                    format == NULL
+                        ? "%s: is it CSV or JSON lines? Say --format csv or --format jsonl"
+                        : "there is no format '%s': say --format csv or --format jsonl",
                     format == NULL ? path : format);
 }
 
@@ -212,8 +213,9 @@ static int check_once(struct cli *cli, const struct manifest_file *f, struct see
     uint64_t line = 0;
     enum err err = seen_add(seen, key, row->line, &line);
     if (err == ERR_EXISTS)
-        return cli_fail(cli, CLI_REFUSED, "manifest", "%s: line %llu: %s stands in line %llu already",
-                        f->path, (unsigned long long)row->line, what, (unsigned long long)line);
+        return cli_fail(cli, CLI_REFUSED, "manifest",
+                        "%s: line %llu: %s stands in line %llu already", f->path,
+                        (unsigned long long)row->line, what, (unsigned long long)line);
     return err == ERR_NONE ? CLI_OK : cli_fail_memory(cli);
 }
 
@@ -231,10 +233,11 @@ static int check_row(struct cli *cli, struct manifest_file *f, const struct chec
     } else {
         enum err err = pem_certificate_hashes(row->idevid, certificate, key);
         if (err != ERR_NONE)
-            return cli_fail(cli, CLI_REFUSED, "manifest",
-                            "%s: line %llu: idevid: it is not one certificate in PEM, of a kind that "
-                            "is taken: %s",
-                            f->path, (unsigned long long)row->line, err_text(err));
+            return cli_fail(
+                cli, CLI_REFUSED, "manifest",
+                "%s: line %llu: idevid: it is not one certificate in PEM, of a kind that "
+                "is taken: %s",
+                f->path, (unsigned long long)row->line, err_text(err));
     }
     return check_once(cli, f, c->keys, slice_of(key, sizeof key), row, "its key");
 }

@@ -65,8 +65,9 @@ static int keep_codes(struct importing *im, struct slice lines)
 {
     int code = claims_file_append(im->cli, &im->claims, lines);
     if (code != CLI_OK)
-        cli_warn(im->cli, "the codes of the last chunk are lost; with room for them, --resume makes "
-                          "new ones");
+        cli_warn(im->cli,
+                 "the codes of the last chunk are lost; with room for them, --resume makes "
+                 "new ones");
     return code;
 }
 
@@ -139,9 +140,11 @@ static int fail_row(struct importing *im, const struct problem *problem)
     if (reader_finish(&number) != ERR_NONE || row >= im->rows_len)
         return cli_fail_problem(im->cli, problem);
     bool exists = strcmp(problem->code, "device-exists") == 0;
-    return cli_fail(im->cli, cli_exit_of(problem), problem->code, "%s: line %" PRIu64 ": %s%.*s: %s%s",
-                    im->file.path, im->rows[row].line, im->rows[row].serial, (int)rest.len,
-                    (const char *)rest.data, problem->detail,
+    if (rest.len > 0 && rest.data[0] == '.')
+        rest = slice_of(rest.data + 1, rest.len - 1);
+    return cli_fail(im->cli, cli_exit_of(problem), problem->code,
+                    "%s: line %" PRIu64 ": %s: %.*s: %s%s", im->file.path, im->rows[row].line,
+                    im->rows[row].serial, (int)rest.len, (const char *)rest.data, problem->detail,
                     exists ? " (--resume passes over what this manifest has already)" : "");
 }
 
@@ -157,8 +160,7 @@ static int send_patiently(struct importing *im, const char *target, struct slice
     int64_t until = clock_monotonic_ms() + PATIENCE_MS;
     for (;;) {
         int code = hub_ask(im->cli, "POST", target, "application/json", body, answer);
-        if (code != CLI_OK || !is_passing(answer) || interrupted ||
-            clock_monotonic_ms() >= until)
+        if (code != CLI_OK || !is_passing(answer) || interrupted || clock_monotonic_ms() >= until)
             return code;
         hub_answer_free(answer);
         (void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
@@ -274,8 +276,8 @@ static int skip_present(struct importing *im, const struct manifest_row *row, ui
                         "%s: line %" PRIu64 ": %s is in the manifest already, and proves itself in "
                         "another way than the file says",
                         im->file.path, row->line, row->serial);
-    bool has_code = im->held != NULL &&
-                    seen_find(im->held, slice_of_text(row->serial), &ignored) == ERR_NONE;
+    bool has_code =
+        im->held != NULL && seen_find(im->held, slice_of_text(row->serial), &ignored) == ERR_NONE;
     if (row->proof != MANIFEST_CLAIM || (value & PRESENT_EXPECTED) == 0 || has_code)
         return CLI_OK;
     return claim_again(im, row);
@@ -363,17 +365,17 @@ static int prepare_codes(struct importing *im)
     }
     if (seen_new(&im->held) != ERR_NONE)
         return cli_fail_memory(im->cli);
-    return claims_file_open(im->cli, &im->claims, path, cli_has(im->cli, "resume"),
-                            im->file.claims, im->held);
+    return claims_file_open(im->cli, &im->claims, path, cli_has(im->cli, "resume"), im->file.claims,
+                            im->held);
 }
 
 static int report_json(const struct importing *im, bool complete)
 {
     json_t *document CLEANUP(json_cleanup) =
-        json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s*, s:O*}", "manifest", im->manifest, "complete",
-                  complete, "rows", (json_int_t)im->file.rows, "added", (json_int_t)im->added,
-                  "present", (json_int_t)im->skipped, "claim_codes", (json_int_t)im->claimed,
-                  "claims_file", im->claims.path, "codes", im->codes);
+        json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s*, s:O*}", "manifest", im->manifest,
+                  "complete", complete, "rows", (json_int_t)im->file.rows, "added",
+                  (json_int_t)im->added, "present", (json_int_t)im->skipped, "claim_codes",
+                  (json_int_t)im->claimed, "claims_file", im->claims.path, "codes", im->codes);
     return document == NULL ? cli_fail_memory(im->cli) : json_print(im->cli, document);
 }
 
@@ -403,7 +405,8 @@ static int report(struct importing *im, int code)
 static int import(struct importing *im, int64_t standard)
 {
     struct cli *cli = im->cli;
-    int code = manifest_file_open(cli, &im->file, cli->operands[1], cli_value(cli, "format"), standard);
+    int code =
+        manifest_file_open(cli, &im->file, cli->operands[1], cli_value(cli, "format"), standard);
     if (code == CLI_OK)
         code = manifest_file_check(cli, &im->file);
     if (code == CLI_OK)
@@ -424,8 +427,8 @@ int manifest_import_run(struct cli *cli)
     int64_t standard = 0;
     int code = cli_check_name(cli, "manifest", cli->operands[0]);
     if (code == CLI_OK)
-        code = cli_read_time(cli, "--claim-valid", valid == NULL ? IMPORT_CLAIM_VALID : valid, false,
-                             &standard);
+        code = cli_read_time(cli, "--claim-valid", valid == NULL ? IMPORT_CLAIM_VALID : valid,
+                             false, &standard);
     if (code != CLI_OK)
         return code;
     struct importing *im = calloc(1, sizeof *im);
@@ -441,7 +444,7 @@ int manifest_import_run(struct cli *cli)
     im->claims.fd = im->file.fd = im->file.folder_fd = -1;
     code = import(im, standard);
     manifest_file_close(&im->file);
-    claims_file_close(&im->claims);
+    claims_file_close(&im->claims, code != CLI_OK && im->claimed == 0);
     seen_free(im->held);
     seen_free(im->present);
     json_decref(im->codes);

@@ -22,8 +22,8 @@ static enum err fail(const struct manifest_reader *r, struct manifest_error *err
     int n = vsnprintf(text, sizeof text, format, values);
     va_end(values);
     error->line = r->line;
-    (void)snprintf(error->text, sizeof error->text, "line %llu: %.160s", (unsigned long long)r->line,
-                   n < 0 ? "" : text);
+    (void)snprintf(error->text, sizeof error->text, "line %llu: %.160s",
+                   (unsigned long long)r->line, n < 0 ? "" : text);
     return err;
 }
 
@@ -157,9 +157,10 @@ static enum err set_claim(const struct manifest_reader *r, struct slice text,
     else
         err = when_read(text, r->now, false, &row->claim_expires_at);
     if (err != ERR_NONE)
-        return fail(r, error, ERR_SYNTAX,
-                    "claim: it must be yes, a duration such as 90d, a date such as 2026-11-23, or a "
-                    "time such as 2026-11-23T04:21:38Z");
+        return fail(
+            r, error, ERR_SYNTAX,
+            "claim: it must be yes, a duration such as 90d, a date such as 2026-11-23, or a "
+            "time such as 2026-11-23T04:21:38Z");
     if (row->claim_expires_at <= r->now)
         return fail(r, error, ERR_SYNTAX, "claim: it ends in the past");
     return ERR_NONE;
@@ -243,8 +244,7 @@ static enum err read_heading(struct manifest_reader *r, struct slice line,
     if ((seen & 1u << COLUMN_SERIAL) == 0)
         return fail(r, error, ERR_SYNTAX, "the heading does not name serial");
     if (seen == 1u << COLUMN_SERIAL)
-        return fail(r, error, ERR_SYNTAX,
-                    "the heading names none of claim, key_sha256 and idevid");
+        return fail(r, error, ERR_SYNTAX, "the heading names none of claim, key_sha256 and idevid");
     r->columns_len = n;
     return ERR_NONE;
 }
@@ -274,8 +274,8 @@ static enum err read_csv(struct manifest_reader *r, struct slice line, struct ma
     unsigned proofs = 0;
     enum err err = split(r, line, fields, &n, error);
     if (err == ERR_NONE && n != r->columns_len)
-        err = fail(r, error, ERR_SYNTAX, "it has %zu fields, and the heading %zu", n,
-                   r->columns_len);
+        err =
+            fail(r, error, ERR_SYNTAX, "it has %zu fields, and the heading %zu", n, r->columns_len);
     for (size_t i = 0; err == ERR_NONE && i < n; i++)
         err = set_field(r, r->columns[i], fields[i], row, &proofs, error);
     return err == ERR_NONE ? one_proof(r, proofs, error) : err;
@@ -307,8 +307,10 @@ static enum err read_json_idevid(const struct manifest_reader *r, struct slice p
         ok = c == '\n' || c == '\r' || (c >= 0x20 && c < 0x7f);
     }
     if (!ok)
-        return fail(r, error, ERR_SYNTAX, "idevid_pem: it must be a certificate in PEM, at most %d "
-                    "bytes", MANIFEST_PEM_MAX);
+        return fail(r, error, ERR_SYNTAX,
+                    "idevid_pem: it must be a certificate in PEM, at most %d "
+                    "bytes",
+                    MANIFEST_PEM_MAX);
     row->proof = MANIFEST_IDEVID;
     row->idevid = pem;
     return ERR_NONE;
@@ -344,9 +346,8 @@ static enum err read_json(struct manifest_reader *r, struct slice line, struct m
         return err;
     if (err != ERR_NONE)
         return fail(r, error, ERR_SYNTAX, "%s",
-                    strcmp(problem.code, "json-duplicate-key") == 0
-                        ? "it names a member twice"
-                        : "it is not one JSON object");
+                    strcmp(problem.code, "json-duplicate-key") == 0 ? "it names a member twice"
+                                                                    : "it is not one JSON object");
     const char *name;
     json_t *value;
     json_object_foreach(r->object, name, value)

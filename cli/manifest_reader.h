@@ -1,5 +1,5 @@
-/* Factory manifests as files: one row for each device, with its serial number and exactly one way to
- * prove it the first time. Two forms:
+/* Factory manifests as files: one row for each device, with its serial number and exactly one way
+ * to prove it the first time. Two forms:
  *
  *   CSV (RFC 4180, but no line ends inside a field): a first line that names the columns, in any
  *   order: "serial", and some of
@@ -12,8 +12,8 @@
  *   ({"expires_at": TIME}), "key_sha256" and "idevid_pem".
  *
  * Lines end with LF or CR LF; empty ones are skipped, and so is a byte order mark at the start.
- * Anything else is refused, with the line's number. The file is read in pieces: memory does not grow
- * with it. Whether rows repeat is the caller's to see (cli/seen.h). */
+ * Anything else is refused, with the line's number. The file is read in pieces: memory does not
+ * grow with it. Whether rows repeat is the caller's to see (cli/seen.h). */
 #ifndef CLI_MANIFEST_READER_H
 #define CLI_MANIFEST_READER_H
 

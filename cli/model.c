@@ -31,8 +31,13 @@ static enum err model_row(struct table *t, const json_t *m, int64_t now)
     when_duration(json_number_of(m, "enrolled_lifetime_seconds"), enrolled);
     when_relative(json_time_of(m, "changed_at"), now, when);
     const char *const cells[] = {
-        json_text_of(m, "id"), json_text_of(m, "maker"), json_text_of(m, "proof"), keys, lifetime,
-        enrolled,              when,
+        json_text_of(m, "id"),
+        json_text_of(m, "maker"),
+        json_text_of(m, "proof"),
+        keys,
+        lifetime,
+        enrolled,
+        when,
     };
     enum err err = ERR_NONE;
     for (size_t i = 0; err == ERR_NONE && i < ARRAY_LEN(cells); i++)
@@ -230,15 +235,15 @@ static int run_delete(struct cli *cli)
          .value = "KINDS",                                                                         \
          .complete = COMPLETE_WORDS,                                                               \
          .words = "P-256 P-384 Ed25519 RSA " KEYS_STANDARD,                                        \
-         .help = "kinds of key, with commas: P-256, P-384, Ed25519, RSA; standard: "               \
-                 KEYS_STANDARD},                                                                   \
+         .help =                                                                                   \
+             "kinds of key, with commas: P-256, P-384, Ed25519, RSA; standard: " KEYS_STANDARD},   \
         {.name = "lifetime",                                                                       \
          .value = "DURATION",                                                                      \
          .help = "of a trusted device's certificate; standard: " LIFETIME_STANDARD},               \
-        {.name = "enrolled-lifetime",                                                              \
-         .value = "DURATION",                                                                      \
-         .help = "of a certificate while its device is only enrolled; standard: "                  \
-                 ENROLLED_STANDARD}
+    {                                                                                              \
+        .name = "enrolled-lifetime", .value = "DURATION",                                          \
+        .help = "of a certificate while its device is only enrolled; standard: " ENROLLED_STANDARD \
+    }
 
 static const struct cli_option list_options[] = {LIST_OPTIONS};
 static const struct cli_option create_options[] = {
@@ -247,8 +252,14 @@ static const struct cli_option create_options[] = {
 };
 static const struct cli_option change_options[] = {MODEL_OPTIONS};
 
-#define NEW_MODEL {.name = "MODEL"}
-#define MODEL     {.name = "MODEL", .complete = COMPLETE_MODEL}
+#define NEW_MODEL                                                                                  \
+    {                                                                                              \
+        .name = "MODEL"                                                                            \
+    }
+#define MODEL                                                                                      \
+    {                                                                                              \
+        .name = "MODEL", .complete = COMPLETE_MODEL                                                \
+    }
 
 static const struct cli_command commands[] = {
     {.verb = "create",

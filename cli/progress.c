@@ -52,7 +52,7 @@ void progress_set(struct progress *p, uint64_t n)
         when_count(rate, rate_text);
         (void)fprintf(stderr, ", %s %s/s", rate_text, p->what);
         if (p->total > n && rate > 0) {
-            when_duration((int64_t)((p->total - n) / rate) + 1, left);
+            when_about((int64_t)((p->total - n) / rate) + 1, left);
             (void)fprintf(stderr, ", %s left", left);
         }
     }

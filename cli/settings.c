@@ -60,8 +60,7 @@ static void folder_of(const char *path, char ret_folder[CONFIG_TEXT_MAX])
 {
     const char *slash = strrchr(path, '/');
     size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    (void)snprintf(ret_folder, CONFIG_TEXT_MAX, "%.*s", n == 0 ? 1 : (int)n,
-                   n == 0 ? "." : path);
+    (void)snprintf(ret_folder, CONFIG_TEXT_MAX, "%.*s", n == 0 ? 1 : (int)n, n == 0 ? "." : path);
 }
 
 enum err settings_read(const struct cli *cli, struct settings *ret_settings,
@@ -110,7 +109,8 @@ static int from_config(struct cli *cli, bool socket, char ret_path[CONFIG_TEXT_M
     if (err == ERR_NONE)
         return copy(cli, socket ? s.socket : s.state, ret_path);
     if (cli->config == NULL)
-        return CLI_OK; /* only the person's own word must be right here; `doctor` looks at the rest */
+        return CLI_OK; /* only the person's own word must be right here; `doctor` looks at the rest
+                        */
     return cli_fail(cli, err == ERR_SYNTAX || err == ERR_LIMIT ? CLI_USAGE : CLI_FILE, "config",
                     "%s", error.text);
 }
@@ -148,7 +148,8 @@ int settings_fleet(struct cli *cli, const char *state, char ret_fleet[CONFIG_TEX
     enum err err = file_read(path, NOTE_KEY_TEXT_MAX + 1, &text, &len);
     if (err == ERR_NOT_FOUND)
         return cli_fail(cli, CLI_NOT_FOUND, "ca-not-found",
-                        "%s holds no CA; `holdfast ca init` makes one, and --state says where", state);
+                        "%s holds no CA; `holdfast ca init` makes one, and --state says where",
+                        state);
     if (err != ERR_NONE)
         return cli_fail(cli, CLI_FILE, "file", "%s: %m", path);
     if (len > 0 && text[len - 1] == '\n')

@@ -108,8 +108,8 @@ static int run_create(struct cli *cli)
     int64_t expires_at = 0;
     int code = cli_check_name(cli, "token", cli->operands[0]);
     if (code == CLI_OK)
-        code =
-            cli_read_time(cli, "--valid", valid == NULL ? VALID_STANDARD : valid, false, &expires_at);
+        code = cli_read_time(cli, "--valid", valid == NULL ? VALID_STANDARD : valid, false,
+                             &expires_at);
     if (code != CLI_OK)
         return code;
     uint8_t bytes[4096];

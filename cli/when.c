@@ -12,23 +12,39 @@
 #define DAY    (24 * HOUR)
 #define YEAR   (365 * DAY)
 
+static const struct {
+    int64_t size;
+    const char *one, *many;
+} units[] = {
+    {YEAR, "year", "years"}, {DAY, "day", "days"}, {HOUR, "h", "h"}, {MINUTE, "min", "min"}};
+
+static void write_duration(int64_t n, size_t unit, char ret_text[WHEN_TEXT_MAX])
+{
+    const char *name = unit == ARRAY_LEN(units) ? "s" : n == 1 ? units[unit].one : units[unit].many;
+    (void)snprintf(ret_text, WHEN_TEXT_MAX, "%" PRId64 " %s", n, name);
+}
+
 void when_duration(int64_t seconds, char ret_text[WHEN_TEXT_MAX])
 {
-    /* a unit is used from twice its size on, so that rounding loses at most a third */
-    static const struct {
-        int64_t size;
-        const char *name;
-    } units[] = {{YEAR, "years"}, {DAY, "days"}, {HOUR, "h"}, {MINUTE, "min"}};
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        bool exact = seconds >= units[i].size && seconds % units[i].size == 0;
-        if (seconds < 2 * units[i].size && !exact)
+        if (seconds < units[i].size || seconds % units[i].size != 0)
             continue;
-        int64_t n = seconds / units[i].size;
-        const char *name = n == 1 && i == 0 ? "year" : n == 1 && i == 1 ? "day" : units[i].name;
-        (void)snprintf(ret_text, WHEN_TEXT_MAX, "%" PRId64 " %s", n, name);
+        write_duration(seconds / units[i].size, i, ret_text);
         return;
     }
-    (void)snprintf(ret_text, WHEN_TEXT_MAX, "%" PRId64 " s", seconds);
+    write_duration(seconds, ARRAY_LEN(units), ret_text);
+}
+
+void when_about(int64_t seconds, char ret_text[WHEN_TEXT_MAX])
+{
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        /* from twice its size on, so that rounding loses at most a quarter */
+        if (seconds < 2 * units[i].size - units[i].size / 60)
+            continue;
+        write_duration((seconds + units[i].size / 2) / units[i].size, i, ret_text);
+        return;
+    }
+    write_duration(seconds, ARRAY_LEN(units), ret_text);
 }
 
 void when_relative(int64_t seconds, int64_t now, char ret_text[WHEN_TEXT_MAX])
@@ -39,7 +55,7 @@ void when_relative(int64_t seconds, int64_t now, char ret_text[WHEN_TEXT_MAX])
         (void)snprintf(ret_text, WHEN_TEXT_MAX, "now");
         return;
     }
-    when_duration(distance, duration);
+    when_about(distance, duration);
     (void)snprintf(ret_text, WHEN_TEXT_MAX, seconds < now ? "%.50s ago" : "in %.50s", duration);
 }
 

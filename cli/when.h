@@ -15,8 +15,10 @@
 void when_relative(int64_t seconds, int64_t now, char ret_text[WHEN_TEXT_MAX]);
 /* "2026-11-23 04:21:38 UTC (3 min ago)" */
 void when_full(int64_t seconds, int64_t now, char ret_text[WHEN_TEXT_MAX]);
-/* "90 s", "15 min", "36 h", "30 days": the largest unit that says it exactly enough. */
+/* "90 s", "15 min", "36 h", "30 days": the largest unit that says it exactly. */
 void when_duration(int64_t seconds, char ret_text[WHEN_TEXT_MAX]);
+/* The same, rounded: "3 days". */
+void when_about(int64_t seconds, char ret_text[WHEN_TEXT_MAX]);
 /* "12,345,678" */
 void when_count(uint64_t n, char ret_text[WHEN_TEXT_MAX]);
 

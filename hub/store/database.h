@@ -31,9 +31,12 @@ struct database_ops {
     void (*stop)(struct database *db);
     uint64_t (*log_bytes)(struct database *db); /* of the write-ahead log; any thread */
 
-    /* On the writer's thread. After an error that database_lost() the transaction is no more: then
-     * abandon() and nothing else. */
+    /* On the writer's thread. Errors are about a row (ERR_NOT_FOUND, ERR_EXISTS), or the fault of
+     * the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY), or the database's: after those,
+     * and after any error where the transaction is_lost(), there is only abandon(). */
     enum err (*begin)(struct database *db);
+    /* The database has ended the transaction by itself; what came next would be kept one by one. */
+    bool (*is_lost)(struct database *db);
     /* Fetches what the batch will read; NULL where a read costs no round trip. */
     enum err (*prefetch)(struct database *db, const struct keyset *keys);
     enum err (*savepoint)(struct database *db);
@@ -58,10 +61,6 @@ struct database_ops {
     enum err (*reader_count)(struct database_reader *r, const struct store_query *query,
                              uint64_t *ret_count);
 };
-
-/* Whether an error is about the database. Others are about a row (ERR_NOT_FOUND, ERR_EXISTS) or are
- * the fault of the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY). */
-bool database_lost(enum err err);
 
 extern const struct database_ops database_sqlite;
 

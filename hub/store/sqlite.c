@@ -21,12 +21,20 @@
 #define LOG_FILE_LIMIT "67108864"
 
 /* What the writer says between changes, some of it for each write: prepared once. */
-enum step { STEP_BEGIN, STEP_SAVEPOINT, STEP_RELEASE, STEP_ROLLBACK, STEP_COMMIT, STEP_COUNT };
+enum step {
+    STEP_BEGIN,
+    STEP_SAVEPOINT,
+    STEP_RELEASE,
+    STEP_ROLLBACK,
+    STEP_COMMIT,
+    STEP_ABANDON, /* must not fail for want of memory to parse it */
+    STEP_COUNT
+};
 
 static const char *const step_texts[STEP_COUNT] = {
     [STEP_BEGIN] = "BEGIN IMMEDIATE", [STEP_SAVEPOINT] = "SAVEPOINT one",
     [STEP_RELEASE] = "RELEASE one",   [STEP_ROLLBACK] = "ROLLBACK TO one",
-    [STEP_COMMIT] = "COMMIT",
+    [STEP_COMMIT] = "COMMIT",         [STEP_ABANDON] = "ROLLBACK",
 };
 
 struct database {
@@ -132,11 +140,34 @@ static enum err use_log(struct database *db, char explain[256])
     return err;
 }
 
-/* Ends the transaction; after some errors SQLite has done so by itself. */
-static void give_up(struct database *db)
+/* ---- transactions ---- */
+
+static enum err prepare_steps(struct database *db, char explain[256])
 {
-    if (sqlite3_get_autocommit(db->writer.db) == 0)
-        (void)sqlite3_exec(db->writer.db, "ROLLBACK", NULL, NULL, NULL);
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < STEP_COUNT && code == SQLITE_OK; i++)
+        code = sqlite3_prepare_v3(db->writer.db, step_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                  &db->steps[i], NULL);
+    enum err err = sqlite_err(db->writer.db, code);
+    if (err != ERR_NONE)
+        explain_set(explain, "can't use %.150s: %s", db->path, err_text(err));
+    return err;
+}
+
+static enum err run_step(struct database *db, enum step step)
+{
+    enum err err = sqlite_err(db->writer.db, sqlite3_step(db->steps[step]));
+    (void)sqlite3_reset(db->steps[step]);
+    return err;
+}
+
+/* After some errors SQLite has rolled back by itself. */
+static void roll_back(struct database *db)
+{
+    if (sqlite3_get_autocommit(db->writer.db) != 0)
+        return;
+    (void)sqlite3_step(db->steps[STEP_ABANDON]);
+    (void)sqlite3_reset(db->steps[STEP_ABANDON]);
 }
 
 /* ---- migrations ---- */
@@ -169,7 +200,7 @@ static enum err run_migration(struct database *db, size_t number)
 static enum err migrate(struct database *db, char explain[256])
 {
     int64_t done = 0;
-    enum err err = sqlite_exec(&db->writer, "BEGIN IMMEDIATE");
+    enum err err = run_step(db, STEP_BEGIN);
     if (err == ERR_NONE)
         err = run_statement(db, migration_table_sql);
     if (err == ERR_NONE)
@@ -179,17 +210,17 @@ static enum err migrate(struct database *db, char explain[256])
                     "%.100s was written by a newer version of Holdfast (migration %lld; this one "
                     "knows %zu): install that one",
                     db->path, (long long)done, migrations_len);
-        give_up(db);
+        roll_back(db);
         return ERR_UNSUPPORTED;
     }
     for (size_t number = (size_t)done + 1; err == ERR_NONE && number <= migrations_len; number++)
         err = run_migration(db, number);
     if (err == ERR_NONE)
-        err = sqlite_exec(&db->writer, "COMMIT");
+        err = run_step(db, STEP_COMMIT);
     if (err != ERR_NONE) {
         explain_set(explain, "can't bring the tables of %.100s up to date: %s", db->path,
                     sqlite3_errmsg(db->writer.db));
-        give_up(db);
+        roll_back(db);
     }
     return err;
 }
@@ -203,15 +234,6 @@ static int on_commit(void *ctx, sqlite3 *connection, const char *name, int frame
     (void)name;
     sqlite_wal_note(&db->wal, frames);
     return SQLITE_OK;
-}
-
-static enum err prepare_steps(struct database *db)
-{
-    int code = SQLITE_OK;
-    for (size_t i = 0; i < STEP_COUNT && code == SQLITE_OK; i++)
-        code = sqlite3_prepare_v3(db->writer.db, step_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                  &db->steps[i], NULL);
-    return sqlite_err(db->writer.db, code);
 }
 
 static void sqlite_close(struct database *db)
@@ -250,12 +272,12 @@ static enum err sqlite_open(const char *location, struct database **ret_db, char
     if (err == ERR_NONE)
         err = use_log(db, explain);
     if (err == ERR_NONE)
+        err = prepare_steps(db, explain);
+    if (err == ERR_NONE)
         err = migrate(db, explain);
     if (err != ERR_NONE)
         goto out;
-    err = prepare_steps(db);
-    if (err == ERR_NONE)
-        err = sqlite_wal_init(&db->wal, db->path);
+    err = sqlite_wal_init(&db->wal, db->path);
     if (err != ERR_NONE)
         explain_set(explain, "can't open %.150s once more: %s", db->path, err_text(err));
     else
@@ -286,13 +308,6 @@ static uint64_t sqlite_log_bytes(struct database *db)
 
 /* ---- the writer ---- */
 
-static enum err run_step(struct database *db, enum step step)
-{
-    enum err err = sqlite_err(db->writer.db, sqlite3_step(db->steps[step]));
-    (void)sqlite3_reset(db->steps[step]);
-    return err;
-}
-
 static enum err sqlite_begin(struct database *db)
 {
     sqlite_wal_enter(&db->wal);
@@ -304,39 +319,34 @@ static enum err sqlite_begin(struct database *db)
 
 static void sqlite_abandon(struct database *db)
 {
-    give_up(db);
+    roll_back(db);
     sqlite_wal_leave(&db->wal);
 }
 
-/* A transaction that SQLite has rolled back by itself must not go on: what follows would be
- * committed statement by statement. */
-static enum err still_open(struct database *db, enum err err)
+static bool sqlite_is_lost(struct database *db)
 {
-    bool lost = sqlite3_get_autocommit(db->writer.db) != 0;
-    return lost && !database_lost(err) ? ERR_IO : err;
+    return sqlite3_get_autocommit(db->writer.db) != 0;
 }
 
 static enum err sqlite_savepoint(struct database *db)
 {
-    return still_open(db, run_step(db, STEP_SAVEPOINT));
+    return run_step(db, STEP_SAVEPOINT);
 }
 
 static enum err sqlite_release(struct database *db)
 {
-    return still_open(db, run_step(db, STEP_RELEASE));
+    return run_step(db, STEP_RELEASE);
 }
 
 static enum err sqlite_rollback(struct database *db)
 {
     enum err err = run_step(db, STEP_ROLLBACK); /* which leaves the savepoint itself */
-    return still_open(db, err == ERR_NONE ? run_step(db, STEP_RELEASE) : err);
+    return err == ERR_NONE ? run_step(db, STEP_RELEASE) : err;
 }
 
 static enum err sqlite_commit(struct database *db)
 {
-    enum err err = still_open(db, ERR_NONE);
-    if (err == ERR_NONE)
-        err = run_step(db, STEP_COMMIT);
+    enum err err = run_step(db, STEP_COMMIT);
     if (err == ERR_NONE)
         sqlite_wal_leave(&db->wal);
     return err;
@@ -345,22 +355,22 @@ static enum err sqlite_commit(struct database *db)
 static enum err sqlite_get(struct database *db, const struct table *table, struct arena *arena,
                            void *row)
 {
-    return still_open(db, sqlite_row_get(&db->writer, table, arena, row));
+    return sqlite_row_get(&db->writer, table, arena, row);
 }
 
 static enum err sqlite_insert(struct database *db, const struct table *table, const void *row)
 {
-    return still_open(db, sqlite_row_insert(&db->writer, table, row));
+    return sqlite_row_insert(&db->writer, table, row);
 }
 
 static enum err sqlite_update(struct database *db, const struct table *table, const void *row)
 {
-    return still_open(db, sqlite_row_update(&db->writer, table, row));
+    return sqlite_row_update(&db->writer, table, row);
 }
 
 static enum err sqlite_delete(struct database *db, const struct table *table, const void *row)
 {
-    return still_open(db, sqlite_row_delete(&db->writer, table, row));
+    return sqlite_row_delete(&db->writer, table, row);
 }
 
 static enum err sqlite_reader_new(struct database *db, struct database_reader **ret_reader)
@@ -376,6 +386,7 @@ const struct database_ops database_sqlite = {
     .stop = sqlite_stop,
     .log_bytes = sqlite_log_bytes,
     .begin = sqlite_begin,
+    .is_lost = sqlite_is_lost,
     .savepoint = sqlite_savepoint,
     .release = sqlite_release,
     .rollback = sqlite_rollback,

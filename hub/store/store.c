@@ -38,21 +38,6 @@ void explain_set(char explain[256], const char *format, ...)
     va_end(values);
 }
 
-bool database_lost(enum err err)
-{
-    switch (err) {
-    case ERR_NONE:
-    case ERR_NOT_FOUND:
-    case ERR_EXISTS:
-    case ERR_LIMIT:
-    case ERR_INTERNAL:
-    case ERR_NO_MEMORY:
-        return false;
-    default:
-        return true;
-    }
-}
-
 /* ---- life ---- */
 
 static const struct database_ops *find_database(const char *url, const char **ret_location)

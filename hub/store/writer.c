@@ -34,12 +34,16 @@ static struct arena *arena_of(const struct tx *tx)
 /* Remembers what went wrong, whatever apply() makes of it. */
 static enum err note(struct tx *tx, enum err err)
 {
-    if (err == ERR_NONE || err == ERR_NOT_FOUND || err == ERR_EXISTS)
+    if (err == ERR_NONE)
         return err;
-    if (database_lost(err))
-        tx->lost = tx->lost == ERR_NONE ? err : tx->lost;
-    else
-        tx->fault = tx->fault == ERR_NONE ? err : tx->fault;
+    bool row = err == ERR_NOT_FOUND || err == ERR_EXISTS;
+    bool fault = err == ERR_LIMIT || err == ERR_INTERNAL || err == ERR_NO_MEMORY;
+    if (tx->ops->is_lost(tx->db))
+        tx->lost = row ? ERR_IO : err;
+    else if (fault)
+        tx->fault = err;
+    else if (!row)
+        tx->lost = err;
     return err;
 }
 

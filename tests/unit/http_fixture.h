@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,10 +190,18 @@ static inline void answer_all_kept(void)
         loop_post(http_request_loop(fixture.kept[i].request), &fixture.kept[i].task);
 }
 
-static inline int connect_unix(void)
+static inline struct sockaddr_un unix_sockaddr(void)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
-    (void)snprintf(sun.sun_path, sizeof sun.sun_path, "%s", fixture.unix_address + 5);
+    size_t len = strlen(fixture.unix_address + 5);
+    assert_true(len < sizeof sun.sun_path);
+    memcpy(sun.sun_path, fixture.unix_address + 5, len);
+    return sun;
+}
+
+static inline int connect_unix(void)
+{
+    struct sockaddr_un sun = unix_sockaddr();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&sun, sizeof sun), 0);

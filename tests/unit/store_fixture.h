@@ -28,7 +28,7 @@ static inline void fixture_make(struct fixture *f)
     *f = (struct fixture){0};
     (void)snprintf(f->folder, sizeof f->folder, "/tmp/test-store-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
-    (void)snprintf(f->path, sizeof f->path, "%s/hub.db", f->folder);
+    (void)snprintf(f->path, sizeof f->path, "%.63s/hub.db", f->folder);
     (void)snprintf(f->url, sizeof f->url, "sqlite:%s", f->path);
     f->arena = arena_new((size_t)16 << 20);
     assert_non_null(f->arena);
@@ -59,7 +59,7 @@ static inline void fixture_remove(struct fixture *f)
     arena_free(f->arena);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char path[128];
-        (void)snprintf(path, sizeof path, "%s/%s", f->folder, names[i]);
+        (void)snprintf(path, sizeof path, "%.63s/%s", f->folder, names[i]);
         (void)unlink(path);
     }
     assert_int_equal(rmdir(f->folder), 0);
@@ -165,7 +165,7 @@ static inline void fixture_sql(struct fixture *f, const char *sql)
 static inline struct device_seen_row seen_row(const char *device)
 {
     struct device_seen_row row = {.tenant = "default", .checkins = 1};
-    (void)snprintf(row.device, sizeof row.device, "%s", device);
+    (void)snprintf(row.device, sizeof row.device, "%.64s", device);
     return row;
 }
 
