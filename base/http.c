@@ -1,9 +1,9 @@
 #include "base/http.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -138,7 +138,6 @@ enum err http_server_listen(struct http_server *s, const struct http_listener_op
     if (l == NULL)
         return err;
     l->server = s;
-    (void)snprintf(l->name, sizeof l->name, "%s", options->name);
     l->tag = options->tag;
     l->tls = options->tls;
     l->limits = options->limits;
@@ -156,7 +155,9 @@ enum err http_server_listen(struct http_server *s, const struct http_listener_op
     err = http_listener_open(l, options->address, options->unix_mode);
 out:
     if (err != ERR_NONE) {
+        int saved = errno;
         listener_free(l);
+        errno = saved;
         return err;
     }
     TAILQ_INSERT_TAIL(&s->listeners, l, entry);

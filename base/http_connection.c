@@ -29,7 +29,8 @@ static struct http_connection_list *list_of(struct http_connection *c, enum http
     return &c->socket->timed;
 }
 
-/* Every deadline in a list lies the same time ahead when it is set, so appending keeps it sorted. */
+/* Every deadline in a list lies the same time ahead when it is set, so appending keeps it sorted.
+ */
 void http_connection_set_phase(struct http_connection *c, enum http_phase phase)
 {
     const struct http_limits *limits = &c->socket->listener->limits;
@@ -209,7 +210,8 @@ void http_connection_end(struct http_connection *c)
     (void)shutdown(c->fd, SHUT_RDWR);
 }
 
-static void end_overdue(struct http_connection_list *list, int64_t now_ms, _Atomic uint64_t *counter)
+static void end_overdue(struct http_connection_list *list, int64_t now_ms,
+                        _Atomic uint64_t *counter)
 {
     struct http_connection *c;
     while ((c = TAILQ_FIRST(list)) != NULL && c->deadline_ms <= now_ms) {

@@ -106,7 +106,8 @@ static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
     http_worker_drained(w);
 }
 
-/* Those on which no request has begun. One in the middle of its TLS handshake may still ask once. */
+/* Those on which no request has begun. One in the middle of its TLS handshake may still ask once.
+ */
 static void end_unused(struct http_socket *socket)
 {
     struct http_connection *next;
@@ -123,7 +124,8 @@ static void run_drain(struct loop_task *task)
 {
     struct http_worker *w = CONTAINER_OF(task, struct http_worker, drain_task);
     int64_t ms = w->server->drain_ms;
-    struct timeval time = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval time = {.tv_sec = (time_t)(ms / 1000),
+                           .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
     struct http_socket *socket;
     w->draining = true;
     TAILQ_FOREACH(socket, &w->sockets, entry)

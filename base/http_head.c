@@ -4,18 +4,18 @@
 
 /* RFC 9110 section 5.6.2: the bytes of a token. */
 static const bool is_token[256] = {
-    ['!'] = true, ['#'] = true,  ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true,
-    ['*'] = true, ['+'] = true,  ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true,
-    ['`'] = true, ['|'] = true,  ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true,
-    ['a' ... 'z'] = true,
+    ['!'] = true,         ['#'] = true,         ['$'] = true,         ['%'] = true, ['&'] = true,
+    ['\''] = true,        ['*'] = true,         ['+'] = true,         ['-'] = true, ['.'] = true,
+    ['^'] = true,         ['_'] = true,         ['`'] = true,         ['|'] = true, ['~'] = true,
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 };
 
 static const struct {
     const char *text;
     enum http_method method;
 } methods[] = {
-    {"GET", HTTP_GET},   {"HEAD", HTTP_HEAD},   {"POST", HTTP_POST},
-    {"PUT", HTTP_PUT},   {"PATCH", HTTP_PATCH}, {"DELETE", HTTP_DELETE},
+    {"GET", HTTP_GET}, {"HEAD", HTTP_HEAD},   {"POST", HTTP_POST},
+    {"PUT", HTTP_PUT}, {"PATCH", HTTP_PATCH}, {"DELETE", HTTP_DELETE},
 };
 
 const char *http_method_text(enum http_method m)
@@ -71,8 +71,8 @@ static struct slice trim(struct slice s)
 static bool authority_ok(struct slice s)
 {
     size_t host = 0;
-    while (host < s.len && (is_alphanumeric(s.data[host]) || s.data[host] == '.' ||
-                            s.data[host] == '-'))
+    while (host < s.len &&
+           (is_alphanumeric(s.data[host]) || s.data[host] == '.' || s.data[host] == '-'))
         host++;
     if (host == 0 || host > 253)
         return false;
@@ -372,7 +372,8 @@ enum http_verdict http_chunks_read(struct http_chunks *c, struct slice bytes, ui
             verdict = HTTP_WHOLE;
     }
     c->used += at;
-    /* Framing costs at least six bytes a chunk: one-byte chunks must not hold six times the body. */
+    /* Framing costs at least six bytes a chunk: one-byte chunks must not hold six times the body.
+     */
     if (verdict == HTTP_MORE && c->used > body_max * 2 + 4096) {
         *ret_status = 413;
         return HTTP_REFUSE;

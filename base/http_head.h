@@ -6,7 +6,8 @@
 
 #include "base/http.h"
 
-#define HTTP_TARGET_MAX 2048 /* bytes of a request target: our longest paths have 300; 414 beyond */
+#define HTTP_TARGET_MAX 2048 /* bytes of a request target: our longest paths have 300; 414 beyond  \
+                              */
 #define HTTP_FIELDS_MAX 64   /* header fields of a request: clients send 20; 431 beyond */
 
 enum http_verdict {
@@ -17,20 +18,20 @@ enum http_verdict {
 
 /* Zero it before the first byte of each request. */
 struct http_head {
-    uint32_t len;       /* of the head, once HTTP_WHOLE */
-    uint32_t at;        /* where the next line begins */
-    uint16_t status;    /* why refused: 400, 405, 413, 414, 417, 431, 501, 505 */
-    uint16_t fields;    /* seen so far */
-    uint8_t method;     /* enum http_method */
-    bool line_seen;     /* the request line */
-    bool http_1_0;      /* "HTTP/1.0" */
-    bool absolute;      /* the target was in absolute-form */
+    uint32_t len;    /* of the head, once HTTP_WHOLE */
+    uint32_t at;     /* where the next line begins */
+    uint16_t status; /* why refused: 400, 405, 413, 414, 417, 431, 501, 505 */
+    uint16_t fields; /* seen so far */
+    uint8_t method;  /* enum http_method */
+    bool line_seen;  /* the request line */
+    bool http_1_0;   /* "HTTP/1.0" */
+    bool absolute;   /* the target was in absolute-form */
     bool host_seen;
-    bool chunked;       /* Transfer-Encoding: chunked */
-    bool length_seen;   /* Content-Length was there */
-    bool close;         /* Connection: close */
-    bool expect;        /* Expect: 100-continue */
-    uint64_t length;    /* Content-Length, else 0 */
+    bool chunked;     /* Transfer-Encoding: chunked */
+    bool length_seen; /* Content-Length was there */
+    bool close;       /* Connection: close */
+    bool expect;      /* Expect: 100-continue */
+    uint64_t length;  /* Content-Length, else 0 */
 };
 
 /* `so_far` is the request from its first byte, as much of it as is there; on each call all of it

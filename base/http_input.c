@@ -1,11 +1,22 @@
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <errno.h>
 #include <sys/socket.h>
 
 #include "base/http_internal.h"
 
 static const struct slice continue_line = SLICE_LITERAL("HTTP/1.1 100 Continue\r\n\r\n");
+
+/* Appends the input to what is held. Small pieces are copied: each came in a buffer of 4 KiB, and
+ * a body sent byte by byte must not take four thousand times its size. */
+static bool append_to_held(struct http_connection *c, struct evbuffer *input)
+{
+    uint8_t small[HTTP_HOLD_COPY_MAX];
+    size_t len = evbuffer_get_length(input);
+    if (len > sizeof small)
+        return evbuffer_add_buffer(c->held, input) == 0;
+    return evbuffer_remove(input, small, len) == (int)len && evbuffer_add(c->held, small, len) == 0;
+}
 
 /* Moves what is in the input behind what is held; its first `keep` bytes stay: a request that has
  * been released and that evhttp has not taken yet. */
@@ -18,7 +29,7 @@ static bool hold(struct http_connection *c, struct evbuffer *input, size_t keep)
     bool moved = c->held != NULL && (keep == 0 || kept != NULL);
     if (moved && kept != NULL)
         moved = evbuffer_remove_buffer(input, kept, keep) == (int)keep;
-    moved = moved && evbuffer_add_buffer(c->held, input) == 0;
+    moved = moved && append_to_held(c, input);
     if (moved && kept != NULL)
         moved = evbuffer_add_buffer(input, kept) == 0;
     c->moving = false;

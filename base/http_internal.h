@@ -4,9 +4,9 @@
  *        |               |
  *   http_listener -- http_socket, one for each listener on each loop: an evhttp and its connections
  *
- * A connection, after accept, stands in exactly one phase; all of it happens on its own loop. evhttp
- * sees a request only once the whole of it has come and has been found well (http_head.h); until
- * then its bytes are held back, and evhttp believes that nothing has arrived. */
+ * A connection, after accept, stands in exactly one phase; all of it happens on its own loop.
+ * evhttp sees a request only once the whole of it has come and has been found well (http_head.h);
+ * until then its bytes are held back, and evhttp believes that nothing has arrived. */
 #ifndef BASE_HTTP_INTERNAL_H
 #define BASE_HTTP_INTERNAL_H
 
@@ -28,6 +28,8 @@ struct evhttp_request;
 
 /* Bytes held for a connection beyond the request at hand: pipelining is for small requests. */
 #define HTTP_HELD_AHEAD_MAX (64 * 1024)
+#define HTTP_HOLD_COPY_MAX                                                                         \
+    2048 /* bytes up to which a piece is copied, not moved, when it is held */
 /* A body that is too large is read and dropped up to here before it is refused, so that the client
  * gets to see the answer rather than a reset. */
 #define HTTP_DISCARD_MAX (256 * 1024)
@@ -50,10 +52,10 @@ struct http_connection {
     struct evbuffer *held; /* NULL where nothing is held */
     int fd;
     enum http_phase phase;
-    bool moving;   /* what changes in the input is our own doing */
-    bool doomed;   /* to be closed once the handler has answered */
-    bool closing;  /* after the answer at hand */
-    bool orderly;  /* ended by us after a whole answer: say goodbye in TLS, too */
+    bool moving;      /* what changes in the input is our own doing */
+    bool doomed;      /* to be closed once the handler has answered */
+    bool closing;     /* after the answer at hand */
+    bool orderly;     /* ended by us after a whole answer: say goodbye in TLS, too */
     uint16_t refusal; /* status of the answer that the glue itself gives to the request at hand */
     uint64_t discard; /* bytes of a refused body to drop before that */
     struct http_head head;
@@ -105,7 +107,6 @@ struct http_worker {
 
 struct http_listener {
     struct http_server *server;
-    char name[32];
     int tag;
     struct tls_server *tls;
     struct http_limits limits;
@@ -162,7 +163,8 @@ struct http_address *http_address_enter(struct http_address_table *t, const stru
 void http_address_leave(struct http_address_table *t, struct http_address *a); /* NULL is fine */
 
 /* http_listener.c: sockets that accept. */
-MUST_USE enum err http_listener_open(struct http_listener *l, const char *address, mode_t unix_mode);
+MUST_USE enum err http_listener_open(struct http_listener *l, const char *address,
+                                     mode_t unix_mode);
 void http_socket_stop_accepting(struct http_socket *socket);
 
 /* http_connection.c: a connection from accept to its end. */

@@ -204,12 +204,12 @@ static enum err open_unix(struct http_listener *l, const char *path, mode_t mode
         return ERR_IO;
     }
     l->unix_path = strdup(path);
-    if (l->unix_path == NULL) {
+    err = l->unix_path != NULL ? accept_on(&l->sockets[0], fd) : ERR_NO_MEMORY;
+    if (l->unix_path == NULL)
+        close(fd);
+    if (err != ERR_NONE)
         (void)unlink(path);
-        close_keeping_errno(fd);
-        return ERR_NO_MEMORY;
-    }
-    return accept_on(&l->sockets[0], fd);
+    return err;
 }
 
 enum err http_listener_open(struct http_listener *l, const char *address, mode_t unix_mode)

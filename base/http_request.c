@@ -325,19 +325,28 @@ const void *http_request_note(const struct http_request *r)
     return r->note;
 }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ABORT_ON_UNCLEAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ABORT_ON_UNCLEAN 1
+#endif
+
 static bool clean(const char *text)
 {
-    return strpbrk(text, "\r\n") == NULL;
+    bool is_clean = strpbrk(text, "\r\n") == NULL;
+#ifdef ABORT_ON_UNCLEAN
+    if (!is_clean)
+        abort();
+#endif
+    return is_clean;
 }
 
 void http_reply_header(struct http_request *r, const char *name, const char *value)
 {
-    if (!clean(name) || !clean(value)) {
-#ifdef HTTP_ABORT_ON_UNCLEAN
-        abort();
-#endif
+    if (!clean(name) || !clean(value))
         return;
-    }
     if (r->fields.max == 0)
         r->fields = arena_writer(r->arena, REPLY_FIELDS_MAX);
     struct writer before = r->fields;

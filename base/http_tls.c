@@ -17,15 +17,21 @@ struct bufferevent *http_tls_bufferevent(struct tls_server *tls, struct event_ba
                                           BEV_OPT_CLOSE_ON_FREE);
 }
 
+/* By the peer's Finished message: OpenSSL's own notion is gone after a later error. */
+static bool handshake_done(const SSL *ssl)
+{
+    return SSL_get_peer_finished(ssl, NULL, 0) > 0;
+}
+
 bool http_tls_handshake_done(struct bufferevent *bev)
 {
-    return SSL_is_init_finished(bufferevent_openssl_get_ssl(bev)) == 1;
+    return handshake_done(bufferevent_openssl_get_ssl(bev));
 }
 
 void http_tls_ending(struct tls_server *tls, struct bufferevent *bev, bool orderly)
 {
     SSL *ssl = bufferevent_openssl_get_ssl(bev);
-    if (!SSL_is_init_finished(ssl)) {
+    if (!handshake_done(ssl)) {
         tls_server_count_failed(tls);
         return;
     }

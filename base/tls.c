@@ -12,9 +12,9 @@
 #include "base/crypto.h"
 #include "base/tls_internal.h"
 
-#define CHAIN_MAX   8       /* certificates of our own chain */
-#define ROOTS_MAX   64      /* client roots */
-#define PEER_CHAIN  16384   /* bytes of certificates that a client may send: four of the largest */
+#define CHAIN_MAX   8     /* certificates of our own chain */
+#define ROOTS_MAX   64    /* client roots */
+#define PEER_CHAIN  16384 /* bytes of certificates that a client may send: four of the largest */
 #define EXPLAIN_MAX 256
 
 struct tls_server {
@@ -103,6 +103,9 @@ static SSL_CTX *context_new(struct tls_server *s)
         return NULL;
     /* A stateless ticket would carry the client's certificate, decoded anew at every use. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    /* A device that is switched off says no goodbye, and still may resume its session. Requests
+     * carry their own length, so that a cut-off one is seen. */
+    SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN);
@@ -172,7 +175,7 @@ static int no_passphrase(char *buffer, int size, int writing, void *arg)
 
 /* Every certificate in the text, at most `max`; NULL, explained, where there is none or one is
  * damaged. */
-static STACK_OF(X509) *read_certificates(struct slice pem, int max, char explain[EXPLAIN_MAX])
+static STACK_OF(X509) * read_certificates(struct slice pem, int max, char explain[EXPLAIN_MAX])
 {
     STACK_OF(X509) *all = sk_X509_new_null();
     BIO *bio = pem.len <= INT32_MAX ? BIO_new_mem_buf(pem.data, (int)pem.len) : NULL;

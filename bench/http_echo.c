@@ -4,6 +4,7 @@
  *
  * asks for client certificates and answers GET with a short text and POST with the body. Prints
  * "port N", serves until its standard input ends, then prints its CPU seconds and counters. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,15 +75,13 @@ static void report(const struct http_listener *l, const struct tls_server *tls)
     http_listener_counters(l, &h);
     tls_server_counters(tls, &t);
     (void)getrusage(RUSAGE_SELF, &used);
-    (void)printf("{\"cpu_seconds\":%.3f,\"accepted\":%llu,\"refused\":%llu,\"timed_out\":%llu,"
-                 "\"malformed\":%llu,\"requests\":%llu,\"open\":%llu,\"handshakes\":%llu,"
-                 "\"resumed\":%llu,\"failed\":%llu}\n",
-                 seconds(used.ru_utime) + seconds(used.ru_stime), (unsigned long long)h.accepted,
-                 (unsigned long long)(h.refused_total + h.refused_address),
-                 (unsigned long long)h.timed_out, (unsigned long long)h.malformed,
-                 (unsigned long long)h.requests, (unsigned long long)h.open,
-                 (unsigned long long)t.handshakes, (unsigned long long)t.resumed,
-                 (unsigned long long)t.failed);
+    uint64_t refused = h.refused_total + h.refused_address;
+    (void)printf("{\"cpu_seconds\":%.3f,\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64
+                 ",\"timed_out\":%" PRIu64 ",\"malformed\":%" PRIu64 ",\"requests\":%" PRIu64
+                 ",\"open\":%" PRIu64 ",\"handshakes\":%" PRIu64 ",\"resumed\":%" PRIu64
+                 ",\"failed\":%" PRIu64 "}\n",
+                 seconds(used.ru_utime) + seconds(used.ru_stime), h.accepted, refused, h.timed_out,
+                 h.malformed, h.requests, h.open, t.handshakes, t.resumed, t.failed);
 }
 
 int main(int argc, char **argv)

@@ -42,7 +42,7 @@
 #define RESPONSE_MAX (64 * 1024) /* of a head; bodies are counted and dropped */
 #define THREADS_MAX  16
 #define OPENING_MAX  100 /* idle connections being opened at a time */
-#define STEPS        64 /* of the histogram for each power of two: within 1.6 % */
+#define STEPS        64  /* of the histogram for each power of two: within 1.6 % */
 
 enum mode { MODE_CONNECT, MODE_RESUME, MODE_KEPT, MODE_IDLE };
 static const char *const mode_names[] = {"connect", "resume", "kept", "idle"};
@@ -182,11 +182,11 @@ static size_t build_request(char *to)
     char length[48] = "";
     if (has_body)
         (void)snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_len);
-    int len = snprintf(to, REQUEST_MAX, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s%s%s%s\r\n", load.method,
-                       path, load.host, load.type != NULL ? "Content-Type: " : "",
-                       load.type != NULL ? load.type : "", load.type != NULL ? "\r\n" : "",
-                       load.header != NULL ? load.header : "", load.header != NULL ? "\r\n" : "",
-                       length);
+    int len =
+        snprintf(to, REQUEST_MAX, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s%s%s%s\r\n", load.method,
+                 path, load.host, load.type != NULL ? "Content-Type: " : "",
+                 load.type != NULL ? load.type : "", load.type != NULL ? "\r\n" : "",
+                 load.header != NULL ? load.header : "", load.header != NULL ? "\r\n" : "", length);
     if (len < 0 || (size_t)len + body_len > REQUEST_MAX)
         fail("a request is too long");
     memcpy(to + len, body, body_len);
@@ -415,7 +415,8 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
     struct epoll_event events[256];
-    size_t at_once = load.mode == MODE_IDLE && w->slots_len > OPENING_MAX ? OPENING_MAX : w->slots_len;
+    size_t at_once =
+        load.mode == MODE_IDLE && w->slots_len > OPENING_MAX ? OPENING_MAX : w->slots_len;
     while (w->slots_begun < at_once)
         restart(w, &w->slots[w->slots_begun++]);
     while (w->open > 0) {
@@ -581,7 +582,7 @@ int main(int argc, char **argv)
     for (size_t t = 0; t < load.threads; t++) {
         struct worker *w = &workers[t];
         w->slots_len = load.concurrency / load.threads + (t < load.concurrency % load.threads);
-        w->slots = calloc(w->slots_len, sizeof *w->slots);
+        w->slots = calloc(w->slots_len + 1, sizeof *w->slots);
         w->request = malloc(REQUEST_MAX);
         w->head = malloc(RESPONSE_MAX);
         w->epoll = epoll_create1(EPOLL_CLOEXEC);

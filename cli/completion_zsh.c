@@ -47,11 +47,24 @@ static void print_option(const char *indent, const struct cli_option *o)
     (void)fputs("'", stdout);
 }
 
+/* A command's own option stands before a global one of that name: `device list --state`. */
+static void print_globals_of(const struct cli_command *c)
+{
+    for (size_t i = 0; i < c->options_len; i++)
+        for (size_t k = 0; k < cli_global_options_len; k++)
+            if (strcmp(c->options[i].name, cli_global_options[k].name) == 0) {
+                (void)printf(" ${_holdfast_globals:#--%s=*}", c->options[i].name);
+                return;
+            }
+    (void)fputs(" $_holdfast_globals", stdout);
+}
+
 static void print_command(const struct cli_command *c, const char *indent)
 {
     char deeper[32];
     (void)snprintf(deeper, sizeof deeper, " \\\n%s    ", indent);
-    (void)printf("%s_arguments $_holdfast_globals", indent);
+    (void)printf("%s_arguments", indent);
+    print_globals_of(c);
     for (size_t i = 0; i < c->options_len; i++)
         print_option(deeper, &c->options[i]);
     for (int i = 0; i < CLI_OPERANDS_MAX && c->operands[i].name != NULL; i++) {

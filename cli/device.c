@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "cli/hub_link.h"
+#include "cli/device_show.h"
 #include "cli/list.h"
 #include "cli/save.h"
 #include "cli/settings.h"
@@ -17,21 +17,6 @@
 
 /* ---- list ---- */
 
-static enum text_colour colour_of(const char *state)
-{
-    static const struct {
-        const char *state;
-        enum text_colour colour;
-    } colours[] = {
-        {"trusted", COLOUR_GOOD}, {"enrolled", COLOUR_WARN}, {"quarantined", COLOUR_WARN},
-        {"revoked", COLOUR_BAD},  {"retired", COLOUR_DIM},   {"active", COLOUR_GOOD},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(colours); i++)
-        if (strcmp(colours[i].state, state) == 0)
-            return colours[i].colour;
-    return COLOUR_NONE;
-}
-
 static enum err device_row(struct table *t, const json_t *d, int64_t now)
 {
     const char *state = json_text_of(d, "state");
@@ -41,7 +26,7 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
         when_relative(changed, now, when);
     enum err err = table_add(t, json_text_of(d, "id"), COLOUR_NONE);
     if (err == ERR_NONE)
-        err = table_add(t, state, colour_of(state));
+        err = table_add(t, state, device_colour(state));
     if (err == ERR_NONE)
         err = table_add(t, json_text_of(d, "model"), COLOUR_NONE);
     if (err == ERR_NONE)
@@ -93,74 +78,6 @@ static int run_list(struct cli *cli)
 
 /* ---- show ---- */
 
-static void show_time(const char *label, const json_t *object, const char *name, int64_t now)
-{
-    int64_t seconds = json_time_of(object, name);
-    if (seconds == 0)
-        return;
-    char text[WHEN_TEXT_MAX];
-    when_full(seconds, now, text);
-    text_pair(label, text, COLOUR_NONE);
-}
-
-static void show_certificate(const json_t *c, int64_t now)
-{
-    if (c == NULL)
-        return;
-    const char *status = json_text_of(c, "status");
-    text_pair("certificate", json_text_of(c, "serial"), COLOUR_NONE);
-    text_pair("  status", status, colour_of(status));
-    text_pair("  SHA-256", json_text_of(c, "sha256"), COLOUR_NONE);
-    show_time("  issued", c, "issued_at", now);
-    show_time("  first used", c, "first_used_at", now);
-    show_time("  until", c, "not_after", now);
-}
-
-static void show_report(const json_t *d, int64_t now)
-{
-    const json_t *r = json_object_get(d, "report");
-    if (r == NULL)
-        return;
-    show_time("reported", d, "reported_at", now);
-    text_pair("  agent", json_text_or_null(r, "agent_version"), COLOUR_NONE);
-    text_pair("  platform", json_text_or_null(r, "platform"), COLOUR_NONE);
-    text_pair("  key storage", json_text_or_null(r, "key_storage"), COLOUR_NONE);
-    const char *name;
-    json_t *value, *facts = json_object_get(r, "facts");
-    json_object_foreach(facts, name, value)
-    {
-        char label[80];
-        (void)snprintf(label, sizeof label, "  %.64s", name);
-        text_pair(label, json_string_value(value), COLOUR_NONE);
-    }
-}
-
-static void show_device(const json_t *d)
-{
-    int64_t now = clock_seconds();
-    const char *state = json_text_of(d, "state");
-    text_pair("device", json_text_of(d, "id"), COLOUR_BOLD);
-    text_pair("state", state, colour_of(state));
-    text_pair("reason", json_text_or_null(d, "reason"), COLOUR_NONE);
-    show_time("since", d, "changed_at", now);
-    text_pair("model", json_text_of(d, "model"), COLOUR_NONE);
-    text_pair("maker", json_text_of(d, "maker"), COLOUR_NONE);
-    text_pair("owner", json_text_of(d, "owner"), COLOUR_NONE);
-    text_pair("manifest", json_text_of(d, "manifest"), COLOUR_NONE);
-    text_pair("proves by", json_text_of(d, "credential"), COLOUR_NONE);
-    show_time("claim until", d, "claim_expires_at", now);
-    show_time("claim used", d, "claim_used_at", now);
-    show_time("expected", d, "created_at", now);
-    show_time("last seen", d, "seen_at", now);
-    if (json_object_get(d, "checkins") != NULL) {
-        char count[WHEN_TEXT_MAX];
-        when_count((uint64_t)json_number_of(d, "checkins"), count);
-        text_pair("check-ins", count, COLOUR_NONE);
-    }
-    show_certificate(json_object_get(d, "certificate"), now);
-    show_report(d, now);
-}
-
 static int device_target(struct cli *cli, const char *id, const char *suffix,
                          char ret_target[HUB_TARGET_MAX])
 {
@@ -181,7 +98,7 @@ static int run_show(struct cli *cli)
         return code;
     if (cli->json)
         return json_print(cli, answer.json);
-    show_device(answer.json);
+    device_show(answer.json);
     return CLI_OK;
 }
 
@@ -332,7 +249,7 @@ static enum err certificate_row(struct table *t, const json_t *c, int64_t now)
     const char *status = json_text_of(c, "status");
     enum err err = table_add(t, json_text_of(c, "serial"), COLOUR_NONE);
     if (err == ERR_NONE)
-        err = table_add(t, status, colour_of(status));
+        err = table_add(t, status, device_colour(status));
     for (size_t i = 0; err == ERR_NONE && i < ARRAY_LEN(times); i++) {
         int64_t seconds = json_time_of(c, times[i]);
         char when[WHEN_TEXT_MAX] = "";

@@ -38,6 +38,9 @@ void doctor_saw(struct doctor *d, enum doctor_result result, const char *check, 
                 ...) PRINTF_LIKE(4, 5);
 void doctor_next(struct doctor *d, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Where the database is. */
+void doctor_database(const struct doctor *d, char ret_path[CONFIG_TEXT_MAX]);
+
 /* Each notes one finding or more. */
 void doctor_check_config(struct doctor *d);
 void doctor_check_state(struct doctor *d);

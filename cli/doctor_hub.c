@@ -219,44 +219,42 @@ static void check_expiry(struct doctor *d, const char *what, int64_t not_after)
     }
 }
 
-static void check_offline(struct doctor *d)
+static void check_offline(struct doctor *d, const char *check, bool present)
 {
-    static const char *const keys[] = {"root.key", "bundle.key"};
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        char path[PATH_MAX];
-        (void)snprintf(path, sizeof path, "%s/offline/%s", d->state, keys[i]);
-        const char *check = i == 0 ? "root key" : "bundle key";
-        if (access(path, F_OK) == 0) {
-            doctor_saw(d, DOCTOR_WARN, check, "%s is still on this machine", path);
-            doctor_next(d, "move it to media that are kept apart; the hub does not need it");
-        } else if (errno == ENOENT || errno == ENOTDIR) {
-            doctor_saw(d, DOCTOR_PASS, check, "not on this machine");
-        } else {
-            doctor_saw(d, DOCTOR_UNKNOWN, check, "%s: %s", path, strerror(errno));
-            doctor_next(d, "run this as root");
-        }
+    if (!present) {
+        doctor_saw(d, DOCTOR_PASS, check, "not on this machine");
+        return;
+    }
+    doctor_saw(d, DOCTOR_WARN, check, "it is still on this machine, in %s/offline", d->state);
+    doctor_next(d, "move it to media that are kept apart; the hub does not need it");
+}
+
+/* What only the authority's files tell. */
+static void check_files(struct doctor *d)
+{
+    static const char *const checks[] = {"root key", "bundle key", "root CA"};
+    struct ca_facts facts;
+    char explain[256] = "";
+    if (ca_show(d->state, &facts, explain) == ERR_NONE) {
+        check_offline(d, checks[0], facts.root_key_present);
+        check_offline(d, checks[1], facts.bundle_key_present);
+        check_expiry(d, checks[2], facts.root_not_after);
+        if (d->hub == NULL)
+            check_expiry(d, "issuing CA", facts.issuing_not_after);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
+        doctor_saw(d, DOCTOR_UNKNOWN, checks[i], "%s", explain);
+        doctor_next(d, "run this as root; --state says where the authority's files are");
     }
 }
 
 void doctor_check_authority(struct doctor *d)
 {
-    struct ca_facts facts;
-    char explain[256] = "";
-    bool shown = ca_show(d->state, &facts, explain) == ERR_NONE;
-    int64_t hub_says = json_time_of(json_object_get(d->hub, "ca"), "issuing_not_after");
-    check_offline(d);
-    if (hub_says != 0 || shown) {
-        check_expiry(d, "issuing CA", hub_says != 0 ? hub_says : facts.issuing_not_after);
-    } else {
-        doctor_saw(d, DOCTOR_UNKNOWN, "issuing CA", "%s", explain);
-        doctor_next(d, "run this as root");
-    }
-    if (shown)
-        check_expiry(d, "root CA", facts.root_not_after);
-    else
-        doctor_saw(d, DOCTOR_UNKNOWN, "root CA", "%s", explain);
-    if (!shown)
-        doctor_next(d, "run this as root");
+    if (d->hub != NULL)
+        check_expiry(d, "issuing CA",
+                     json_time_of(json_object_get(d->hub, "ca"), "issuing_not_after"));
+    check_files(d);
 }
 
 /* ---- listeners and names ---- */
@@ -304,22 +302,28 @@ static void check_names(struct doctor *d, bool open)
     }
 }
 
+/* Without a hub that answers, by what its configuration says; it stands for 0.0.0.0 where silent.
+ */
+static void check_without_hub(struct doctor *d)
+{
+    doctor_saw(d, DOCTOR_UNKNOWN, "listeners", "without a hub that answers there are none to see");
+    check_names(d, !is_loopback(d->settings.listen_device) ||
+                       !is_loopback(d->settings.listen_bootstrap));
+}
+
 void doctor_check_listeners(struct doctor *d)
 {
-    const char *operator_address = address_of(d, "operator");
+    const char *operators = address_of(d, "operator");
     const char *device = address_of(d, "device"), *bootstrap = address_of(d, "bootstrap");
     if (d->hub == NULL) {
-        doctor_saw(d, DOCTOR_UNKNOWN, "listeners",
-                   "without a hub that answers there are none to see");
-        check_names(d, true);
+        check_without_hub(d);
         return;
     }
-    if (is_loopback(operator_address)) {
-        doctor_saw(d, DOCTOR_PASS, "operators", "served on this machine only: %s",
-                   operator_address);
+    if (is_loopback(operators)) {
+        doctor_saw(d, DOCTOR_PASS, "operators", "served on this machine only: %s", operators);
     } else {
         doctor_saw(d, DOCTOR_WARN, "operators", "readers of ledger and metrics are served at %s",
-                   operator_address);
+                   operators);
         doctor_next(d, "unless they read from elsewhere: listen-operator = 127.0.0.1:8445");
     }
     bool open = !is_loopback(device) || !is_loopback(bootstrap);

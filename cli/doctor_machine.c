@@ -1,4 +1,5 @@
 /* What the doctor sees without a hub: files, disk, clock. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -89,9 +90,20 @@ void doctor_check_config(struct doctor *d)
 
 /* ---- state ---- */
 
+void doctor_database(const struct doctor *d, char ret_path[CONFIG_TEXT_MAX])
+{
+    static const char scheme[] = "sqlite:";
+    const char *store = d->settings.store;
+    if (strncmp(store, scheme, sizeof scheme - 1) == 0)
+        (void)snprintf(ret_path, CONFIG_TEXT_MAX, "%s", store + sizeof scheme - 1);
+    else
+        (void)snprintf(ret_path, CONFIG_TEXT_MAX, "%.500s/hub.db", d->state);
+}
+
+/* What keeps others from reading or changing what the hub stands on. */
 struct wanted {
     const char *name;
-    mode_t forbidden; /* bits */
+    mode_t forbidden; /* bits; of a folder that is closed, also for all in it */
     bool folder;
     bool optional; /* it may be absent */
 };
@@ -99,70 +111,112 @@ struct wanted {
 static const struct wanted wanted_files[] = {
     {"", 022, true, false},
     {"offline", 077, true, true},
-    {"offline/root.key", 077, false, true},
-    {"offline/bundle.key", 077, false, true},
     {"signer", 077, true, false},
-    {"signer/issuing.key", 077, false, false},
-    {"signer/ledger.key", 077, false, false},
-    {"hub.db", 077, false, true},
     {"root.pem", 022, false, false},
+    {"bundle", 022, false, true},
     {"ledger.vkey", 022, false, false},
+    {"bundle.vkey", 022, false, false},
 };
 
-/* Adds to what is hidden, or notes what is wrong. */
-static bool check_file(struct doctor *d, const struct wanted *w, char *hidden, size_t size)
+struct look {
+    struct doctor *d;
+    char hidden[256]; /* what cannot be looked at */
+};
+
+static bool complain_mode(struct look *l, const char *path, mode_t mode, mode_t forbidden)
+{
+    doctor_saw(l->d, DOCTOR_FAIL, "state", "%s is open to others (mode %03o)", path,
+               (unsigned)mode & 0777);
+    doctor_next(l->d, "chmod %s %s", forbidden == 077 ? "go-rwx" : "go-w", path);
+    return false;
+}
+
+static bool cannot_look(struct look *l, const char *path)
+{
+    size_t n = strlen(l->hidden);
+    (void)snprintf(l->hidden + n, sizeof l->hidden - n, "%s%s", n == 0 ? "" : ", ", path);
+    return true;
+}
+
+/* All secrets in it: certificates may be read by all where they are found, and are not here. */
+static bool look_inside(struct look *l, const char *path, mode_t forbidden)
+{
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return cannot_look(l, path);
+    bool right = true;
+    for (const struct dirent *e = readdir(folder); right && e != NULL; e = readdir(folder)) {
+        char name[PATH_MAX];
+        struct stat st;
+        (void)snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        bool is_key = strstr(e->d_name, ".key") != NULL;
+        if (is_key && fstatat(dirfd(folder), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (st.st_mode & forbidden) != 0)
+            right = complain_mode(l, name, st.st_mode, forbidden);
+    }
+    (void)closedir(folder);
+    return right;
+}
+
+static bool check_file(struct look *l, const struct wanted *w)
 {
     char path[PATH_MAX];
     struct stat st;
-    (void)snprintf(path, sizeof path, "%s%s%s", d->state, *w->name == '\0' ? "" : "/", w->name);
+    (void)snprintf(path, sizeof path, "%s%s%s", l->d->state, *w->name == '\0' ? "" : "/", w->name);
     if (lstat(path, &st) != 0) {
         if (errno == ENOENT && w->optional)
             return true;
-        if (errno == EACCES) {
-            size_t n = strlen(hidden);
-            (void)snprintf(hidden + n, size - n, "%s%s", n == 0 ? "" : ", ",
-                           *w->name == '\0' ? "the folder itself" : w->name);
-            return true;
-        }
-        doctor_saw(d, DOCTOR_FAIL, "state", "%s: %s", path, strerror(errno));
-        doctor_next(d, "`holdfast ca init` makes it; --state says where it is");
+        if (errno == EACCES)
+            return cannot_look(l, path);
+        doctor_saw(l->d, DOCTOR_FAIL, "state", "%s: %s", path, strerror(errno));
+        doctor_next(l->d, "`holdfast ca init` makes it; --state says where it is");
         return false;
     }
-    bool right_kind = w->folder ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode);
-    if (right_kind && (st.st_mode & w->forbidden) == 0)
-        return true;
-    if (!right_kind) {
-        doctor_saw(d, DOCTOR_FAIL, "state", "%s is not a %s", path, w->folder ? "folder" : "file");
-        doctor_next(d, "look at who put it there");
+    if (w->folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode)) {
+        doctor_saw(l->d, DOCTOR_FAIL, "state", "%s is not a %s", path,
+                   w->folder ? "folder" : "file");
+        doctor_next(l->d, "find out who put it there");
         return false;
     }
-    doctor_saw(d, DOCTOR_FAIL, "state", "%s is open to others (mode %03o)", path,
-               (unsigned)st.st_mode & 0777);
-    doctor_next(d, "chmod %s %s", w->forbidden == 077 ? "go-rwx" : "go-w", path);
-    return false;
+    if ((st.st_mode & w->forbidden) != 0)
+        return complain_mode(l, path, st.st_mode, w->forbidden);
+    return w->forbidden == 077 ? look_inside(l, path, w->forbidden) : true;
+}
+
+/* The database holds no keys, but all that is known of the devices. */
+static bool check_database(struct look *l)
+{
+    char path[CONFIG_TEXT_MAX];
+    struct stat st;
+    doctor_database(l->d, path);
+    if (lstat(path, &st) == 0)
+        return (st.st_mode & 077) == 0 || complain_mode(l, path, st.st_mode, 077);
+    return errno == EACCES ? cannot_look(l, path) : true; /* there is none before the first start */
 }
 
 void doctor_check_state(struct doctor *d)
 {
-    char hidden[256] = "";
-    for (size_t i = 0; i < ARRAY_LEN(wanted_files); i++)
-        if (!check_file(d, &wanted_files[i], hidden, sizeof hidden))
-            return;
-    if (hidden[0] != '\0') {
-        doctor_saw(d, DOCTOR_UNKNOWN, "state", "%s: cannot be looked at: %s", d->state, hidden);
+    struct look l = {.d = d};
+    bool right = true;
+    for (size_t i = 0; right && i < ARRAY_LEN(wanted_files); i++)
+        right = check_file(&l, &wanted_files[i]);
+    if (!right || !check_database(&l))
+        return;
+    if (l.hidden[0] != '\0') {
+        doctor_saw(d, DOCTOR_UNKNOWN, "state", "cannot be looked at: %s", l.hidden);
         doctor_next(d, "run this as root");
         return;
     }
-    doctor_saw(d, DOCTOR_PASS, "state", "%s and its keys are closed to others", d->state);
+    doctor_saw(d, DOCTOR_PASS, "state", "%s and what it holds is closed to others", d->state);
 }
 
 /* ---- disk ---- */
 
-static void check_space(struct doctor *d)
+static void check_space(struct doctor *d, const char *folder)
 {
     struct statvfs v;
-    if (statvfs(d->state, &v) != 0) {
-        doctor_saw(d, DOCTOR_UNKNOWN, "disk space", "%s: %s", d->state, strerror(errno));
+    if (statvfs(folder, &v) != 0) {
+        doctor_saw(d, DOCTOR_UNKNOWN, "disk space", "%s: %s", folder, strerror(errno));
         return;
     }
     unsigned long long free_bytes = (unsigned long long)v.f_bavail * v.f_frsize;
@@ -172,12 +226,12 @@ static void check_space(struct doctor *d)
                                 : free_bytes < DISK_WARN_BYTES            ? DOCTOR_WARN
                                                                           : DOCTOR_PASS;
     doctor_saw(d, result, "disk space", "%llu MB free (%u %%) for %s%s", free_bytes / 1000000,
-               percent, d->state, no_inodes ? ", and hardly an inode" : "");
+               percent, folder, no_inodes ? ", and hardly an inode" : "");
     if (result != DOCTOR_PASS)
         doctor_next(d, "make room: when the disk is full, the hub refuses every write");
 }
 
-static void check_filesystem(struct doctor *d)
+static void check_filesystem(struct doctor *d, const char *folder)
 {
     static const struct {
         unsigned long magic;
@@ -194,15 +248,15 @@ static void check_filesystem(struct doctor *d)
         {0x4d44, "FAT", DOCTOR_FAIL},         {0x2011bab0, "exFAT", DOCTOR_FAIL},
     };
     struct statfs s;
-    if (statfs(d->state, &s) != 0) {
-        doctor_saw(d, DOCTOR_UNKNOWN, "file system", "%s: %s", d->state, strerror(errno));
+    if (statfs(folder, &s) != 0) {
+        doctor_saw(d, DOCTOR_UNKNOWN, "file system", "%s: %s", folder, strerror(errno));
         return;
     }
     unsigned long magic = (unsigned long)s.f_type & 0xffffffffUL;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (kinds[i].magic != magic)
             continue;
-        doctor_saw(d, kinds[i].result, "file system", "%s lies on %s", d->state, kinds[i].name);
+        doctor_saw(d, kinds[i].result, "file system", "%s lies on %s", folder, kinds[i].name);
         if (kinds[i].result == DOCTOR_WARN)
             doctor_next(d, "what lies there may be gone after a restart: use a disk's file system");
         else if (kinds[i].result == DOCTOR_FAIL)
@@ -212,14 +266,23 @@ static void check_filesystem(struct doctor *d)
         return;
     }
     doctor_saw(d, DOCTOR_UNKNOWN, "file system",
-               "%s lies on a file system that is not known (%#lx)", d->state, magic);
+               "%s lies on a file system that is not known (%#lx)", folder, magic);
     doctor_next(d, "make sure that it keeps what was flushed; ext4 and XFS on a local disk do");
 }
 
 void doctor_check_disk(struct doctor *d)
 {
-    check_space(d);
-    check_filesystem(d);
+    char folder[CONFIG_TEXT_MAX];
+    struct stat st;
+    doctor_database(d, folder);
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL && slash != folder)
+        *slash = '\0';
+    if (stat(folder, &st) !=
+        0) /* not made yet, or closed to us: the state's is most likely its own */
+        (void)snprintf(folder, sizeof folder, "%s", d->state);
+    check_space(d, folder);
+    check_filesystem(d, folder);
 }
 
 /* ---- clock ---- */

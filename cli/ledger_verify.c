@@ -418,7 +418,7 @@ static int report_sound(const struct verifying *v)
     text_pair("entries", count, COLOUR_NONE);
     text_pair("root", root, COLOUR_NONE);
     text_pair("signature", "by the key that was given", COLOUR_GOOD);
-    text_pair("entries", "hash to the signed root", COLOUR_GOOD);
+    text_pair("hashes", "all entries belong to the signed root", COLOUR_GOOD);
     if (v->has_saved) {
         when_count(v->saved.size, saved);
         text_pair_format("history", "continues the saved checkpoint of %s entries", saved);

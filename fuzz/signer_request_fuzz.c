@@ -2,6 +2,7 @@
  * is written back as the same bytes; and no tree gets smaller. */
 #include <assert.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/mman.h>
 
 #include <openssl/x509v3.h>
@@ -49,7 +50,9 @@ static X509 *make_certificate(EVP_PKEY *key)
 
 static struct signer_keys *make_keys(void)
 {
-    static struct signer_keys k = {.fleet = "acme.example"};
+    static struct signer_keys k = {.fleet = "acme.example",
+                                   .server_names = {"hub.example", "127.0.0.1", "::1"},
+                                   .server_names_len = 3};
     uint8_t public_key[ED25519_KEY_SIZE];
     size_t len = sizeof public_key;
     EVP_PKEY *issuing = NULL;
@@ -109,6 +112,25 @@ static void check_round_trip(struct slice message)
     assert(w.err == ERR_NONE && slice_equal(writer_bytes(&w), body));
 }
 
+/* Server certificates name the hub and nobody else. */
+static void check_server_names(const struct signer_keys *k, struct slice body, struct slice der)
+{
+    struct certificate_request request;
+    assert(signer_issue_read(body, &request) == ERR_NONE);
+    const uint8_t *at = der.data;
+    X509 *c = d2i_X509(NULL, &at, (long)der.len);
+    assert(c != NULL);
+    int own = 0;
+    GENERAL_NAMES *names = X509_get_ext_d2i(c, NID_subject_alt_name, NULL, NULL);
+    for (size_t i = 0; i < k->server_names_len; i++)
+        for (size_t j = 0; j < request.names_len; j++)
+            own += strcasecmp(k->server_names[i], request.names[j]) == 0;
+    if (request.profile == PROFILE_SERVER)
+        assert(own == sk_GENERAL_NAME_num(names));
+    GENERAL_NAMES_free(names);
+    X509_free(c);
+}
+
 static void check_reply(const struct signer_keys *k, struct slice message, struct slice bytes)
 {
     struct signer_reply reply;
@@ -127,6 +149,7 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
     assert(certificate_read(reply.body, &c) == ERR_NONE);
     assert(c.uri.len == 0 || slice_starts_with(c.uri, SLICE_LITERAL("spiffe://acme.example/")));
     assert(c.not_after <= issuer_not_after(k->issuer));
+    check_server_names(k, reader_rest(&r), reply.body);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

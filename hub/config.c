@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "core/trust_bundle.h"
+#include "pki/ca.h"
 
 #define KEY(name_, kind_, field_, min_, max_, standard_, help_)                                    \
     {                                                                                              \
@@ -65,18 +65,7 @@ const struct config_key hub_config_keys[] = {
 };
 const size_t hub_config_keys_len = ARRAY_LEN(hub_config_keys);
 
-/* The fleet's name is a trust domain: lower-case letters, digits, dots and dashes. */
-static bool fleet_ok(const char *fleet)
-{
-    struct slice text = slice_of_text(fleet);
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        bool inside = c == '.' || c == '-';
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (inside && i > 0)))
-            return false;
-    }
-    return text.len > 0 && text.len <= FLEET_NAME_MAX;
-}
+_Static_assert(CA_FLEET_MAX == 56, "an error below says so");
 
 enum err hub_config_read(const char *path, struct hub_config *ret_config,
                          struct config_error *error)
@@ -86,8 +75,9 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
     if (err != ERR_NONE)
         return err;
     const char *wrong = NULL;
-    if (!fleet_ok(config.fleet))
-        wrong = "fleet: use lower-case letters, digits, dots and dashes, as in a DNS name";
+    if (!ca_is_fleet_name(slice_of_text(config.fleet)))
+        wrong = "fleet: use labels of lower-case letters, digits and inner hyphens, with dots "
+                "between them, as in a DNS name; at most 56 characters";
     else if (config.names.n == 0 || config.names.n > 8)
         wrong = "names: give 1 to 8 DNS names or addresses";
     else if ((config.operator_certificate[0] == '\0') != (config.operator_key[0] == '\0'))

@@ -109,12 +109,20 @@ static enum err start_signer(char explain[256])
     static char origin[FLEET_NAME_MAX + 16];
     (void)snprintf(folder, sizeof folder, "%s/signer", hub.config.state);
     (void)snprintf(origin, sizeof origin, "%s/ledger", hub.config.fleet);
+    const char *names[SERVER_NAMES_MAX];
+    size_t names_len = 0;
+    while (names_len < SERVER_NAMES_MAX && names_len < hub.config.names.n) {
+        names[names_len] = hub.config.names.items[names_len];
+        names_len++;
+    }
     bool apart = geteuid() == 0 && hub.config.signer_user[0] != '\0';
     const struct signer_options options = {
         .folder = folder,
         .user = apart ? hub.config.signer_user : NULL,
         .fleet = hub.config.fleet,
         .origin = origin,
+        .server_names = names,
+        .server_names_len = names_len,
         .links = hub.loops_len + 1, /* and one for the first server certificate */
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);

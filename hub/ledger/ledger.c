@@ -60,7 +60,7 @@ static enum err on_begin(void *ctx, struct tx *tx)
                                  !slice_equal(row.frontier, ledger_frontier_bytes(&l->durable))))
         err = adopt(l, &row);
     if (err == ERR_NONE)
-        l->current = l->durable;
+        l->current = l->durable; /* whatever an abandoned batch left there */
     l->is_saved = false;
     return err;
 }
@@ -119,13 +119,6 @@ static void on_committed(void *ctx)
     for (size_t i = 0; i < listeners; i++)
         if (!atomic_exchange(&l->listeners[i].pending, true))
             loop_post(l->listeners[i].loop, &l->listeners[i].task);
-}
-
-static void on_abandoned(void *ctx)
-{
-    struct ledger *l = ctx;
-    l->current = l->durable;
-    l->is_saved = false;
 }
 
 /* ---- life ---- */
@@ -187,7 +180,6 @@ out:
         .rollback = on_rollback,
         .commit = on_commit,
         .committed = on_committed,
-        .abandoned = on_abandoned,
     };
     store_set_hooks(store, &hooks);
     *ret_ledger = l;

@@ -1,5 +1,7 @@
 #include "hub/signer/handlers.h"
 
+#include <strings.h>
+
 #include "base/clock.h"
 #include "hub/signer/requests.h"
 #include "pki/public_key.h"
@@ -78,6 +80,15 @@ static enum err issue_to_device(struct signer_keys *k, const struct certificate_
     return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
 }
 
+/* DNS names are the same in either case (RFC 4343), and so are the digits of an address. */
+static bool is_own_name(const struct signer_keys *k, const char *name)
+{
+    for (size_t i = 0; i < k->server_names_len; i++)
+        if (strcasecmp(k->server_names[i], name) == 0)
+            return true;
+    return false;
+}
+
 static enum err issue_to_server(struct signer_keys *k, const struct certificate_request *request,
                                 struct issue_request issue, uint8_t *buffer, size_t max,
                                 size_t *ret_len)
@@ -88,8 +99,11 @@ static enum err issue_to_server(struct signer_keys *k, const struct certificate_
     if (err != ERR_NONE)
         return err;
     struct slice names[SERVER_NAMES_MAX];
-    for (size_t i = 0; i < request->names_len; i++)
+    for (size_t i = 0; i < request->names_len; i++) {
+        if (!is_own_name(k, request->names[i]))
+            return ERR_REFUSED;
         names[i] = slice_of_text(request->names[i]);
+    }
     issue.server = true;
     issue.names = names;
     issue.names_len = request->names_len;
@@ -144,7 +158,7 @@ static const struct {
     enum err (*handle)(struct signer_keys *k, struct slice body, struct writer *result);
 } requests[] = {
     {SIGNER_ISSUE,
-     "a name in this fleet, or a server's; a sound key; a bounded life that starts now",
+     "a name in this fleet, or the hub's own; a sound key; a bounded life that starts now",
      handle_issue},
     {SIGNER_CHECKPOINT,
      "a tree no smaller than any signed before, and the same root at the same size",

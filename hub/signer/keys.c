@@ -168,6 +168,24 @@ static enum err open_issuing(const struct signer_options *options, uid_t owner,
     return err;
 }
 
+/* Copies: what the options point at is the hub's. */
+static enum err take_server_names(const struct signer_options *options, struct signer_keys *k,
+                                  char explain[256])
+{
+    if (options->server_names_len > SERVER_NAMES_MAX)
+        return fail(ERR_LIMIT, explain, "the signer takes at most %d server names",
+                    SERVER_NAMES_MAX);
+    for (size_t i = 0; i < options->server_names_len; i++) {
+        struct slice name = slice_of_text(options->server_names[i]);
+        if (name.len == 0 || name.len >= SERVER_NAME_SIZE)
+            return fail(ERR_SYNTAX, explain, "'%.128s' can't be a server's name",
+                        options->server_names[i]);
+        memcpy(k->server_names[i], name.data, name.len);
+    }
+    k->server_names_len = options->server_names_len;
+    return ERR_NONE;
+}
+
 enum err signer_keys_open(const struct signer_options *options, uid_t owner,
                           struct signer_keys *ret_keys, struct signer_facts *ret_facts,
                           char explain[256])
@@ -178,7 +196,9 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
     if (!ca_is_fleet_name(fleet))
         return fail(ERR_SYNTAX, explain, "'%.63s' can't be a fleet's name", options->fleet);
     memcpy(k.fleet, fleet.data, fleet.len);
-    enum err err = check_private(options->folder, true, owner, explain);
+    enum err err = take_server_names(options, &k, explain);
+    if (err == ERR_NONE)
+        err = check_private(options->folder, true, owner, explain);
     if (err == ERR_NONE)
         err = open_issuing(options, owner, &k, &facts, explain);
     if (err == ERR_NONE)

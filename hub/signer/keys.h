@@ -1,4 +1,5 @@
-/* What the signer holds: both keys, what belongs to them, and the last tree it signed. */
+/* What the signer holds: both keys, what belongs to them, whom it certifies, and the last tree it
+ * signed. */
 #ifndef HUB_SIGNER_KEYS_H
 #define HUB_SIGNER_KEYS_H
 
@@ -11,6 +12,8 @@
 
 struct signer_keys {
     char fleet[FLEET_NAME_MAX + 1];
+    char server_names[SERVER_NAMES_MAX][SERVER_NAME_SIZE];
+    size_t server_names_len;
     struct issuer *issuer;
     EVP_PKEY *ledger;
     struct note_key ledger_key; /* its name is the ledger's origin */

@@ -19,8 +19,15 @@ struct signer_options {
     const char *user;   /* its own: name or number; NULL: it stays who the hub is */
     const char *fleet;  /* the trust domain every certificate it signs must be in */
     const char *origin; /* of the ledger */
-    size_t links;       /* how many signer_link_new() will ask for */
+    /* DNS names and addresses of the hub, at most SERVER_NAMES_MAX: it signs no server's
+     * certificate for any other; none given, none at all. */
+    const char *const *server_names;
+    size_t server_names_len;
+    size_t links; /* how many signer_link_new() will ask for */
 };
+
+#define SERVER_NAMES_MAX 8
+#define SERVER_NAME_SIZE 128 /* bytes, NUL included */
 
 /* What the signer says of itself when it has started. */
 struct signer_facts {
@@ -55,16 +62,15 @@ void signer_link_free(struct signer_link *l); /* NULL is fine */
 
 enum certificate_profile {
     PROFILE_DEVICE, /* clientAuth; URI spiffe://FLEET/TENANT/device/ID */
-    PROFILE_SERVER, /* serverAuth; DNS names and addresses from the hub's configuration */
+    PROFILE_SERVER, /* serverAuth; of the names it was started with */
 };
 
-#define SERVER_NAMES_MAX 8
 struct certificate_request {
     enum certificate_profile profile;
     char tenant[65]; /* PROFILE_DEVICE */
     char device[65]; /* PROFILE_DEVICE; also the CN */
     /* PROFILE_SERVER: DNS names or addresses; the first is the CN where it is short enough (64) */
-    char names[SERVER_NAMES_MAX][128];
+    char names[SERVER_NAMES_MAX][SERVER_NAME_SIZE];
     size_t names_len;
     /* not_before: at most a day ago, at most minutes ahead. A life of at most three years (device)
      * or 398 days (server). The signer cuts it to the issuing certificate's own. */

@@ -32,8 +32,8 @@ struct database_ops {
     uint64_t (*log_bytes)(struct database *db); /* of the write-ahead log; any thread */
 
     /* On the writer's thread. Errors are about a row (ERR_NOT_FOUND, ERR_EXISTS), or the fault of
-     * the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY), or the database's: after those,
-     * and after any error where the transaction is_lost(), there is only abandon(). */
+     * the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY), or the database's: after
+     * those, and after any error where the transaction is_lost(), there is only abandon(). */
     enum err (*begin)(struct database *db);
     /* The database has ended the transaction by itself; what came next would be kept one by one. */
     bool (*is_lost)(struct database *db);

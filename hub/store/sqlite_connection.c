@@ -191,6 +191,8 @@ static enum err read_field(sqlite3_stmt *statement, int at, const struct column 
     size_t len = (size_t)sqlite3_column_bytes(statement, at);
     if (data == NULL && sqlite3_errcode(sqlite3_db_handle(statement)) == SQLITE_NOMEM)
         return ERR_NO_MEMORY;
+    if (data == NULL)
+        len = 0;
     switch (column->kind) {
     case COLUMN_TEXT:
         if (len >= column->size)

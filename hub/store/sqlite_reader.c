@@ -78,27 +78,31 @@ static struct cached_query *find_query(struct database_reader *r, const struct s
     return oldest;
 }
 
-static enum err take_query(struct database_reader *r, const struct sql_query *sql,
-                           struct cached_query **ret_query)
+/* Prepared, and not to be given to anybody else. NULL on failure, with *err saying why. */
+static struct cached_query *take_query(struct database_reader *r, const struct sql_query *sql,
+                                       enum err *err)
 {
     struct cached_query *q = find_query(r, sql);
+    *err = ERR_LIMIT; /* callbacks that ask from within callbacks, more than QUERIES_MAX deep */
     if (q == NULL)
-        return ERR_LIMIT; /* callbacks that ask from within callbacks, more than QUERIES_MAX deep */
+        return NULL;
     if (q->statement == NULL) {
+        *err = ERR_NO_MEMORY;
         q->text = strndup(sql->text, sql->len);
         if (q->text == NULL)
-            return ERR_NO_MEMORY;
+            return NULL;
         int code = sqlite3_prepare_v3(r->connection.db, sql->text, (int)sql->len,
                                       SQLITE_PREPARE_PERSISTENT, &q->statement, NULL);
         if (code != SQLITE_OK) {
+            *err = sqlite_err(r->connection.db, code);
             forget(q);
-            return sqlite_err(r->connection.db, code);
+            return NULL;
         }
     }
     q->used_at = ++r->turn;
     q->busy = true;
-    *ret_query = q;
-    return ERR_NONE;
+    *err = ERR_NONE;
+    return q;
 }
 
 static void give_back(struct cached_query *q)
@@ -145,9 +149,8 @@ enum err sqlite_reader_list(struct database_reader *r, const struct store_query 
     enum err err = sql_query_write(&sql, query, false);
     if (err != ERR_NONE || sql.nothing)
         return err;
-    struct cached_query *q;
-    err = take_query(r, &sql, &q);
-    if (err != ERR_NONE)
+    struct cached_query *q = take_query(r, &sql, &err);
+    if (q == NULL)
         return err;
     err = bind_query(q->statement, &sql, query->limit);
     while (err == ERR_NONE) {
@@ -176,9 +179,8 @@ enum err sqlite_reader_count(struct database_reader *r, const struct store_query
         *ret_count = 0;
         return ERR_NONE;
     }
-    struct cached_query *q;
-    err = take_query(r, &sql, &q);
-    if (err != ERR_NONE)
+    struct cached_query *q = take_query(r, &sql, &err);
+    if (q == NULL)
         return err;
     err = bind_query(q->statement, &sql, query->limit);
     if (err == ERR_NONE) {

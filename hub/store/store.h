@@ -23,7 +23,8 @@ struct reader_pool;
 struct store_reader;
 struct tx;
 
-#define STORE_QUEUE_MAX 8192 /* writes waiting in a lane; beyond: ERR_BUSY, and 503 to the client  \
+#define STORE_QUEUE_MAX                                                                            \
+    8192                     /* writes waiting in a lane; beyond: ERR_BUSY, and 503 to the client  \
                               */
 #define STORE_BATCH_MAX  512 /* writes that share a commit: bounds how long one waits for others */
 #define STORE_REQUEST_ID 16  /* bytes: every write carries one; it stands in the ledger entry */

@@ -50,6 +50,8 @@ static struct {
     _Atomic size_t drained;
 } fixture;
 
+static pthread_mutex_t fixture_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static inline void fixture_answer_kept(struct loop_task *task)
 {
     struct kept *k = CONTAINER_OF(task, struct kept, task);
@@ -83,9 +85,12 @@ static inline void fixture_handle(struct http_request *r, void *ctx)
         http_reply_header(r, "X-Query", http_request_query(r));
         http_reply(r, 200, "application/octet-stream", http_request_body(r));
     } else if (strcmp(path, "/keep") == 0) {
-        size_t i = atomic_fetch_add(&fixture.kept_len, 1);
+        pthread_mutex_lock(&fixture_lock);
+        size_t i = atomic_load(&fixture.kept_len);
         fixture.kept[i].request = r;
         fixture.kept[i].task.run = fixture_answer_kept;
+        atomic_store(&fixture.kept_len, i + 1);
+        pthread_mutex_unlock(&fixture_lock);
     } else if (strcmp(path, "/peer") == 0) {
         fixture_describe_peer(r);
     } else if (strcmp(path, "/label") == 0) {
@@ -103,7 +108,8 @@ static inline void fixture_handle(struct http_request *r, void *ctx)
     }
 }
 
-static inline void fixture_count_reply(struct http_request *r, unsigned status, size_t bytes, void *ctx)
+static inline void fixture_count_reply(struct http_request *r, unsigned status, size_t bytes,
+                                       void *ctx)
 {
     (void)r;
     (void)status;
@@ -112,7 +118,8 @@ static inline void fixture_count_reply(struct http_request *r, unsigned status, 
     atomic_fetch_add(&fixture.replies, 1);
 }
 
-static inline struct http_listener_options fixture_options(const char *address, struct tls_server *tls)
+static inline struct http_listener_options fixture_options(const char *address,
+                                                           struct tls_server *tls)
 {
     return (struct http_listener_options){
         .name = "test",

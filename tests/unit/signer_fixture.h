@@ -55,6 +55,8 @@ static inline void stop(struct fixture *f)
     f->signer = NULL;
 }
 
+static const char *const server_names[] = {"hub.acme.example", "127.0.0.1", "2001:db8::1f"};
+
 static inline int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -64,8 +66,13 @@ static inline int set_up(void **state)
     if (ca_init(f->folder, FLEET, user, explain) != ERR_NONE)
         fail_msg("%s", explain);
     (void)snprintf(f->signer_folder, sizeof f->signer_folder, "%.200s/signer", f->folder);
-    f->options = (struct signer_options){
-        .folder = f->signer_folder, .user = user, .fleet = FLEET, .origin = ORIGIN, .links = 1};
+    f->options = (struct signer_options){.folder = f->signer_folder,
+                                         .user = user,
+                                         .fleet = FLEET,
+                                         .origin = ORIGIN,
+                                         .server_names = server_names,
+                                         .server_names_len = ARRAY_LEN(server_names),
+                                         .links = 1};
     EVP_PKEY *key = NULL;
     assert_int_equal(ca_key_new(KEY_P256, &key), ERR_NONE);
     uint8_t *at = f->spki;
@@ -129,7 +136,7 @@ static inline struct certificate_request server_request(const struct fixture *f)
 {
     int64_t now = clock_seconds();
     return (struct certificate_request){.profile = PROFILE_SERVER,
-                                        .names = {"hub.acme.example", "127.0.0.1", "::1"},
+                                        .names = {"hub.acme.example", "127.0.0.1", "2001:db8::1f"},
                                         .names_len = 3,
                                         .not_before = now - 300,
                                         .not_after = now + 90 * DAY,

@@ -1,7 +1,8 @@
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <sys/resource.h>
@@ -120,16 +121,19 @@ static void test_expect_continue(void **state)
     int fd = connect_unix();
     (void)state;
     for (int i = 0; i < 3; i++) {
-        send_text(fd, "POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        send_text(fd,
+                  "POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
         expect_status(fd, 100);
         send_text(fd, "hello");
         expect_status(fd, 200);
     }
     /* The body came along: no need to ask for it. */
-    send_text(fd, "POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello");
+    send_text(fd,
+              "POST /echo HTTP/1.1\r\n" H "Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello");
     expect_status(fd, 200);
     /* Too large: refused before it is sent. */
-    send_text(fd, "POST /echo HTTP/1.1\r\n" H "Content-Length: 20001\r\nExpect: 100-continue\r\n\r\n");
+    send_text(fd,
+              "POST /echo HTTP/1.1\r\n" H "Content-Length: 20001\r\nExpect: 100-continue\r\n\r\n");
     expect_status(fd, 413);
     assert_true(wait_for_close(fd));
     close(fd);
@@ -231,7 +235,8 @@ static void test_body_at_the_limit(void **state)
     (void)state;
     assert_non_null(body);
     memset(body, 'x', BODY_MAX);
-    (void)snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" H "Content-Length: %d\r\n\r\n", BODY_MAX);
+    (void)snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\n" H "Content-Length: %d\r\n\r\n",
+                   BODY_MAX);
     for (int i = 0; i < 3; i++) {
         send_text(fd, head);
         send_bytes(fd, body, BODY_MAX);
@@ -342,8 +347,12 @@ static void test_answer_later(void **state)
 static void test_client_leaves(void **state)
 {
     static const char *const starts[] = {
-        "", "G", "GET / HTTP/1.1\r\n", "POST /echo HTTP/1.1\r\n" H "Content-Length: 9\r\n\r\nabc",
-        "GET /big HTTP/1.1\r\n" H "\r\n", "GET /keep HTTP/1.1\r\n" H "\r\n",
+        "",
+        "G",
+        "GET / HTTP/1.1\r\n",
+        "POST /echo HTTP/1.1\r\n" H "Content-Length: 9\r\n\r\nabc",
+        "GET /big HTTP/1.1\r\n" H "\r\n",
+        "GET /keep HTTP/1.1\r\n" H "\r\n",
         "GET /keep HTTP/1.1\r\n" H "\r\nGET /big HTTP/1.1\r\n" H "\r\nPOST",
         "GET / HTTP/1.1\n",
         "POST /echo HTTP/1.1\r\n" H "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
@@ -562,7 +571,9 @@ static void test_addresses(void **state)
         const char *address;
         enum err err;
     } bad[] = {
-        {"", ERR_UNSUPPORTED}, {"unix:", ERR_SYNTAX}, {"unix:/nonexistent/folder/s", ERR_IO},
+        {"", ERR_UNSUPPORTED},
+        {"unix:", ERR_SYNTAX},
+        {"unix:/nonexistent/folder/s", ERR_IO},
         {"127.0.0.1:0", ERR_UNSUPPORTED}, /* nothing but TLS on the network */
     };
     struct http_listener *l = NULL;

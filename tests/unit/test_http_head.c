@@ -1,7 +1,8 @@
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <stdlib.h>
@@ -17,7 +18,10 @@ struct head_case {
     size_t len;
     unsigned status; /* 0: good */
 };
-#define CASE(text, status) {text, sizeof(text) - 1, status}
+#define CASE(text, status)                                                                         \
+    {                                                                                              \
+        text, sizeof(text) - 1, status                                                             \
+    }
 
 static const struct head_case cases[] = {
     CASE("GET / HTTP/1.1\r\n" H "\r\n", 0),
@@ -90,7 +94,8 @@ static const struct head_case cases[] = {
     CASE("POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip\r\n\r\n", 501),
     CASE("POST / HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
     CASE("POST / HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n", 501),
-    CASE("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    CASE("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+         400),
     CASE("POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n", 400),
     CASE("HEAD / HTTP/1.1\r\n" H "Content-Length: 1\r\n\r\n", 400),
     CASE("HEAD / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n", 400),
@@ -213,7 +218,8 @@ static void test_chunks(void **state)
         struct http_chunks whole = {0};
         uint16_t status = 0;
         size_t used = 0;
-        assert_int_equal(http_chunks_read(&whole, all, 100, &used, &status), chunk_cases[i].verdict);
+        assert_int_equal(http_chunks_read(&whole, all, 100, &used, &status),
+                         chunk_cases[i].verdict);
         assert_int_equal(status, chunk_cases[i].status);
         if (chunk_cases[i].verdict != HTTP_REFUSE) {
             assert_int_equal(whole.total, chunk_cases[i].total);
@@ -235,8 +241,9 @@ static void test_chunks_stop_at_the_end(void **state)
     uint16_t status = 0;
     size_t used = 0;
     (void)state;
-    assert_int_equal(http_chunks_read(&c, SLICE_LITERAL("1\r\na\r\n0\r\n\r\nGET /"), 100, &used, &status),
-                     HTTP_WHOLE);
+    assert_int_equal(
+        http_chunks_read(&c, SLICE_LITERAL("1\r\na\r\n0\r\n\r\nGET /"), 100, &used, &status),
+        HTTP_WHOLE);
     assert_int_equal(used, 11);
 }
 
@@ -259,12 +266,9 @@ static void test_chunks_tiny(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_heads_byte_by_byte),
-        cmocka_unit_test(test_what_is_read),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_chunks),
-        cmocka_unit_test(test_chunks_stop_at_the_end),
+        cmocka_unit_test(test_heads),        cmocka_unit_test(test_heads_byte_by_byte),
+        cmocka_unit_test(test_what_is_read), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_chunks),       cmocka_unit_test(test_chunks_stop_at_the_end),
         cmocka_unit_test(test_chunks_tiny),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

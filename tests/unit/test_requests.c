@@ -466,6 +466,29 @@ static void takes_a_full_chunk(void **state)
     free(body);
 }
 
+static void takes_certificates_up_to_their_limit(void **state)
+{
+    (void)state;
+    for (int n = 4095; n <= 4097; n++) {
+        char body[4200];
+        int len = snprintf(body, sizeof body,
+                           "{\"rows\":[{\"serial\":\"a\",\"idevid_pem\":\"%0*d\"}]}", n, 7);
+        assert_in_range(len, n, sizeof body - 1);
+        struct arena *a = arena_new(ARENA_MAX);
+        struct problem p = {0};
+        struct request_manifest_add_devices add;
+        enum err err = request_manifest_add_devices_read(slice_of(body, (size_t)len), a, &add, &p);
+        assert_int_equal(err, n <= 4096 ? ERR_NONE : ERR_REFUSED);
+        if (err == ERR_NONE) {
+            assert_int_equal(strlen(add.rows[0].idevid_pem), n);
+        } else {
+            assert_string_equal(p.code, "field-size");
+            assert_string_equal(p.field, "rows[0].idevid_pem");
+        }
+        arena_free(a);
+    }
+}
+
 static void memory_runs_out(void **state)
 {
     (void)state;
@@ -517,6 +540,7 @@ int main(void)
         cmocka_unit_test(cuts_long_names),
         cmocka_unit_test(takes_queries),
         cmocka_unit_test(takes_a_full_chunk),
+        cmocka_unit_test(takes_certificates_up_to_their_limit),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,8 +176,7 @@ static void refuses_what_is_not_allowed(void **state)
     for (unsigned i = 0; i <= 6; i++) {
         request = server_request(f);
         refuse_server(&request, i);
-        enum err err = issue(f, &request, &a);
-        if (err != ERR_REFUSED && err != ERR_SYNTAX)
+        if (issue(f, &request, &a) != ERR_REFUSED)
             fail_msg("server %u: %s", i, err_text(a.err));
     }
     /* the longest lives that there are */
@@ -192,10 +191,90 @@ static void refuses_what_is_not_allowed(void **state)
     memset(request.tenant, 't', 64);
     memset(request.device, 'd', 64);
     assert_int_equal(issue(f, &request, &a), ERR_NONE);
-    request = server_request(f);
-    memset(request.names[0], 'x', 63);
-    memset(request.names[0] + 63, '.', 1);
-    memset(request.names[0] + 64, 'y', 63);
+}
+
+/* A hub that was taken over certifies no other server under the fleet's root. */
+static void names_no_other_server(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+    start(f, 1);
+    static const char *const foreign[] = {
+        "login.acme.example",
+        "hub.acme.exampl",
+        "hub.acme.example.",
+        "hub.acme.example.org",
+        "ub.acme.example",
+        "a.hub.acme.example",
+        "hub-acme.example",
+        " hub.acme.example",
+        "127.0.0.2",
+        "127.0.0.10",
+        "127.0.0.01",
+        "2001:db8::1",
+        "2001:db8:0::1f",
+        "localhost",
+        "*.acme.example",
+        "warm-up.invalid",
+        "*",
+        "",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(foreign); i++) {
+        /* alone, and behind one that is right */
+        for (size_t at = 0; at < 2; at++) {
+            struct certificate_request request = server_request(f);
+            (void)snprintf(request.names[at], sizeof request.names[at], "%s", foreign[i]);
+            request.names_len = at + 1;
+            if (issue(f, &request, &a) != ERR_REFUSED)
+                fail_msg("'%s' at %zu: %s", foreign[i], at, err_text(a.err));
+        }
+    }
+    static const char *const own[] = {"hub.acme.example", "HUB.Acme.eXample", "127.0.0.1",
+                                      "2001:db8::1f", "2001:DB8::1F"};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        struct certificate_request request = server_request(f);
+        (void)snprintf(request.names[0], sizeof request.names[0], "%s", own[i]);
+        request.names_len = 1;
+        if (issue(f, &request, &a) != ERR_NONE)
+            fail_msg("'%s': %s", own[i], err_text(a.err));
+    }
+}
+
+static void takes_many_and_long_names(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+    struct certificate_request request = server_request(f);
+    char longest[SERVER_NAME_SIZE] = "";
+    const char *names[SERVER_NAMES_MAX];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[63] = '.';
+    for (size_t i = 0; i < SERVER_NAMES_MAX; i++) {
+        names[i] = i % 2 == 0 ? longest : "hub.acme.example";
+        (void)snprintf(request.names[i], sizeof request.names[i], "%s", names[i]);
+    }
+    request.names_len = SERVER_NAMES_MAX;
+    f->options.server_names = names;
+    f->options.server_names_len = SERVER_NAMES_MAX;
+    start(f, 1);
+    assert_int_equal(issue(f, &request, &a), ERR_NONE);
+    request.names[6][sizeof longest - 2] = 'y';
+    assert_int_equal(issue(f, &request, &a), ERR_REFUSED);
+}
+
+static void signs_for_no_server_without_names(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+    f->options.server_names = NULL;
+    f->options.server_names_len = 0;
+    start(f, 1);
+    struct certificate_request request = server_request(f);
+    for (size_t n = 0; n <= 3; n++) {
+        request.names_len = n;
+        assert_int_equal(issue(f, &request, &a), ERR_REFUSED);
+    }
+    request = device_request(f);
     assert_int_equal(issue(f, &request, &a), ERR_NONE);
 }
 
@@ -394,6 +473,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(issues, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_is_not_allowed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_no_other_server, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_many_and_long_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(signs_for_no_server_without_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_keys, set_up, tear_down),
         cmocka_unit_test_setup_teardown(never_signs_a_smaller_tree, set_up, tear_down),
         cmocka_unit_test_setup_teardown(remembers_after_a_kill, set_up, tear_down),

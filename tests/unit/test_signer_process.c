@@ -463,6 +463,18 @@ static void needs_its_files_in_order(void **state)
     f->options.origin = "a b";
     assert_does_not_start(f, "origin");
     f->options.origin = ORIGIN;
+    char long_name[SERVER_NAME_SIZE + 1] = "";
+    memset(long_name, 'x', SERVER_NAME_SIZE);
+    const char *const unfit[] = {long_name, ""};
+    for (size_t i = 0; i < ARRAY_LEN(unfit); i++) {
+        f->options.server_names = &unfit[i];
+        f->options.server_names_len = 1;
+        assert_does_not_start(f, "server's name");
+    }
+    f->options.server_names_len = SERVER_NAMES_MAX + 1;
+    assert_does_not_start(f, "server names");
+    f->options.server_names = server_names;
+    f->options.server_names_len = ARRAY_LEN(server_names);
     f->options.links = 100000;
     assert_does_not_start(f, "loops");
     f->options.links = 1;

@@ -121,7 +121,7 @@ def is_shell(path):
 
 def shell():
     scripts = [path for path in files("") if is_shell(os.path.join(ROOT, path))]
-    return run(["shellcheck", *scripts])
+    return run(["shellcheck", "--severity=warning", *scripts])
 
 
 def man():

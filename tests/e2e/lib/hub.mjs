@@ -12,7 +12,7 @@ const build = process.env.HOLDFAST_BUILD ?? new URL('../../../build/release', im
 
 export const programs = {
   hub: join(build, 'hub/holdfast-hub'),
-  agent: join(build, 'device/agent/holdfast-agent'),
+  agent: join(build, 'device/holdfast-agent'),
   cli: join(build, 'cli/holdfast'),
 };
 
@@ -145,7 +145,8 @@ export class Hub {
   // The API over the local socket, as JSON.
   api(method, path, body, { raw = false } = {}) {
     return new Promise((resolve, reject) => {
-      const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+      const isText = body === undefined || typeof body === 'string' || Buffer.isBuffer(body);
+      const text = isText ? body : JSON.stringify(body);
       const headers = text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
       const request = http.request({ socketPath: this.socket, method, path, headers, agent: false }, (response) => {
         const parts = [];

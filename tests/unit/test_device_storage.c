@@ -1,0 +1,203 @@
+#include "tests/unit/device_world.h"
+
+/* ---- storage that fails ---- */
+
+static void test_failing_write_n(void **state)
+{
+    for (unsigned late = 0; late < 2; late++) {
+        for (unsigned n = 1;; n++) {
+            (void)set_up(state);
+            struct world *w = *state;
+            w->fake.fail_at = n;
+            w->fake.fail_late = late == 1;
+            w->fake.fail_with = n % 2 == 0 ? ERR_DISK_FULL : ERR_IO;
+            assert_int_equal(start(w), ERR_NONE);
+            assert_int_equal(live(w, INT64_C(2) * TEST_LIFE), DEVICE_ENROLLED);
+            assert_true(w->hub.renewals >= 1);
+            assert_int_equal(keys_there(w), 1);
+            assert_int_equal(w->hub.enrolments, 1);
+            if (w->fake.operations < n)
+                break;
+            enrol(w);
+        }
+    }
+}
+
+static void test_full_disk_for_a_while(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    w->fake.fail_at = w->fake.operations + 1;
+    w->fake.fail_from = true;
+    /* check-ins go on, and nothing runs hot */
+    unsigned checkins = w->hub.checkins;
+    (void)live(w, w->device.renew_at - T0 + 300);
+    assert_true(w->events[DEVICE_EVENT_STORAGE_FAILED] > 0);
+    assert_true(w->hub.checkins > checkins + 10);
+    assert_int_equal(w->hub.renewals, 0);
+    w->fake.fail_from = false;
+    assert_int_equal(live(w, 1000), DEVICE_ENROLLED);
+    assert_int_equal(w->hub.renewals, 1);
+}
+
+/* The power goes at operation n, for all n and every way a write can end; then again at a later
+ * one. Whatever happens, the device ends with one identity and one key, and the claim was enough.
+ */
+static void cut_and_recover(void **state, unsigned n, unsigned m, enum fake_cut how,
+                            unsigned *ret_operations)
+{
+    (void)set_up(state);
+    struct world *w = *state;
+    unsigned cuts[] = {n, m};
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        if (cuts[i] == 0)
+            continue;
+        w->fake.cut_at = w->fake.operations + cuts[i];
+        w->fake.cut_how = how;
+        if (start(w) == ERR_NONE)
+            (void)live(w, TEST_LIFE + TEST_LIFE / 2);
+        fake_restart(&w->fake);
+        if (w->hub.confirmed < 0 && w->options.claim.len == 0)
+            w->options.claim = SLICE_LITERAL(TEST_CLAIM);
+    }
+    *ret_operations = w->fake.operations;
+    enum err err = start(w);
+    if (err != ERR_NONE)
+        print_error("n %u m %u how %d\n", n, m, (int)how);
+    assert_int_equal(err, ERR_NONE);
+    assert_int_equal(live(w, INT64_C(2) * TEST_LIFE), DEVICE_ENROLLED);
+    assert_int_equal(keys_there(w), 1);
+    assert_int_equal(w->hub.enrolments, 1);
+    assert_int_equal(w->hub.refusals, 0);
+    assert_int_equal(state_slot(&w->device.state, SLOT_PENDING), -1);
+}
+
+static void test_power_cut_at_every_operation(void **state)
+{
+    for (enum fake_cut how = 0; how < FAKE_CUT_COUNT; how++) {
+        unsigned operations = UINT32_MAX;
+        for (unsigned n = 1; n <= operations && n < 60; n++)
+            cut_and_recover(state, n, 0, how, &operations);
+    }
+}
+
+static void test_two_power_cuts(void **state)
+{
+    unsigned ignored;
+    for (enum fake_cut how = 0; how < FAKE_CUT_COUNT; how++)
+        for (unsigned n = 1; n < 32; n++)
+            for (unsigned m = 1; m < 12; m++)
+                cut_and_recover(state, n, m, how, &ignored);
+}
+
+/* ---- the state record ---- */
+
+static void test_state_round_trip(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    uint8_t bytes[STATE_SIZE];
+    struct writer writer = writer_over(bytes, sizeof bytes);
+    state_write(&writer, &w->device.state, test_sha256);
+    assert_int_equal(writer.err, ERR_NONE);
+    assert_int_equal(writer.len, STATE_SIZE);
+    struct state back;
+    assert_int_equal(state_read(writer_bytes(&writer), test_sha256, &back), ERR_NONE);
+    assert_int_equal(back.sequence, w->device.state.sequence);
+    assert_int_equal(back.time, w->device.state.time);
+    assert_memory_equal(back.slots[0].chain_sha256, w->device.state.slots[0].chain_sha256, 32);
+    for (size_t len = 0; len < sizeof bytes; len++)
+        assert_int_equal(state_read(slice_of(bytes, len), test_sha256, &back), ERR_SYNTAX);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] ^= 0x10;
+        assert_int_equal(state_read(writer_bytes(&writer), test_sha256, &back), ERR_SYNTAX);
+        bytes[i] ^= 0x10;
+    }
+}
+
+/* With a checksum that fits, so that what stands in the record is what is refused. */
+static enum err read_forged(uint8_t *bytes)
+{
+    struct slice body = slice_of(bytes, STATE_SIZE - SHA256_SIZE);
+    struct state back;
+    test_sha256(&body, 1, bytes + STATE_SIZE - SHA256_SIZE);
+    return state_read(slice_of(bytes, STATE_SIZE), test_sha256, &back);
+}
+
+static void test_state_that_cannot_be(void **state)
+{
+    enum { AT_VERSION = 4, AT_SEQUENCE = 5, AT_TIME = 13, AT_SLOT = 21, SLOT_SIZE = 67 };
+    static const struct {
+        size_t at;
+        uint8_t value;
+        enum err err;
+    } cases[] = {
+        {AT_VERSION, 1, ERR_NONE},
+        {AT_VERSION, 2, ERR_UNSUPPORTED},
+        {AT_TIME, 0x80, ERR_SYNTAX},
+        {AT_SLOT, SLOT_USE_COUNT, ERR_SYNTAX},
+        {AT_SLOT, SLOT_RETIRING, ERR_SYNTAX},           /* without an active one */
+        {AT_SLOT + SLOT_SIZE, SLOT_ACTIVE, ERR_SYNTAX}, /* two of them */
+        {AT_SLOT + 1, KEY_RSA, ERR_SYNTAX},
+        {AT_SLOT + 1, 0xff, ERR_SYNTAX},
+        {AT_SLOT + 2, 0, ERR_SYNTAX}, /* active, yet never issued */
+        {AT_SLOT + 2, 2, ERR_SYNTAX},
+        {AT_SLOT + 2 * SLOT_SIZE, 3, ERR_SYNTAX}, /* a third copy of the bundle */
+    };
+    struct world *w = *state;
+    enrol(w);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint8_t bytes[STATE_SIZE];
+        struct writer writer = writer_over(bytes, sizeof bytes);
+        state_write(&writer, &w->device.state, test_sha256);
+        bytes[cases[i].at] = cases[i].value;
+        assert_int_equal(read_forged(bytes), cases[i].err);
+    }
+    uint8_t bytes[STATE_SIZE];
+    struct writer writer = writer_over(bytes, sizeof bytes);
+    state_write(&writer, &w->device.state, test_sha256);
+    memset(bytes + AT_SEQUENCE, 0, 8);
+    assert_int_equal(read_forged(bytes), ERR_SYNTAX);
+}
+
+static void test_damaged_state(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    const char *newest = w->device.state.sequence % 2 == 0 ? "state-0" : "state-1";
+    const char *oldest = w->device.state.sequence % 2 == 0 ? "state-1" : "state-0";
+    fake_record(&w->fake, newest)->bytes[30] ^= 1;
+    enrol(w); /* from the one before */
+    fake_record(&w->fake, newest)->bytes[30] ^= 1;
+    fake_record(&w->fake, newest)->len = 3;
+    fake_record(&w->fake, oldest)->len = 3;
+    assert_int_equal(start(w), ERR_SYNTAX);
+}
+
+static void test_state_of_another(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    w->options.serial = "thermo-2";
+    assert_int_equal(start(w), ERR_CONFLICT);
+    w->options.serial = TEST_SERIAL;
+    w->fake.keys[0].bytes[5] ^= 1;
+    assert_int_equal(start(w), ERR_CONFLICT);
+    w->fake.keys[0].there = false;
+    assert_int_equal(start(w), ERR_CONFLICT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_failing_write_n, set_up),
+        cmocka_unit_test_setup(test_full_disk_for_a_while, set_up),
+        cmocka_unit_test_setup(test_power_cut_at_every_operation, set_up),
+        cmocka_unit_test_setup(test_two_power_cuts, set_up),
+        cmocka_unit_test_setup(test_state_round_trip, set_up),
+        cmocka_unit_test_setup(test_state_that_cannot_be, set_up),
+        cmocka_unit_test_setup(test_damaged_state, set_up),
+        cmocka_unit_test_setup(test_state_of_another, set_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
