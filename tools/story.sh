@@ -6,7 +6,7 @@
 #   ONCE=1  end after the story: 0 only where every step held; else stay until Ctrl-C
 #   RUN     where everything is kept (run); a second start goes on with it
 #   BUILD   the build to take (build/release)
-set -euo pipefail
+set -eEuo pipefail
 
 cd "$(dirname "$0")/.."
 once=${ONCE:-}
@@ -35,6 +35,7 @@ told() {
 indent() { sed 's/^/             /'; }
 
 fail() {
+    told_why=1
     say ""
     say "FAILED: $1"
     shift
@@ -74,9 +75,13 @@ stop_process() {
     wait "$pid" 2>/dev/null || true
 }
 
+failed_at= told_why=
+trap 'failed_at=$LINENO' ERR
+
 stop_all() {
+    local status=$? name
     trap '' INT TERM
-    local name
+    [ $status -eq 0 ] || [ -n "$told_why" ] || say "FAILED: line $failed_at of tools/story.sh"
     for name in "${!pids[@]}"; do
         [ "$name" = hub ] || kill -TERM "${pids[$name]}" 2>/dev/null || true
     done
@@ -172,12 +177,12 @@ make_model() {
 
 make_manifest() {
     local known
-    known=$(hf --json manifest show $manifest 2>/dev/null | jq '.devices // empty')
+    known=$(hf --json manifest show $manifest 2>/dev/null | jq '.devices // empty' || true)
     [ "$known" = ${#devices[@]} ] && return
     stamp
     { echo serial,claim; printf '%s,7d\n' "${devices[@]}"; } >factory.csv
     rm -f claims.csv
-    local create=(--create --model $model --owner home)
+    local create=(--create --model "$model" --owner home)
     [ -z "$known" ] || create=() # made, and then the start was cut short
     must "the manifest was not taken" hf manifest import $manifest factory.csv "${create[@]}" \
         --claims-out claims.csv

@@ -66,7 +66,7 @@ void api_reply_problem(struct api_call *call, const struct problem *problem)
 
 void api_reply_err(struct api_call *call, enum err err)
 {
-    if (err != ERR_REFUSED || call->problem.status == 0)
+    if (call->problem.status == 0)
         problem_from_err(&call->problem, err);
     api_reply_problem(call, &call->problem);
 }
