@@ -2,6 +2,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -65,6 +66,8 @@ struct bufferevent *http_connection_begin(struct http_socket *socket)
     c->socket = socket;
     c->fd = -1;
     TAILQ_INSERT_TAIL(&socket->fresh, c, entry);
+    if (++socket->fresh_len == HTTP_ACCEPT_BATCH && socket->accepting != NULL)
+        socket->full = evconnlistener_disable(socket->accepting) == 0;
     event_active(socket->adopt, EV_TIMEOUT, 0);
     return c->bev;
 }
@@ -184,6 +187,10 @@ void http_connection_adopt_fresh(struct http_socket *socket)
         TAILQ_REMOVE(&socket->fresh, c, entry);
         adopt(c);
     }
+    socket->fresh_len = 0;
+    if (socket->full && socket->accepting != NULL)
+        (void)evconnlistener_enable(socket->accepting);
+    socket->full = false;
 }
 
 void http_connection_answered(struct http_connection *c)

@@ -34,6 +34,9 @@ struct evhttp_request;
  * gets to see the answer rather than a reset. */
 #define HTTP_DISCARD_MAX (256 * 1024)
 
+/* Connections accepted in one go: then those there are served first, and the caps applied. */
+#define HTTP_ACCEPT_BATCH 32
+
 enum http_phase {
     HTTP_ACCEPTED,  /* no byte of a request yet; TLS may be under way */
     HTTP_RECEIVING, /* within a request */
@@ -78,6 +81,8 @@ struct http_socket {
     struct event *adopt;              /* made active by accept, runs before anything is read */
     struct event *tick;               /* looks at deadlines while there are connections */
     struct http_connection_list fresh;
+    size_t fresh_len;
+    bool full; /* a batch has been accepted, and accepting rests until it is adopted */
     struct http_connection_list timed; /* accepted, receiving, writing: by deadline */
     struct http_connection_list idle;  /* by deadline */
     struct http_connection_list busy;
@@ -140,7 +145,6 @@ struct http_request {
     struct evhttp_request *evreq;
     struct arena *arena;
     enum http_method method;
-    bool http_1_0;
     bool close;
     bool cache_control_set;
     const char *path;

@@ -141,11 +141,23 @@ static enum http_method method_of(const struct evhttp_request *evreq)
     }
 }
 
-/* evhttp must have read the request as http_head.c did: same method, same length. */
-static bool agrees(const struct http_connection *c, const struct http_request *r)
+/* What the request says, from evhttp; 0, or the status to refuse it with. */
+static unsigned take_in(struct http_request *r)
 {
-    uint64_t length = c->head.chunked ? c->chunks.total : c->head.length;
-    return r->body.len == length && r->method == c->head.method;
+    const struct http_head *head = &r->connection->head;
+    uint64_t length = head->chunked ? r->connection->chunks.total : head->length;
+    struct evbuffer *body = evhttp_request_get_input_buffer(r->evreq);
+    r->body.len = evbuffer_get_length(body);
+    r->body.data = r->body.len > 0 ? evbuffer_pullup(body, -1) : NULL;
+    r->method = method_of(r->evreq);
+    r->close = head->close || head->http_1_0 || head->absolute;
+    /* evhttp must have read the request as http_head.c did. */
+    if (r->body.len != length || r->method != head->method)
+        return 400;
+    if ((r->body.len > 0 && r->body.data == NULL) ||
+        !take_target(r, evhttp_request_get_uri(r->evreq)))
+        return 503;
+    return 0;
 }
 
 static void refuse(struct http_request *r, unsigned status)
@@ -179,7 +191,13 @@ void http_request_deliver(struct evhttp_request *evreq, void *arg)
     struct http_worker *w = socket->worker;
     struct bufferevent *bev =
         evhttp_connection_get_bufferevent(evhttp_request_get_connection(evreq));
-    struct http_connection *c = w->by_fd[bufferevent_getfd(bev)];
+    size_t fd = (size_t)bufferevent_getfd(bev);
+    struct http_connection *c = fd < w->by_fd_len ? w->by_fd[fd] : NULL;
+    if (c == NULL || c->bev != bev) {
+        /* Without memory for the connection evhttp went on with a plain socket of its own. */
+        give_up(evreq);
+        return;
+    }
     bufferevent_event_cb event_cb;
     bufferevent_data_cb write_cb;
     void *evcon;
@@ -190,6 +208,7 @@ void http_request_deliver(struct evhttp_request *evreq, void *arg)
     struct http_request *r = request_new(w);
     if (r == NULL) {
         c->closing = true;
+        http_connection_set_phase(c, HTTP_WRITING);
         give_up(evreq);
         return;
     }
@@ -198,23 +217,9 @@ void http_request_deliver(struct evhttp_request *evreq, void *arg)
     r->evreq = evreq;
     r->started_us = clock_monotonic_us();
     c->request = r;
-    if (c->refusal != 0) {
-        refuse(r, c->refusal);
-        return;
-    }
-    struct evbuffer *body = evhttp_request_get_input_buffer(evreq);
-    r->body.len = evbuffer_get_length(body);
-    r->body.data = r->body.len > 0 ? evbuffer_pullup(body, -1) : NULL;
-    r->method = method_of(evreq);
-    r->http_1_0 = c->head.http_1_0;
-    r->close = c->head.close || c->head.http_1_0 || c->head.absolute;
-    if (!agrees(c, r)) {
-        refuse(r, 400);
-        return;
-    }
-    if ((r->body.len > 0 && r->body.data == NULL) ||
-        !take_target(r, evhttp_request_get_uri(evreq))) {
-        refuse(r, 503);
+    unsigned status = c->refusal != 0 ? c->refusal : take_in(r);
+    if (status != 0) {
+        refuse(r, status);
         return;
     }
     atomic_fetch_add_explicit(&socket->requests, 1, memory_order_relaxed);

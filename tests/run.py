@@ -224,7 +224,7 @@ def examples():
 
 
 def valgrind():
-    run = Run(["tests/valgrind.sh", RELEASE], 300)
+    run = Run(["tests/valgrind/run.sh", RELEASE], 300)
     return run.as_one(last_line(run.output))
 
 

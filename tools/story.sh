@@ -75,7 +75,7 @@ stop_process() {
     wait "$pid" 2>/dev/null || true
 }
 
-failed_at= told_why=
+failed_at='' told_why=''
 trap 'failed_at=$LINENO' ERR
 
 stop_all() {

@@ -54,12 +54,15 @@ static enum err claim_decode(struct slice code, uint8_t ret_secret[IDENTITY_CLAI
     unsigned held = 0;
     size_t chars = 0;
     size_t n = 0;
+    enum err err = ERR_NONE;
     for (size_t i = 0; i < code.len; i++) {
         if (code.data[i] == '-')
             continue;
         int v = claim_digit(code.data[i]);
-        if (v < 0 || ++chars > CLAIM_CHARS)
-            return ERR_SYNTAX;
+        if (v < 0 || ++chars > CLAIM_CHARS) {
+            err = ERR_SYNTAX;
+            break;
+        }
         bits = bits << 5 | (uint32_t)v;
         held += 5;
         if (held >= 8) {
@@ -68,12 +71,13 @@ static enum err claim_decode(struct slice code, uint8_t ret_secret[IDENTITY_CLAI
         }
     }
     bool spare_bits_zero = (bits & ((1u << held) - 1)) == 0;
-    if (chars != CLAIM_CHARS || !spare_bits_zero)
-        return ERR_SYNTAX;
-    memcpy(ret_secret, bytes, IDENTITY_CLAIM_BYTES);
+    if (err == ERR_NONE && (chars != CLAIM_CHARS || !spare_bits_zero))
+        err = ERR_SYNTAX;
+    if (err == ERR_NONE)
+        memcpy(ret_secret, bytes, IDENTITY_CLAIM_BYTES);
     mem_wipe(bytes, sizeof bytes);
     mem_wipe(&bits, sizeof bits);
-    return ERR_NONE;
+    return err;
 }
 
 /* A plain hash will do: nobody guesses 128 random bits, so there is nothing to slow down. */

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { execFile } from 'node:child_process';
-import { access, copyFile, cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Hub, as, curl, enrol, enrolledDevice, newKey, csrBody, programs, sleep, until } from './lib/hub.mjs';
+import { Hub, as, curl, enrol, enrolledDevice, newKey, csrBody, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
-import { leafHash, readBundle, readCheckpoint, readKey, tileBytes, tilePath, tilesOf, treeHash, verifyLog } from './lib/tlog.mjs';
+import { readBundle, readCheckpoint, readKey, tileBytes, tilePath, tilesOf, treeHash, verifyLog } from './lib/tlog.mjs';
 
 const run = promisify(execFile);
 const LATER = '2099-01-01T00:00:00Z';
@@ -286,7 +286,10 @@ describe('a ledger that somebody edited while the hub was down', { timeout: 1200
   after(() => hub.discard());
 
   const sql = async (...statements) => {
-    await run('sqlite3', ['-bail', join(hub.state, 'hub.db'), ...statements]);
+    for (const statement of statements) {
+      const { stdout } = await run('sqlite3', ['-bail', join(hub.state, 'hub.db'), statement, 'SELECT changes()']);
+      assert.ok(Number(stdout) > 0, `it changes something: ${statement}`);
+    }
   };
   const restore = async () => {
     await rm(hub.state, { recursive: true });
@@ -307,13 +310,12 @@ describe('a ledger that somebody edited while the hub was down', { timeout: 1200
     try {
       // The tail may grow meanwhile: what counts is that the saved tree is still in it.
       const from = await reader(hub, token);
-      const current = await from.checkpoint(key, 1).catch(() => undefined);
       const size = (await hub.must(200, 'GET', '/v1/hub')).ledger.size;
       if (size < saved.size) return 'smaller than the saved checkpoint';
+      const current = await from.checkpoint(key, 1);
       await assert.rejects(async () => {
-        const found = await verifyLog({ size: saved.size, root: saved.root }, from.tile);
-        if (current) await verifyLog(current, from.tile);
-        return found;
+        await verifyLog(saved, from.tile);
+        await verifyLog(current, from.tile);
       }, `${what}: nobody noticed`);
       from.destroy();
       return 'caught by verifying';
@@ -323,7 +325,7 @@ describe('a ledger that somebody edited while the hub was down', { timeout: 1200
   };
 
   const edits = {
-    'an entry changed at its end': ["UPDATE ledger_entry SET data = replace(data, 'local:', 'loca1:') WHERE number = 599"],
+    'an entry changed at its end': ["UPDATE ledger_entry SET data = CAST(replace(CAST(data AS TEXT), 'local:', 'loca1:') AS BLOB) WHERE number = 599"],
     'an entry changed in its middle': ["UPDATE ledger_entry SET data = CAST(replace(CAST(data AS TEXT), 'grower', 'nobody') AS BLOB) WHERE number = 300"],
     'an entry changed at its beginning': ["UPDATE ledger_entry SET data = CAST(replace(CAST(data AS TEXT), 'thermo', 'sensor') AS BLOB) WHERE number = 0"],
     'an entry deleted at its end': ['DELETE FROM ledger_entry WHERE number = 599'],

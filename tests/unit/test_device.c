@@ -173,6 +173,8 @@ static void test_lost_renewal_keeps_the_new_key(void **state)
     (void)live(w, 120);
     assert_int_equal(w->hub.renewals, 1);
     assert_true(w->hub.repeats > 0);
+    fake_restart(&w->fake);
+    assert_int_equal(start(w), ERR_NONE);
     w->hub.loses_answers = false;
     assert_int_equal(live(w, 1200), DEVICE_ENROLLED);
     assert_int_equal(w->hub.renewals, 1);

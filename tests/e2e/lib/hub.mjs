@@ -85,7 +85,8 @@ export class Hub {
   async launch() {
     const lines = Object.entries(this.config).map(([key, value]) => `${key} = ${value}\n`);
     await writeFile(join(this.folder, 'hub.conf'), lines.join(''));
-    await rm(join(this.folder, 'ports'), { force: true });
+    const portsFile = join(this.folder, this.config['ports-file']);
+    await rm(portsFile, { force: true });
     const prefix = this.options.prefix ?? [];
     const words = [...prefix, programs.hub, '--config', join(this.folder, 'hub.conf')];
     this.process = spawn(words[0], words.slice(1), {
@@ -108,7 +109,7 @@ export class Hub {
       if (this.exit) throw new Error(`the hub ended: ${JSON.stringify(this.exit)}\n${this.log}`);
       return this.log.includes('hub.started');
     }, 30000);
-    const text = await readFile(join(this.folder, 'ports'), 'utf8');
+    const text = await readFile(portsFile, 'utf8');
     this.ports = Object.fromEntries(text.trim().split('\n').map((line) => line.split('=')));
   }
 
