@@ -18,19 +18,27 @@ struct http_server;
 struct http_listener;
 struct http_request;
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_METHOD_COUNT };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_METHOD_COUNT
+};
 const char *http_method_text(enum http_method m);
 
-#define HTTP_LABEL_MAX       160             /* bytes of a connection's label, NUL included */
-#define HTTP_ADDRESS_MAX     64              /* text of a peer address */
-#define HTTP_ARENA_MAX       (8 * 1024 * 1024) /* memory one request may take for its answer */
+#define HTTP_LABEL_MAX   160               /* bytes of a connection's label, NUL included */
+#define HTTP_ADDRESS_MAX 64                /* text of a peer address */
+#define HTTP_ARENA_MAX   (8 * 1024 * 1024) /* memory one request may take for its answer */
 
 struct http_limits {
-    size_t header_max;          /* bytes of request line and header: 431 beyond */
-    size_t body_max;            /* bytes of a body on this listener: 413 beyond */
-    int64_t request_ms;         /* from accept or first byte of a request to its last byte */
-    int64_t idle_ms;            /* a kept connection without a request */
-    size_t connections;         /* in all, on this listener */
+    size_t header_max;              /* bytes of request line and header: 431 beyond */
+    size_t body_max;                /* bytes of a body on this listener: 413 beyond */
+    int64_t request_ms;             /* from accept or first byte of a request to its last byte */
+    int64_t idle_ms;                /* a kept connection without a request */
+    size_t connections;             /* in all, on this listener */
     size_t connections_per_address; /* IPv6 counted by /64 */
 };
 
@@ -48,10 +56,12 @@ struct http_listener_options {
 };
 
 /* Loops are the caller's and must outlive the server. */
-MUST_USE enum err http_server_new(struct loop *const *loops, size_t n, struct http_server **ret_server);
-/* Listens. ERR_IO with errno (EADDRINUSE and so on); ERR_SYNTAX for the address. Port 0 takes a free
- * one; http_listener_port() tells which. Call before the loops start, or on none of them. */
-MUST_USE enum err http_server_listen(struct http_server *s, const struct http_listener_options *options,
+MUST_USE enum err http_server_new(struct loop *const *loops, size_t n,
+                                  struct http_server **ret_server);
+/* Listens. ERR_IO with errno (EADDRINUSE and so on); ERR_SYNTAX for the address. Port 0 takes a
+ * free one; http_listener_port() tells which. Call before the loops start, or on none of them. */
+MUST_USE enum err http_server_listen(struct http_server *s,
+                                     const struct http_listener_options *options,
                                      struct http_listener **ret_listener);
 unsigned http_listener_port(const struct http_listener *l);
 /* Graceful end: stops accepting, lets running requests finish ("Connection: close"), closes idle
@@ -60,8 +70,8 @@ void http_server_drain(struct http_server *s, int64_t ms, void (*done)(void *ctx
 void http_server_free(struct http_server *s); /* after the loops have ended */
 
 /* The request. Valid until it is answered; answer each exactly once, on its own loop, at once or
- * later. A client that leaves in between is no concern of the handler: http_reply() then does nothing
- * but release the request. */
+ * later. A client that leaves in between is no concern of the handler: http_reply() then does
+ * nothing but release the request. */
 enum http_method http_request_method(const struct http_request *r);
 int http_request_tag(const struct http_request *r);
 const char *http_request_path(const struct http_request *r);  /* before "?", not decoded */
@@ -69,13 +79,13 @@ const char *http_request_query(const struct http_request *r); /* behind "?", or 
 struct slice http_request_body(const struct http_request *r);
 /* NULL where absent. A field that came twice gives the first. */
 const char *http_request_header(const struct http_request *r, const char *name);
-const char *http_request_address(const struct http_request *r);        /* peer, without port; "unix" */
+const char *http_request_address(const struct http_request *r); /* peer, without port; "unix" */
 const struct tls_peer *http_request_peer(const struct http_request *r); /* never NULL */
 /* The certificate of the peer in DER, copied into the request's arena. */
 MUST_USE enum err http_request_peer_certificate(struct http_request *r, struct slice *ret_der);
 /* Peer credentials of a Unix connection; ERR_NOT_FOUND on others. */
-MUST_USE enum err http_request_credentials(const struct http_request *r, uid_t *ret_uid, gid_t *ret_gid,
-                                           pid_t *ret_pid);
+MUST_USE enum err http_request_credentials(const struct http_request *r, uid_t *ret_uid,
+                                           gid_t *ret_gid, pid_t *ret_pid);
 struct arena *http_request_arena(struct http_request *r);
 struct loop *http_request_loop(const struct http_request *r);
 int64_t http_request_started_us(const struct http_request *r); /* monotonic */
@@ -84,13 +94,16 @@ void http_request_set_note(struct http_request *r, const void *note);
 const void *http_request_note(const struct http_request *r);
 /* Called once for every answered request, on its loop: metrics and access logs hang here. */
 void http_server_on_reply(struct http_server *s,
-                          void (*fn)(struct http_request *r, unsigned status, size_t bytes, void *ctx),
+                          void (*fn)(struct http_request *r, unsigned status, size_t bytes,
+                                     void *ctx),
                           void *ctx);
 
-/* Before http_reply(). Names and values must be clean; CR, LF and NUL abort in tests, are dropped else. */
+/* Before http_reply(). Names and values must be clean; CR, LF and NUL abort in tests, are dropped
+ * else. */
 void http_reply_header(struct http_request *r, const char *name, const char *value);
 /* Copies the body. Content-Length, Date-free, Cache-Control: no-store unless set. */
-void http_reply(struct http_request *r, unsigned status, const char *content_type, struct slice body);
+void http_reply(struct http_request *r, unsigned status, const char *content_type,
+                struct slice body);
 /* After this reply the connection is closed. */
 void http_reply_close(struct http_request *r);
 

@@ -91,12 +91,24 @@ static void end_all(struct http_connection_list *list)
     }
 }
 
-static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
+/* On a connection whose handshake is done the request is most likely on its way: those wait so long
+ * for their first byte before they are ended as unused. */
+#define FIRST_REQUEST_MS 250
+
+static void end_unused(struct http_socket *socket)
 {
-    struct http_worker *w = arg;
+    struct http_connection *next;
+    for (struct http_connection *c = TAILQ_FIRST(&socket->timed); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        bool tls = socket->listener->tls != NULL;
+        if (c->phase == HTTP_ACCEPTED && (!tls || http_tls_handshake_done(c->bev)))
+            http_connection_end(c);
+    }
+}
+
+static void end_everything(struct http_worker *w)
+{
     struct http_socket *socket;
-    (void)fd;
-    (void)what;
     TAILQ_FOREACH(socket, &w->sockets, entry)
     {
         end_all(&socket->timed);
@@ -106,40 +118,49 @@ static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
     http_worker_drained(w);
 }
 
-/* Those on which no request has begun. One in the middle of its TLS handshake may still ask once.
- */
-static void end_unused(struct http_socket *socket)
+static bool drain_timer_add(struct http_worker *w, int64_t ms)
 {
-    struct http_connection *next;
-    bool tls = socket->listener->tls != NULL;
-    end_all(&socket->idle);
-    for (struct http_connection *c = TAILQ_FIRST(&socket->timed); c != NULL; c = next) {
-        next = TAILQ_NEXT(c, entry);
-        if (c->phase == HTTP_ACCEPTED && (!tls || http_tls_handshake_done(c->bev)))
-            http_connection_end(c);
+    struct timeval time = {.tv_sec = (time_t)(ms / 1000),
+                           .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    return w->drain_timer != NULL && event_add(w->drain_timer, &time) == 0;
+}
+
+/* First the unused ones go, then, at the end of the time given, the rest. */
+static void on_drain_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_worker *w = arg;
+    int64_t left = w->server->drain_ms - FIRST_REQUEST_MS;
+    struct http_socket *socket;
+    (void)fd;
+    (void)what;
+    if (!w->unused_ended && left > 0) {
+        w->unused_ended = true;
+        TAILQ_FOREACH(socket, &w->sockets, entry)
+        end_unused(socket);
+        if (w->drained || drain_timer_add(w, left))
+            return;
     }
+    end_everything(w);
 }
 
 static void run_drain(struct loop_task *task)
 {
     struct http_worker *w = CONTAINER_OF(task, struct http_worker, drain_task);
     int64_t ms = w->server->drain_ms;
-    struct timeval time = {.tv_sec = (time_t)(ms / 1000),
-                           .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
     struct http_socket *socket;
     w->draining = true;
     TAILQ_FOREACH(socket, &w->sockets, entry)
     {
         http_socket_stop_accepting(socket);
-        end_unused(socket);
+        end_all(&socket->idle);
     }
     if (w->open == 0) {
         http_worker_drained(w);
         return;
     }
-    w->drain_timer = event_new(loop_event_base(w->loop), -1, 0, on_drain_timeout, w);
-    if (w->drain_timer == NULL || event_add(w->drain_timer, &time) != 0)
-        on_drain_timeout(-1, 0, w);
+    w->drain_timer = event_new(loop_event_base(w->loop), -1, 0, on_drain_timer, w);
+    if (!drain_timer_add(w, ms < FIRST_REQUEST_MS ? ms : FIRST_REQUEST_MS))
+        end_everything(w);
 }
 
 void http_server_drain(struct http_server *s, int64_t ms, void (*done)(void *ctx), void *ctx)

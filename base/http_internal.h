@@ -105,7 +105,8 @@ struct http_worker {
     size_t spare_len;
     size_t open;
     bool draining;
-    bool drained; /* told the server so */
+    bool drained;      /* told the server so */
+    bool unused_ended; /* of draining: the first of its two steps is done */
     struct loop_task drain_task;
     struct event *drain_timer;
 };

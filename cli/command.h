@@ -8,7 +8,7 @@
 #include "core/compiler.h"
 
 #define CLI_OPTIONS_MAX  16 /* of one command */
-#define CLI_OPERANDS_MAX 2  /* kinds of operand of one command */
+#define CLI_OPERANDS_MAX 3  /* kinds of operand of one command */
 
 struct cli;
 

@@ -4,7 +4,7 @@
 #include "cli/completion.h"
 #include "cli/list.h"
 
-#define NAMES_MAX 1000 /* more than anybody reads through */
+#define NAMES_MAX 250 /* more than anybody reads through; one page */
 
 const char *completion_kind(enum cli_complete complete)
 {
@@ -37,28 +37,54 @@ void completion_place(const struct cli_noun *noun, const struct cli_command *c,
 
 /* ---- names that the hub knows ---- */
 
+struct naming {
+    struct slice start; /* of the names that are wanted */
+    bool past;          /* names come in order, and these are behind */
+};
+
 static int print_name(void *ctx, const json_t *item)
 {
-    const char *id = json_text_of(item, "id");
-    (void)ctx;
-    (void)puts(*id != '\0' ? id : json_text_of(item, "name"));
+    struct naming *n = ctx;
+    const char *id = json_text_of(item, "id"),
+               *name = *id != '\0' ? id : json_text_of(item, "name");
+    n->past = n->past || !slice_starts_with(slice_of_text(name), n->start);
+    if (n->past)
+        return CLI_OK;
+    text_put(stdout, name);
+    (void)fputc('\n', stdout);
     return CLI_OK;
 }
 
-/* For the scripts: without a hub, or with another answer, there is nothing to offer. */
-static int print_names(struct cli *cli, const char *kind)
+/* `after` leaves out a name that is the whole of what was typed. */
+static void print_whole(struct cli *cli, const char *path, const char *typed)
+{
+    char target[HUB_TARGET_MAX];
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    (void)snprintf(target, sizeof target, "%s/%s", path, typed);
+    if (hub_get_quietly(cli, target, &answer))
+        (void)printf("%s\n", typed);
+}
+
+/* Names of `kind` that start with what was typed. */
+static int print_names(struct cli *cli, const char *kind, const char *typed)
 {
     static const char *const kinds[] = {"devices", "models", "manifests", "tokens"};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (strcmp(kinds[i], kind) != 0)
-            continue;
-        char path[32], next[65];
-        bool more;
-        (void)snprintf(path, sizeof path, "/v1/%s", kind);
-        const struct list list = {.path = path, .query = "", .array = kind};
-        return list_walk(cli, &list, NULL, NAMES_MAX, print_name, NULL, NULL, &more, next);
-    }
-    return cli_fail(cli, CLI_USAGE, "usage", "there are no names of '%s'", kind);
+    size_t i = 0;
+    while (i < ARRAY_LEN(kinds) && strcmp(kinds[i], kind) != 0)
+        i++;
+    if (i == ARRAY_LEN(kinds))
+        return cli_fail(cli, CLI_USAGE, "usage", "there are no names of '%s'", kind);
+    char path[32], next[65];
+    bool more, begun = *typed != '\0';
+    if (begun && cli_check_name(cli, "thing", typed) != CLI_OK)
+        return CLI_USAGE;
+    (void)snprintf(path, sizeof path, "/v1/%s", kind);
+    if (begun)
+        print_whole(cli, path, typed);
+    struct naming n = {.start = slice_of_text(typed)};
+    const struct list list = {.path = path, .query = "", .array = kind};
+    return list_walk(cli, &list, begun ? typed : NULL, NAMES_MAX, print_name, NULL, &n, &more,
+                     next);
 }
 
 /* ---- table ---- */
@@ -66,8 +92,10 @@ static int print_names(struct cli *cli, const char *kind)
 static int run(struct cli *cli)
 {
     const char *shell = cli->operands[0];
-    if (strcmp(shell, "names") == 0 && cli->operands_len == 2)
-        return print_names(cli, cli->operands[1]);
+    if (strcmp(shell, "names") == 0 && cli->operands_len >= 2)
+        return print_names(cli, cli->operands[1], cli->operands_len > 2 ? cli->operands[2] : "");
+    if (cli->operands_len > 1)
+        return cli_fail(cli, CLI_USAGE, "usage", "'%s' is one argument too many", cli->operands[1]);
     if (strcmp(shell, "bash") == 0)
         completion_print_bash();
     else if (strcmp(shell, "zsh") == 0)
@@ -80,11 +108,14 @@ static int run(struct cli *cli)
 
 static const struct cli_command commands[] = {
     {.operands = {{.name = "SHELL", .complete = COMPLETE_WORDS, .words = "bash zsh"},
-                  {.name = "KIND", .optional = true}},
+                  {.name = "KIND", .optional = true},
+                  {.name = "START", .optional = true}},
      .summary = "a script that completes commands, options and names: bash or zsh",
-     .help = "  bash: holdfast completion bash > /etc/bash_completion.d/holdfast\n"
-             "  zsh:  holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast\n"
-             "`names KIND` lists what the hub knows: devices, models, manifests, tokens.\n",
+     .help =
+         "  bash: holdfast completion bash > /etc/bash_completion.d/holdfast\n"
+         "  zsh:  holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast\n"
+         "`names KIND` lists what the hub knows: devices, models, manifests, tokens; only what\n"
+         "starts with START, where that is given.\n",
      .run = run},
 };
 

@@ -38,14 +38,14 @@ static void print_options(const struct cli_command *c, const char *place)
     (void)fputs("' ;;\n", stdout);
 }
 
-/* `before` is a pattern of the shell: quoted, or a star. */
+/* `before` starts a pattern of the shell, which is quoted from somewhere in it on. */
 static void print_value(const char *before, const struct cli_option *o)
 {
     if (o->value == NULL)
         return;
-    (void)printf("        %s' --%s'", before, o->name);
+    (void)printf("        %s --%s'", before, o->name);
     if (o->letter != '\0')
-        (void)printf(" | %s' -%c'", before, o->letter);
+        (void)printf(" | %s -%c'", before, o->letter);
     (void)fputs(")", stdout);
     print_source(o->complete, o->words);
 }
@@ -53,7 +53,7 @@ static void print_value(const char *before, const struct cli_option *o)
 static void print_values(const struct cli_command *c, const char *place)
 {
     char before[COMPLETION_PLACE_MAX + 2];
-    (void)snprintf(before, sizeof before, "'%s'", place);
+    (void)snprintf(before, sizeof before, "'%s", place);
     for (size_t i = 0; i < c->options_len; i++)
         print_value(before, &c->options[i]);
 }
@@ -91,7 +91,7 @@ static const char body[] =
     "        file) compopt -o filenames && COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
     "        folder) compopt -o filenames && COMPREPLY=($(compgen -d -- \"$cur\")) ;;\n"
     "        ?*) COMPREPLY=($(compgen -W \"$(holdfast \"${where[@]}\" completion names \"$1\" "
-    "2>/dev/null)\" -- \"$cur\")) ;;\n"
+    "\"$cur\" 2>/dev/null)\" -- \"$cur\")) ;;\n"
     "    esac\n"
     "}\n"
     "\n"
@@ -166,7 +166,7 @@ void completion_print_bash(void)
     open_case("_holdfast_value"); /* fails for options that take none */
     for_commands(print_values);
     for (size_t i = 0; i < cli_global_options_len; i++)
-        print_value("*", &cli_global_options[i]);
+        print_value("*'", &cli_global_options[i]);
     close_case("        *) return 1 ;;\n");
     open_case("_holdfast_operand");
     for_commands(print_operands);

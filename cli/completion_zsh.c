@@ -23,7 +23,7 @@ static void print_action(enum cli_complete complete, const char *words)
     else if (complete == COMPLETE_FOLDER)
         (void)fputs("_files -/", stdout);
     else if (complete != COMPLETE_NOTHING)
-        (void)printf("_holdfast_names %s", completion_kind(complete));
+        (void)printf(" _holdfast_names %s", completion_kind(complete));
     else
         (void)fputc(' ', stdout);
 }
@@ -99,13 +99,14 @@ static void print_noun(const struct cli_noun *noun)
     (void)fputs("    local curcontext=$curcontext state line\n    local -a verbs=(\n", stdout);
     for (size_t i = 0; i < noun->commands_len; i++)
         print_described(noun->commands[i].verb, noun->commands[i].summary);
-    (void)fputs("    )\n"
-                "    _arguments -C $_holdfast_globals '1: :->verb' '*:: :->rest' && return\n"
-                "    case $state in\n"
-                "        verb) _describe verb verbs ;;\n"
-                "        rest)\n"
-                "            case $words[1] in\n",
-                stdout);
+    (void)fputs(
+        "    )\n"
+        "    _arguments -C -A '-*' $_holdfast_globals '1: :->verb' '*:: :->rest' && return\n"
+        "    case $state in\n"
+        "        verb) _describe verb verbs ;;\n"
+        "        rest)\n"
+        "            case $words[1] in\n",
+        stdout);
     for (size_t i = 0; i < noun->commands_len; i++) {
         (void)printf("                %s)\n", noun->commands[i].verb);
         print_command(&noun->commands[i], "                    ");
@@ -116,14 +117,15 @@ static void print_noun(const struct cli_noun *noun)
 
 void completion_print_zsh(void)
 {
-    (void)fputs("#compdef holdfast\n"
-                "# zsh completion for holdfast, made by `holdfast completion zsh`\n\n"
-                "_holdfast_names() {\n"
-                "    local -a names=(${(f)\"$(holdfast completion names $1 2>/dev/null)\"})\n"
-                "    compadd -a names\n"
-                "}\n\n"
-                "typeset -ga _holdfast_globals=(\n",
-                stdout);
+    (void)fputs(
+        "#compdef holdfast\n"
+        "# zsh completion for holdfast, made by `holdfast completion zsh`\n\n"
+        "_holdfast_names() {\n"
+        "    local -a names=(${(f)\"$(holdfast completion names $1 \"$PREFIX\" 2>/dev/null)\"})\n"
+        "    compadd -a names\n"
+        "}\n\n"
+        "typeset -ga _holdfast_globals=(\n",
+        stdout);
     for (size_t i = 0; i < cli_global_options_len; i++) {
         print_option("    ", &cli_global_options[i]);
         (void)fputc('\n', stdout);
@@ -137,13 +139,14 @@ void completion_print_zsh(void)
                 stdout);
     for (size_t i = 0; i < cli_nouns_len; i++)
         print_described(cli_nouns[i]->name, cli_nouns[i]->summary);
-    (void)fputs("    )\n"
-                "    _arguments -C $_holdfast_globals '1: :->noun' '*:: :->rest' && return\n"
-                "    case $state in\n"
-                "        noun) _describe noun nouns ;;\n"
-                "        rest) (( $+functions[_holdfast_$words[1]] )) && _holdfast_$words[1] ;;\n"
-                "    esac\n"
-                "}\n\n"
-                "_holdfast \"$@\"\n",
-                stdout);
+    (void)fputs(
+        "    )\n"
+        "    _arguments -C -A '-*' $_holdfast_globals '1: :->noun' '*:: :->rest' && return\n"
+        "    case $state in\n"
+        "        noun) _describe noun nouns ;;\n"
+        "        rest) (( $+functions[_holdfast_$words[1]] )) && _holdfast_$words[1] ;;\n"
+        "    esac\n"
+        "}\n\n"
+        "_holdfast \"$@\"\n",
+        stdout);
 }

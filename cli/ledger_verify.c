@@ -360,10 +360,16 @@ static int fail_damage(const struct verifying *v, const struct log_report *repor
         return cli_fail(v->cli, CLI_UNVERIFIED, "ledger-size",
                         "the checkpoint says %" PRIu64 " entries, more than a ledger can have",
                         v->checkpoint.size);
-    return cli_fail(v->cli, CLI_UNVERIFIED, "ledger-damaged",
-                    "%s: %s (%s); entries %" PRIu64 " to %" PRIu64 " are not as they were logged",
-                    path, log_fault_text(report->fault), err_text(err), report->first,
-                    report->end > report->first ? report->end - 1 : report->first);
+    if (report->end == report->first + 1)
+        return cli_fail(v->cli, CLI_UNVERIFIED, "ledger-damaged",
+                        "%s: %s: entry %" PRIu64 " is not as it was logged", path,
+                        log_fault_text(report->fault), report->first);
+    if (report->end > report->first)
+        return cli_fail(v->cli, CLI_UNVERIFIED, "ledger-damaged",
+                        "%s: %s: entries %" PRIu64 " to %" PRIu64 " cannot be trusted", path,
+                        log_fault_text(report->fault), report->first, report->end - 1);
+    return cli_fail(v->cli, CLI_UNVERIFIED, "ledger-damaged", "%s: %s (%s)", path,
+                    log_fault_text(report->fault), err_text(err));
 }
 
 static int judge(const struct verifying *v, const struct log_report *report, enum err err)

@@ -72,6 +72,8 @@ static void show_page(void *ctx)
 static int show_json(void *ctx, const json_t *item)
 {
     struct showing *s = ctx;
+    if (s->shown == 0)
+        (void)printf("{\n  \"%s\": [", s->list->array);
     (void)fputs(s->shown++ == 0 ? "\n    " : ",\n    ", stdout);
     if (json_dumpf(item, stdout, JSON_PRESERVE_ORDER) != 0)
         return cli_fail(s->cli, CLI_FILE, "file", "standard output: %m");
@@ -84,11 +86,13 @@ static int run_json(struct showing *s, const char *after, uint64_t limit)
 {
     bool more = false;
     char next[65];
-    (void)printf("{\n  \"%s\": [", s->list->array);
     int code = list_walk(s->cli, s->list, after, limit, show_json, NULL, s, &more, next);
     if (code != CLI_OK)
         return code;
-    (void)fputs(s->shown == 0 ? "]" : "\n  ]", stdout);
+    if (s->shown == 0)
+        (void)printf("{\n  \"%s\": []", s->list->array);
+    else
+        (void)fputs("\n  ]", stdout);
     if (more)
         (void)printf(",\n  \"next\": \"%s\"", next);
     (void)fputs("\n}\n", stdout);

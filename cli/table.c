@@ -100,7 +100,8 @@ void table_print(struct table *t)
     for (size_t i = 0; !t->headed && i < t->columns_len; i++)
         print_cell(t, widths, i, t->columns[i].name, COLOUR_BOLD);
     t->headed = true;
-    for (size_t i = 0; i < t->cells_len; i++)
-        print_cell(t, widths, i % t->columns_len, t->cells[i].text, t->cells[i].colour);
+    for (size_t i = 0; i < t->cells_len;)
+        for (size_t column = 0; column < t->columns_len && i < t->cells_len; column++, i++)
+            print_cell(t, widths, column, t->cells[i].text, t->cells[i].colour);
     forget(t);
 }

@@ -24,7 +24,7 @@
 /* What the process ends with; the man page names them. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
 
-static volatile sig_atomic_t stopping;
+static volatile sig_atomic_t stopping, renewing;
 static int wake_pipe[2] = {-1, -1};
 
 struct agent {
@@ -53,13 +53,25 @@ static void on_stop(int signal)
     errno = saved;
 }
 
+static void on_renew(int signal)
+{
+    (void)signal;
+    renewing = 1;
+}
+
 static enum err catch_signals(void)
 {
     if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
         return ERR_IO;
     struct sigaction stop = {.sa_handler = on_stop};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    if (sigaction(SIGTERM, &stop, NULL) != 0 || sigaction(SIGINT, &stop, NULL) != 0 ||
+    struct sigaction renew = {.sa_handler = on_renew};
+    /* Taken in nap() alone, so that it does not cut an exchange short. */
+    sigset_t held;
+    (void)sigemptyset(&held);
+    (void)sigaddset(&held, SIGUSR1);
+    if (sigprocmask(SIG_BLOCK, &held, NULL) != 0 || sigaction(SIGUSR1, &renew, NULL) != 0 ||
+        sigaction(SIGTERM, &stop, NULL) != 0 || sigaction(SIGINT, &stop, NULL) != 0 ||
         sigaction(SIGPIPE, &ignore, NULL) != 0)
         return ERR_IO;
     return ERR_NONE;
@@ -167,7 +179,11 @@ static void nap(int64_t ms)
     /* What a handshake took from the system goes back before a long wait. */
     (void)malloc_trim(0);
     struct pollfd fd = {.fd = wake_pipe[0], .events = POLLIN};
-    (void)poll(&fd, 1, ms > NAP_MAX_MS ? NAP_MAX_MS : (int)ms);
+    ms = ms > NAP_MAX_MS ? NAP_MAX_MS : ms;
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)ppoll(&fd, 1, &time, &none);
 }
 
 static int run(struct agent *a, bool once)
@@ -188,6 +204,10 @@ static int run(struct agent *a, bool once)
             break;
         if (delay_ms > 0 && !stopping)
             nap(delay_ms);
+        if (renewing) {
+            renewing = 0;
+            device_renew(&a->device);
+        }
     }
     device_close(&a->device);
     log_event(LOG_LEVEL_NOTICE, "agent.stopped");

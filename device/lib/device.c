@@ -285,6 +285,11 @@ enum device_phase device_step(struct device *d, int64_t *ret_delay_ms)
     return device_phase_of(d);
 }
 
+void device_renew(struct device *d)
+{
+    d->renew_at = d->not_before;
+}
+
 /* ---- from start to end ---- */
 
 static bool is_serial(struct slice s)

@@ -168,6 +168,8 @@ MUST_USE enum err device_open(struct device *d, const struct device_options *opt
  * Calling sooner is harmless. What went wrong is told by events. */
 enum device_phase device_step(struct device *d, int64_t *ret_delay_ms);
 enum device_phase device_phase_of(const struct device *d);
+/* The next step renews the identity, however young it is. Nothing where there is none in use. */
+void device_renew(struct device *d);
 /* The device's time (see timeline.h), seconds since 1970. */
 int64_t device_time(const struct device *d);
 /* Ends the connection, where one is kept. There is nothing else to end. */

@@ -182,8 +182,12 @@ void refusals_flush(struct refusals *r)
     rw->window = r->window;
     r->window = (struct window){0};
     (void)pthread_mutex_unlock(&r->lock);
-    if (rw->window.sources_len > 0)
-        rw->write.err = store_submit(r->store, &rw->write);
-    if (rw->window.sources_len == 0 || rw->write.err != ERR_NONE)
+    enum err err = ERR_NONE;
+    bool anything = rw->window.sources_len > 0;
+    if (anything)
+        err = store_submit(r->store, &rw->write); /* from here on the writer's, unless refused */
+    if (!anything || err != ERR_NONE) {
+        rw->write.err = err;
         refusals_done(&rw->write);
+    }
 }

@@ -104,7 +104,7 @@ describe('what strangers send', { timeout: 120000 }, () => {
   });
   after(() => hub.stop());
 
-  const malformed = async (listener) => (await hub.metrics()).get(`holdfast_requests_malformed{listener="${listener}"}`);
+  const malformed = async (listener) => (await hub.metrics()).get(`holdfast_http_malformed_total{listener="${listener}"}`);
   const counted = async (outcome) => (await hub.metrics()).get(`holdfast_http_requests_total{outcome="${outcome}"}`) ?? 0;
   const served = async () => {
     const answer = await curl(hub, 'operator', '/v1/health', ['--interface', '127.0.0.2', '--max-time', '5']);
@@ -242,7 +242,7 @@ describe('what strangers send', { timeout: 120000 }, () => {
     const wrong = [
       ['not JSON', '{', '#json-malformed'],
       ['no object', '[]', '#json-not-object'],
-      ['null', 'null', '#json-not-object'],
+      ['null', 'null', '#json-malformed'],
       ['trailing bytes', `${text} x`, '#json-malformed'],
       ['two documents', `${text}${text}`, '#json-malformed'],
       ['a byte order mark', `\ufeff${text}`, '#json-malformed'],
@@ -364,7 +364,7 @@ describe('what strangers send', { timeout: 120000 }, () => {
       assert.ok(ended, 'cut');
       return performance.now() - start;
     };
-    const timedOut = async (listener) => (await hub.metrics()).get(`holdfast_connections_timed_out{listener="${listener}"}`);
+    const timedOut = async (listener) => (await hub.metrics()).get(`holdfast_connections_timed_out_total{listener="${listener}"}`);
     // These run side by side, so what is counted is looked at behind them all.
     let cut = 0;
     let cutBefore;
@@ -440,7 +440,7 @@ describe('what strangers send', { timeout: 120000 }, () => {
   });
 
   describe('as TLS', () => {
-    const failed = async (listener) => (await hub.metrics()).get(`holdfast_tls_failed{listener="${listener}"}`);
+    const failed = async (listener) => (await hub.metrics()).get(`holdfast_tls_failed_total{listener="${listener}"}`);
     const openssl = async (words) => {
       const child = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${hub.ports.operator}`, '-servername', 'localhost', '-CAfile', hub.roots, ...words]);
       let text = '';
@@ -512,7 +512,7 @@ describe('what strangers send', { timeout: 120000 }, () => {
   describe('in numbers', () => {
     it('gets so many connections from one address and no more, while others are served', async (t) => {
       await until('earlier connections are gone', async () => (await hub.metrics()).get('holdfast_connections{listener="operator"}') === 0, 6000);
-      const name = 'holdfast_connections_refused_address_cap{listener="operator"}';
+      const name = 'holdfast_connections_over_address_cap_total{listener="operator"}';
       const before = (await hub.metrics()).get(name);
       const kept = await Promise.all(Array.from({ length: 50 }, () => connect(hub, 'operator')));
       const attempts = await Promise.all(Array.from({ length: 20 }, () => connect(hub, 'operator').then(() => 'in', () => 'refused')));
@@ -554,8 +554,8 @@ describe('what strangers send', { timeout: 120000 }, () => {
       await watching;
       const after = await hub.metrics();
       const grown = (name) => after.get(`${name}{listener="operator"}`) - before.get(`${name}{listener="operator"}`);
-      const refused = grown('holdfast_connections_refused_address_cap');
-      const accepted = grown('holdfast_connections_accepted');
+      const refused = grown('holdfast_connections_over_address_cap_total');
+      const accepted = grown('holdfast_connections_accepted_total');
       t.diagnostic(`${refused} refused, ${accepted - times.length} let in, in ${Math.round(performance.now() - start)} ms; `
         + `others were answered within ${Math.round(Math.max(...times))} ms (${times.length} times)`);
       assert.equal(refused + accepted - times.length, 10000, 'each is counted');
@@ -566,7 +566,7 @@ describe('what strangers send', { timeout: 120000 }, () => {
   it('has left no entry but findings, and the good device as it was', async () => {
     assert.equal((await as(hub, device, '/v1/device/self')).json.state, 'trusted');
     const verbs = new Set((await hub.ledger()).map(({ act }) => act));
-    assert.deepEqual([...verbs].filter((verb) => !verb.startsWith('finding.')).sort(), ['device.confirm', 'device.enrol', 'manifest.create', 'manifest.import', 'model.create']);
+    assert.deepEqual([...verbs].filter((verb) => !verb.startsWith('finding.')).sort(), ['device.confirm', 'device.enrol', 'manifest.create', 'manifest.import', 'model.create', 'trust-bundle.replace']);
   });
 });
 

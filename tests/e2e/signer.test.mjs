@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { execFile } from 'node:child_process';
-import { chmod, chown, cp, mkdir, readFile, readdir, readlink, rm, stat } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, readFile, readdir, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Hub, as, curl, enrolledDevice, sleep, until } from './lib/hub.mjs';
@@ -128,7 +128,7 @@ async function asUser(user, words) {
 }
 
 const probe = async (user, pid, address = '0') => {
-  const { stdout, stderr } = await asUser(user, ['python3', '-c', PROBE, String(pid), address]);
+  const { stdout, stderr } = await asUser(user, ['/usr/bin/python3', '-c', PROBE, String(pid), address]);
   assert.ok(stdout, stderr);
   return Object.fromEntries(stdout.trim().split('\n').map((line) => line.split(' ')));
 };
@@ -314,15 +314,21 @@ describe('a signer that is shown an older ledger', { timeout: 60000 }, () => {
     assert.deepEqual(await checkpoint(), { status: 404, code: 'checkpoint-not-found' });
     assert.equal((await hub.must(200, 'GET', '/v1/hub')).ledger.checkpoint_size, 0);
 
-    for (let i = 1; i <= 20; i++) {
+    // A finding about what is refused here may come in between: so up to the size that was signed.
+    for (;;) {
       await grow(1);
-      assert.equal(await size(), start + i);
+      const now = await size();
+      if (now >= saved.size - 2) break;
       await sleep(30);
-      assert.equal((await checkpoint()).status, 404, `nothing is signed at ${start + i} of ${saved.size}`);
+      assert.equal((await checkpoint()).status, 404, `nothing is signed at ${now} of ${saved.size}`);
     }
     await hub.restart(); // nor after a restart
     await until('refused again', () => refusals().length > 0, 5000);
-    assert.equal((await checkpoint()).status, 404);
+    while (await size() < saved.size) await grow(1);
+    if (await size() === saved.size) {
+      await sleep(100);
+      assert.equal((await checkpoint()).status, 404, 'the same size with another root');
+    }
 
     // Grown past what was signed it is a log again, and whoever kept a checkpoint knows it for another.
     await grow(1);
@@ -341,7 +347,6 @@ describe('a signer that is shown an older ledger', { timeout: 60000 }, () => {
     await hub.end();
     const path = join(hub.state, 'signer/ledger.state');
     const bytes = await readFile(path);
-    const { writeFile } = await import('node:fs/promises');
     const broken = Buffer.from(bytes);
     broken[10] ^= 1;
     broken[4096 + 10] ^= 1;

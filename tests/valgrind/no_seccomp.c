@@ -1,5 +1,5 @@
-/* For runs under Valgrind, which knows no seccomp(2): a libseccomp that takes every filter and loads
- * none. Preloaded by run.sh, and part of nothing that is installed. */
+/* For runs under Valgrind, which knows no seccomp(2): a libseccomp that takes every filter and
+ * loads none. Preloaded by run.sh, and part of nothing that is installed. */
 #include <seccomp.h>
 
 scmp_filter_ctx seccomp_init(uint32_t action)
