@@ -129,7 +129,7 @@ ask_as_victim() {
         --write-out '%{http_code}' \
         --cert-type DER --cert "$state/$certificate" \
         --key-type DER --key "$state/key-${certificate#certificate-}" \
-        "https://localhost:$device_port/v1/device/self" || true
+        "https://127.0.0.1:$device_port/v1/device/self" || true
     jq -r '" " + (.code // .state)' answer.json
 }
 
@@ -208,8 +208,8 @@ configure_agent() {
     fi
     cat >"$at/agent.conf" <<END
 serial = $name
-hub-bootstrap = localhost:$bootstrap_port
-hub-device = localhost:$device_port
+hub-bootstrap = 127.0.0.1:$bootstrap_port
+hub-device = 127.0.0.1:$device_port
 trust-bundle = ../../bundle
 state = state
 claim-file = claim
@@ -311,7 +311,7 @@ verify_ledger() {
     [ -s checkpoint ] && saved=(--saved checkpoint)
     # A checkpoint is signed shortly after the entries that it covers.
     until_true "the newest entries are in a signed checkpoint" hub.log ledger_is_signed
-    must "the ledger does not hold" hf ledger verify --url "https://localhost:$operator_port" \
+    must "the ledger does not hold" hf ledger verify --url "https://127.0.0.1:$operator_port" \
         --token-file reader.token --roots state/root.pem --key ledger.vkey "${saved[@]}" \
         --save checkpoint.new
     mv checkpoint.new checkpoint
@@ -371,7 +371,7 @@ It stays up until Ctrl-C. In another terminal, here:
   $relative ledger tail --follow
   $relative doctor --config $shown/hub.conf
 
-Logs: $shown/hub.log, $shown/devices/*/agent.log.  EST: https://localhost:$bootstrap_port/.well-known/est/
+Logs: $shown/hub.log, $shown/devices/*/agent.log.  EST: https://127.0.0.1:$bootstrap_port/.well-known/est/
 (trust $shown/state/root.pem).  What all of this is: docs/README.md.
 END
 while is_running hub; do

@@ -115,14 +115,7 @@ static void gives_little_before_approval(void **state)
     EVP_PKEY_free(key);
 }
 
-/* Both are past the loop's look when the writer comes to them: neither has ended. */
-static void start_both(struct house *h, struct enrolling x[2], const char *code, EVP_PKEY *one,
-                       EVP_PKEY *two)
-{
-    enrol_by_claim(h, &x[0], "a", code, one);
-    enrol_by_claim(h, &x[1], "a", code, two);
-    assert_int_equal(x[0].ended + x[1].ended, 0);
-}
+/* ---- at once: until the loop turns, both are past its look, and neither has come to the writer */
 
 /* A photographed label, used in the same second as by the device itself. */
 static void two_keys_at_once_are_one_winner(void **state)
@@ -169,7 +162,9 @@ static void one_key_twice_is_one_certificate(void **state)
     make_models(h);
     expect_device(h, "listed", "a", code);
     uint64_t size = ledger_size(h);
-    start_both(h, x, code, key, key);
+    for (size_t i = 0; i < 2; i++)
+        enrol_by_claim(h, &x[i], "a", code, key);
+    assert_int_equal(x[0].ended + x[1].ended, 0);
     assert_int_equal(enrolling_wait(h, &x[0]), ERR_NONE);
     assert_int_equal(enrolling_wait(h, &x[1]), ERR_NONE);
     assert_int_equal(x[0].e.repeated + x[1].e.repeated, 1);
@@ -219,28 +214,19 @@ static void one_key_for_two_devices_is_one_winner(void **state)
 
 /* ---- what comes in between ---- */
 
-static void start_move(struct house *h, struct move_act *m, enum device_move to, unsigned *ended)
-{
-    const struct act_origin origin = origin_of(h, h->arena, ended);
-    *m = (struct move_act){.device = "a", .move = to, .reason = "lost"};
-    identity_move(h->identity, &origin, m);
-}
-
 static void a_cut_overtakes_an_enrolment(void **state)
 {
     struct house *h = *state;
     char code[IDENTITY_CLAIM_TEXT];
     struct enrolling x;
     struct move_act m;
-    unsigned ended;
     EVP_PKEY *key = new_key();
     make_models(h);
     expect_device(h, "listed", "a", code);
     uint64_t size = ledger_size(h);
     enrol_by_claim(h, &x, "a", code, key);
-    start_move(h, &m, MOVE_REVOKE, &ended); /* the signer has not answered yet */
-    assert_int_equal(wait_act(h, &m.act), ERR_NONE);
-    assert_int_equal(x.ended, 0);
+    assert_int_equal(x.ended, 0); /* with the signer, whose answer waits for the loop */
+    assert_int_equal(move(h, &m, "a", MOVE_REVOKE), ERR_NONE);
     (void)enrolling_wait(h, &x);
     assert_problem(&x.e.act, 403, "device-revoked", "");
     assert_int_equal(read_device(h, "a").state, DEVICE_REVOKED);
@@ -262,10 +248,10 @@ static void a_new_code_overtakes_an_old_one(void **state)
     make_models(h);
     expect_device(h, "listed", "a", code);
     enrol_by_claim(h, &x, "a", code, key);
+    assert_int_equal(x.ended, 0);
     const struct act_origin origin = origin_of(h, h->arena, &ended);
     identity_renew_claim(h->identity, &origin, &c);
     assert_int_equal(wait_act(h, &c.act), ERR_NONE);
-    assert_int_equal(x.ended, 0);
     (void)enrolling_wait(h, &x);
     assert_problem(&x.e.act, 401, "enrolment-refused", "");
     assert_int_equal(read_device(h, "a").state, DEVICE_EXPECTED);

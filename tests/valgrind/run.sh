@@ -76,8 +76,8 @@ sed -n 's/^thermo-1,\([^,]*\),.*/\1/p' claims.csv >claim
 holdfast device bundle --output bundle
 cat >agent.conf <<END
 serial = thermo-1
-hub-bootstrap = localhost:$bootstrap
-hub-device = localhost:$device
+hub-bootstrap = 127.0.0.1:$bootstrap
+hub-device = 127.0.0.1:$device
 trust-bundle = bundle
 claim-file = claim
 state = agent
