@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/http_internal.h"
+#include "base/problem.h"
 
 #define SPARE_MAX        32   /* requests kept for reuse on a loop */
 #define REPLY_FIELDS_MAX 4096 /* bytes of header that a handler may add */
@@ -19,36 +20,55 @@
 static const struct {
     unsigned status;
     const char *phrase;
-    const char *problem; /* of refusals that the glue itself makes */
 } statuses[] = {
-    {200, "OK", NULL},
-    {201, "Created", NULL},
-    {202, "Accepted", NULL},
-    {204, "No Content", NULL},
-    {304, "Not Modified", NULL},
-    {400, "Bad Request", "malformed-request"},
-    {401, "Unauthorized", NULL},
-    {403, "Forbidden", NULL},
-    {404, "Not Found", NULL},
-    {405, "Method Not Allowed", "method-not-allowed"},
-    {406, "Not Acceptable", NULL},
-    {408, "Request Timeout", NULL},
-    {409, "Conflict", NULL},
-    {410, "Gone", NULL},
-    {411, "Length Required", NULL},
-    {412, "Precondition Failed", NULL},
-    {413, "Content Too Large", "body-too-large"},
-    {414, "URI Too Long", "target-too-long"},
-    {415, "Unsupported Media Type", NULL},
-    {417, "Expectation Failed", "expectation-unknown"},
-    {422, "Unprocessable Content", NULL},
-    {429, "Too Many Requests", NULL},
-    {431, "Request Header Fields Too Large", "header-too-large"},
-    {500, "Internal Server Error", NULL},
-    {501, "Not Implemented", "coding-unknown"},
-    {503, "Service Unavailable", "out-of-memory"},
-    {505, "HTTP Version Not Supported", "version-not-supported"},
-    {507, "Insufficient Storage", NULL},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {304, "Not Modified"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
+};
+
+/* What the glue itself refuses, before any handler sees it. */
+static const struct {
+    unsigned status;
+    const char *code;
+    const char *detail;
+} refusals[] = {
+    {400, "malformed-request",
+     "This is not one well-formed HTTP/1.1 request: line ends, field lines or the length of its "
+     "body "
+     "are not as RFC 9112 has them."},
+    {405, "method-not-allowed", "This method is not known here."},
+    {413, "too-large", "The body is larger than anything that is taken here."},
+    {414, "target-too-long", "The request's target is longer than any that exists here."},
+    {417, "expectation-unknown", "No expectation but 100-continue is understood."},
+    {431, "header-too-large", "The request's head is larger than is taken here."},
+    {501, "coding-unknown", "No transfer coding but chunked is understood."},
+    {503, "no-memory", "The hub is out of memory; try again in a moment."},
+    {505, "version-not-supported", "Speak HTTP/1.1."},
 };
 
 static size_t status_index(unsigned status)
@@ -162,16 +182,14 @@ static unsigned take_in(struct http_request *r)
 
 static void refuse(struct http_request *r, unsigned status)
 {
-    uint8_t text[160];
+    struct problem problem;
+    problem_from_err(&problem, ERR_INTERNAL);
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        if (refusals[i].status == status)
+            (void)problem_set(&problem, status, refusals[i].code, NULL, "%s", refusals[i].detail);
+    uint8_t text[512];
     struct writer w = writer_over(text, sizeof text);
-    size_t i = status_index(status);
-    writer_text(&w, "{\"type\":\"about:blank\",\"title\":\"");
-    writer_text(&w, statuses[i].phrase);
-    writer_text(&w, "\",\"status\":");
-    writer_decimal(&w, status);
-    writer_text(&w, ",\"code\":\"");
-    writer_text(&w, statuses[i].problem);
-    writer_text(&w, "\"}\n");
+    problem_write(&w, &problem);
     if (status == 405)
         http_reply_header(r, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE");
     r->close = true;

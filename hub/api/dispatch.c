@@ -190,7 +190,10 @@ void api_handle(struct http_request *request, void *ctx)
     struct hub *hub = ctx;
     struct api_call *call = arena_alloc(http_request_arena(request), sizeof *call);
     if (call == NULL) {
-        http_reply(request, 503, PROBLEM_TYPE, SLICE_LITERAL("{\"status\":503}"));
+        http_reply(
+            request, 503, PROBLEM_TYPE,
+            SLICE_LITERAL("{\"title\":\"Service Unavailable\",\"status\":503,"
+                          "\"code\":\"no-memory\",\"detail\":\"The hub is out of memory.\"}"));
         return;
     }
     *call = (struct api_call){

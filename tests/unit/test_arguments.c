@@ -166,7 +166,7 @@ static void check_command(const struct cli_noun *noun, const struct cli_command 
     assert_int_equal(c->verb == NULL, noun->commands_len == 1);
     for (size_t i = 0; i < c->options_len; i++) {
         const struct cli_option *o = &c->options[i];
-        assert_true(o->name != NULL && o->help != NULL);
+        assert_true(strlen(o->name) > 1 && strlen(o->help) > 1);
         assert_true(!o->required || o->value != NULL);
         assert_int_equal(o->complete == COMPLETE_WORDS, o->words != NULL);
         for (size_t k = 0; k < c->options_len; k++)
