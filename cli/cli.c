@@ -23,18 +23,9 @@ const char *cli_value(const struct cli *cli, const char *name)
 
 /* ---- messages ---- */
 
-static void tell(struct cli *cli, const char *word, const char *field, unsigned status,
-                 const char *text)
+/* A problem (RFC 9457) on a line of its own. */
+static void tell_json(const char *word, const char *field, unsigned status, const char *text)
 {
-    cli->told = true;
-    (void)fflush(stdout); /* so that what led to it stands before it */
-    progress_hide();
-    if (!cli->json) {
-        (void)text_show(stderr, "holdfast: ", SIZE_MAX, COLOUR_BAD);
-        text_put(stderr, text);
-        (void)fputc('\n', stderr);
-        return;
-    }
     uint8_t bytes[MESSAGE_MAX * 6 + 512]; /* every byte may be escaped */
     struct writer w = writer_over(bytes, sizeof bytes);
     struct json_writer j = json_writer_over(&w);
@@ -49,6 +40,24 @@ static void tell(struct cli *cli, const char *word, const char *field, unsigned 
     if (w.err == ERR_NONE)
         (void)fwrite(w.start, 1, w.len, stderr);
     (void)fputc('\n', stderr);
+}
+
+static void tell_text(const char *label, enum text_colour colour, const char *text)
+{
+    (void)text_show(stderr, label, SIZE_MAX, colour);
+    text_put(stderr, text);
+    (void)fputc('\n', stderr);
+}
+
+static void tell(struct cli *cli, const char *word, const char *field, unsigned status,
+                 const char *text)
+{
+    (void)fflush(stdout); /* so that what led to it stands before it */
+    progress_hide();
+    if (cli->json)
+        tell_json(word, field, status, text);
+    else
+        tell_text("holdfast: ", COLOUR_BAD, text);
 }
 
 int cli_fail(struct cli *cli, int code, const char *word, const char *format, ...)
@@ -121,7 +130,6 @@ void cli_say(const struct cli *cli, const char *format, ...)
 
 void cli_warn(const struct cli *cli, const char *format, ...)
 {
-    (void)cli;
     char text[MESSAGE_MAX];
     va_list values;
     va_start(values, format);
@@ -129,10 +137,10 @@ void cli_warn(const struct cli *cli, const char *format, ...)
     va_end(values);
     (void)fflush(stdout);
     progress_hide();
-    (void)text_show(stderr, "warning: ", SIZE_MAX, COLOUR_WARN);
-    if (n >= 0)
-        text_put(stderr, text);
-    (void)fputc('\n', stderr);
+    if (cli->json)
+        tell_json("warning", NULL, 0, n < 0 ? "" : text);
+    else
+        tell_text("warning: ", COLOUR_WARN, n < 0 ? "" : text);
 }
 
 int cli_confirm(struct cli *cli, const char *format, ...)

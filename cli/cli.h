@@ -37,7 +37,6 @@ struct cli {
     size_t operands_len;
 
     struct http_client *hub; /* opened by the first request */
-    bool told;               /* a problem has been printed */
 };
 
 /* ---- arguments ---- */

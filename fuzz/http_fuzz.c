@@ -55,6 +55,9 @@ static void remove_socket(void)
     (void)unlink(address.sun_path);
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     static char listen_on[160];

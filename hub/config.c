@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "pki/ca.h"
+#include "pki/fleet.h"
 
 #define KEY(name_, kind_, field_, min_, max_, standard_, help_)                                    \
     {                                                                                              \

@@ -21,21 +21,6 @@
 #define BACKDATING  3600 /* seconds: for machines whose clocks are behind this one */
 #define YEAR        (365LL * 86400 + 86400 / 4)
 
-bool ca_is_fleet_name(struct slice name)
-{
-    uint8_t previous = '.';
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.data[i];
-        bool is_alphanumeric = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        bool is_inner =
-            (c == '-' && previous != '.') || (c == '.' && previous != '.' && previous != '-');
-        if (!is_alphanumeric && !is_inner)
-            return false;
-        previous = c;
-    }
-    return name.len <= CA_FLEET_MAX && previous != '.' && previous != '-';
-}
-
 enum err ca_ledger_origin(const char *fleet, char ret_origin[NOTE_NAME_MAX + 1])
 {
     if (!ca_is_fleet_name(slice_of_text(fleet)))

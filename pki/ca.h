@@ -17,11 +17,11 @@
 
 #include "core/trust_bundle.h"
 #include "core/x509.h"
+#include "pki/fleet.h"
 
 #define CA_ROOT_YEARS    20
 #define CA_ISSUING_YEARS 5
-#define CA_CHAIN_MAX     4  /* certificates in issuing.pem, and in a file for ca_install() */
-#define CA_FLEET_MAX     56 /* "FLEET issuing" is a common name, and those have 64 */
+#define CA_CHAIN_MAX     4 /* certificates in issuing.pem, and in a file for ca_install() */
 
 void ca_key_cleanup(EVP_PKEY **key);
 void ca_certificate_cleanup(X509 **certificate);
@@ -36,8 +36,6 @@ MUST_USE enum err ca_key_read(const char *path, EVP_PKEY **ret_key);
  * for a key that is not taken. The caller frees each. */
 MUST_USE enum err ca_chain_read(const char *path, X509 *ret_chain[CA_CHAIN_MAX], size_t *ret_n);
 
-/* Lower-case DNS labels, at most CA_FLEET_MAX bytes together. */
-bool ca_is_fleet_name(struct slice name);
 /* "FLEET/ledger": what the ledger's key and its checkpoints are called; the origin to be handed to
  * the signer and the ledger. ERR_SYNTAX. */
 MUST_USE enum err ca_ledger_origin(const char *fleet, char ret_origin[NOTE_NAME_MAX + 1]);

@@ -1,0 +1,523 @@
+// The contract: every operation answers as api/openapi.yaml says, on each listener, and nowhere else.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, renew, until } from './lib/hub.mjs';
+import { connect } from './lib/wire.mjs';
+import { answerMisfits, contract, follow, misfits, operation, operations } from './lib/contract.mjs';
+
+const LATER = '2099-01-01T00:00:00Z';
+const LISTENERS = ['device', 'bootstrap', 'operator', 'local'];
+const MODEL = { id: 'sensor', maker: 'acme', proof: 'manifest', key_kinds: ['P-256', 'Ed25519'], lifetime_seconds: 86400, enrolled_lifetime_seconds: 600 };
+
+const assertFits = (id, answer) => assert.deepEqual(answerMisfits(operation(id), answer), []);
+
+// A path of an operation with something in the place of each parameter.
+const filled = ({ path, parameters }) => path.replace(/\{(\w+)\}/g, (_, name) => parameters.find((one) => one.name === name).example);
+
+// Over the local socket with a media type of its own.
+async function curlLocal(hub, method, path, file, type) {
+  const { stdout } = await promisify(execFile)('curl', ['-sS', '-i', '--unix-socket', hub.socket, '-X', method, '-H', `Content-Type: ${type}`, '--data-binary', `@${file}`, `http://localhost${path}`]);
+  const split = stdout.indexOf('\r\n\r\n');
+  const lines = stdout.slice(0, split).split('\r\n');
+  const headers = Object.fromEntries(lines.slice(1).map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]));
+  const text = stdout.slice(split + 4);
+  return { status: Number(lines[0].split(' ')[1]), headers, body: text ? JSON.parse(text) : Buffer.alloc(0) };
+}
+
+describe('the contract', { timeout: 60000 }, () => {
+  let hub;
+  let device;
+  let tokens;
+  before(async () => {
+    hub = await Hub.start({ 'public-per-minute': '100000', 'connections-per-address': '1000' });
+    await hub.factory();
+    device = await enrolledDevice(hub, 'good');
+    tokens = {};
+    for (const scope of ['ledger', 'metrics'])
+      tokens[scope] = (await hub.must(201, 'POST', '/v1/tokens', { name: `for-${scope}`, scopes: [scope], expires_at: LATER })).token;
+    assert.equal((await as(hub, device, '/v1/device/self')).status, 200);
+  });
+  after(() => hub.stop());
+
+  const ask = async (listener, method, path, { headers, body, withDevice } = {}) => {
+    if (listener === 'local') return hub.api(method, path, body);
+    const wire = await connect(hub, listener, { device: withDevice ?? (listener === 'device' ? device : undefined) });
+    try {
+      const answer = await wire.request(method, path, { headers, body });
+      return { ...answer, body: answer.json ?? answer.body };
+    } finally {
+      wire.destroy();
+    }
+  };
+
+  for (const listener of LISTENERS) {
+    it(`serves on the listener ${listener} what is meant for it, and nothing else`, async () => {
+      for (const one of operations) {
+        const answer = await ask(listener, one.method, filled(one));
+        if (!one.listeners.includes(listener)) {
+          assert.ok([404, 405].includes(answer.status), `${one.id}: ${answer.status}`);
+          assert.match(answer.body.code, /^(route-not-found|method-not-allowed)$/, one.id);
+          continue;
+        }
+        assert.notEqual(answer.body?.code, 'route-not-found', one.id);
+        assert.notEqual(answer.status, 405, one.id);
+        assertFits(one.id, answer);
+        if (/^token-/.test(one.caller(listener))) assert.equal(answer.status, 401, one.id);
+      }
+    });
+  }
+
+  it('lets nobody use the local socket over TLS, nor a token where it is not for', async () => {
+    for (const one of operations) {
+      const callers = Object.fromEntries(one.listeners.map((listener) => [listener, one.caller(listener)]));
+      for (const scope of ['ledger', 'metrics']) {
+        const answer = await ask('operator', one.method, filled(one), { headers: { Authorization: `Bearer ${tokens[scope]}` } });
+        const expected = callers.operator === `token-${scope}` || callers.operator === 'public';
+        assert.equal(answer.status < 400 || answer.body.code === 'tile-not-found', expected, `${one.id} with ${scope}: ${answer.status}`);
+      }
+    }
+  });
+
+  it('answers every operation as it is described', async () => {
+    const done = new Set();
+    // Over the local socket.
+    const local = async (id, path, status, body) => {
+      const { method } = operation(id);
+      const answer = await hub.api(method, path, body);
+      assert.equal(answer.status, status, `${method} ${path}: ${JSON.stringify(answer.body)}`);
+      assertFits(id, answer);
+      if (status < 300) done.add(id);
+      return answer.body;
+    };
+    const remote = async (id, listener, path, status, options) => {
+      const { method } = operation(id);
+      const answer = await ask(listener, method, path, options);
+      assert.equal(answer.status, status, `${method} ${path}: ${JSON.stringify(answer.body)}`);
+      assertFits(id, answer);
+      if (status < 300 || status === 501) done.add(id);
+      return answer;
+    };
+
+    await local('model_create', '/v1/models', 201, MODEL);
+    assert.equal((await local('model_create', '/v1/models', 409, MODEL)).code, 'model-exists');
+    await local('model_list', '/v1/models', 200);
+    assert.equal((await local('model_show', '/v1/models/sensor', 200)).maker, 'acme');
+    assert.equal((await local('model_show', '/v1/models/nothing', 404)).code, 'model-not-found');
+    const changed = await local('model_change', '/v1/models/sensor', 200, { lifetime_seconds: 7200, proof: 'approval' });
+    assert.deepEqual([changed.lifetime_seconds, changed.proof, changed.key_kinds], [7200, 'approval', ['P-256', 'Ed25519']]);
+    await local('model_change', '/v1/models/sensor', 200, { proof: 'manifest' });
+    assert.equal((await local('model_change', '/v1/models/sensor', 400, {})).code, 'field-missing');
+    assert.equal((await local('model_change', '/v1/models/nothing', 404, { proof: 'manifest' })).code, 'model-not-found');
+    assert.equal((await local('model_change', '/v1/models/sensor', 400, { maker: 'other' })).field, 'maker');
+
+    await local('manifest_create', '/v1/manifests', 201, { id: 'lot', model: 'sensor', owner: 'hospital' });
+    assert.equal((await local('manifest_create', '/v1/manifests', 409, { id: 'lot', model: 'sensor', owner: 'hospital' })).code, 'manifest-exists');
+    assert.equal((await local('manifest_create', '/v1/manifests', 404, { id: 'lot2', model: 'nothing', owner: 'x' })).code, 'model-not-found');
+    await local('manifest_list', '/v1/manifests', 200);
+    assert.equal((await local('manifest_show', '/v1/manifests/lot', 200)).devices, 0);
+    assert.equal((await local('manifest_show', '/v1/manifests/nothing', 404)).code, 'manifest-not-found');
+    assert.equal((await local('model_delete', '/v1/models/sensor', 409)).code, 'model-in-use');
+    await local('model_create', '/v1/models', 201, { ...MODEL, id: 'brief' });
+    await local('model_delete', '/v1/models/brief', 204);
+    assert.equal((await local('model_delete', '/v1/models/brief', 404)).code, 'model-not-found');
+
+    const pinned = '5a'.repeat(32);
+    const rows = [{ serial: 's-1', claim: { expires_at: LATER } }, { serial: 's-2', key_sha256: pinned.toUpperCase() }];
+    const { devices } = await local('manifest_add_devices', '/v1/manifests/lot/devices', 201, { rows });
+    assert.deepEqual(devices.map(({ serial }) => serial), ['s-1', 's-2']);
+    assert.ok(devices[0].claim_code && !devices[1].claim_code);
+    assert.equal((await local('manifest_add_devices', '/v1/manifests/nothing/devices', 404, { rows })).code, 'manifest-not-found');
+    assert.equal((await local('manifest_add_devices', '/v1/manifests/lot/devices', 409, { rows })).code, 'device-exists');
+    assert.equal((await local('manifest_add_devices', '/v1/manifests/lot/devices', 409, { rows: [{ serial: 's-3', key_sha256: pinned }] })).code, 'key-in-use');
+    assert.equal((await local('manifest_show', '/v1/manifests/lot', 200)).devices, 2);
+
+    await local('device_list', '/v1/devices', 200);
+    const shown = await local('device_show', '/v1/devices/s-1', 200);
+    assert.deepEqual([shown.model, shown.owner, shown.manifest, shown.state, shown.credential, shown.claim_expires_at], ['sensor', 'hospital', 'lot', 'expected', 'claim', LATER]);
+    assert.equal((await local('device_show', '/v1/devices/nothing', 404)).code, 'device-not-found');
+    const claim = await local('device_claim', '/v1/devices/s-1/claim', 201, { expires_at: LATER });
+    assert.notEqual(claim.claim_code, devices[0].claim_code);
+    assert.equal((await local('device_claim', '/v1/devices/good/claim', 409, { expires_at: LATER })).code, 'device-not-expected');
+    assert.equal((await local('device_claim', '/v1/devices/s-2/claim', 409, { expires_at: LATER })).code, 'device-not-expected');
+    await local('device_certificates', '/v1/devices/good/certificates', 200);
+    assert.equal((await local('device_certificates', '/v1/devices/nothing/certificates', 404)).code, 'device-not-found');
+
+    await local('model_change', '/v1/models/sensor', 200, { proof: 'approval' });
+    const key = await newKey(join(hub.folder, 's-1.key'));
+    const body = await csrBody(key, '/CN=s-1');
+    assert.equal((await enrol(hub, 's-1', claim.claim_code, body)).status, 200);
+    await local('device_approve', '/v1/devices/s-1/approve', 200, { reason: 'seen' });
+    await local('device_quarantine', '/v1/devices/s-1/quarantine', 200, { reason: 'odd' });
+    await local('device_release', '/v1/devices/s-1/release', 200, { reason: 'well' });
+    await local('device_revoke', '/v1/devices/s-1/revoke', 200, { reason: 'lost' });
+    await local('device_retire', '/v1/devices/s-2/retire', 200, { reason: 'old' });
+    assert.equal((await local('device_revoke', '/v1/devices/s-2/revoke', 409, { reason: 'x' })).code, 'move-not-possible');
+
+    await local('token_create', '/v1/tokens', 201, { name: 'both', scopes: ['ledger', 'metrics'], expires_at: LATER });
+    assert.equal((await local('token_create', '/v1/tokens', 409, { name: 'both', scopes: ['ledger'], expires_at: LATER })).code, 'token-exists');
+    assert.equal((await local('token_create', '/v1/tokens', 400, { name: 'late', scopes: ['ledger'], expires_at: '2001-01-01T00:00:00Z' })).field, 'expires_at');
+    const listed = await local('token_list', '/v1/tokens', 200);
+    assert.deepEqual(listed.tokens.map(({ name }) => name), ['both', 'for-ledger', 'for-metrics']);
+    assert.ok(!JSON.stringify(listed).includes('hf~'));
+    await local('token_delete', '/v1/tokens/both', 204);
+    assert.equal((await local('token_delete', '/v1/tokens/both', 404)).code, 'token-not-found');
+
+    await local('hub_show', '/v1/hub', 200);
+    await local('health_show', '/v1/health', 200);
+    await remote('health_show', 'operator', '/v1/health', 200);
+    await local('metrics_show', '/metrics', 200);
+    await remote('metrics_show', 'operator', '/metrics', 200, { headers: { Authorization: `Bearer ${tokens.metrics}` } });
+    await local('ledger_entries', '/v1/ledger/entries?limit=1000', 200);
+    await until('there is a checkpoint', async () => (await hub.api('GET', '/v1/ledger/checkpoint')).status === 200);
+    const bearer = { headers: { Authorization: `bearer ${tokens.ledger}` } };
+    await remote('ledger_checkpoint', 'operator', '/v1/ledger/checkpoint', 200, bearer);
+    await remote('ledger_checkpoint', 'device', '/v1/ledger/checkpoint', 200);
+    await remote('ledger_tile', 'operator', '/v1/ledger/tile/0/000.p/1', 200, bearer);
+    await local('ledger_tile', '/v1/ledger/tile/entries/000.p/1', 200);
+    assert.equal((await local('ledger_tile', '/v1/ledger/tile/5/000', 404)).code, 'tile-not-found');
+
+    const note = await local('trust_bundle_show', '/v1/trust-bundle', 200);
+    assert.equal((await remote('device_trust_bundle', 'device', '/v1/device/trust-bundle', 200)).body.toString(), note.toString());
+    const put = async (text, type = 'text/plain') => {
+      const path = join(hub.folder, 'bundle.new');
+      await writeFile(path, text);
+      const answer = await curlLocal(hub, 'PUT', '/v1/trust-bundle', path, type);
+      assertFits('trust_bundle_replace', answer);
+      return answer;
+    };
+    assert.deepEqual([await put(note.toString())].map(({ status, body: { code } }) => [status, code]), [[409, 'trust-bundle-not-newer']]);
+    assert.deepEqual([await put('nonsense\n')].map(({ status, body: { code } }) => [status, code]), [[400, 'trust-bundle-malformed']]);
+    assert.equal((await put(note.toString(), 'application/json')).status, 415);
+    assert.deepEqual([await put(note.toString().replace('version 1', 'version 7'))].map(({ status, body: { code } }) => [status, code]), [[403, 'trust-bundle-refused']]);
+    const made = await hub.cli('--state', hub.state, 'ca', 'bundle', '-o', join(hub.folder, 'bundle.next'));
+    assert.equal(made.code, 0, made.stderr);
+    assert.equal((await put(await readFile(join(hub.folder, 'bundle.next')))).status, 204);
+    done.add('trust_bundle_replace');
+    assert.equal((await hub.must(200, 'GET', '/v1/hub')).trust_bundle_version, 2);
+
+    const json = { 'Content-Type': 'application/json' };
+    const checkin = await remote('device_checkin', 'device', '/v1/device/checkin', 204,
+                                 { headers: json, body: JSON.stringify({ agent_version: '0.1.0', uptime_seconds: 5, boot_id: '5d1c0f7e-8a61-4c52-9a1b-2f6f3e1c9d40', certificate_expires_at: LATER }) });
+    assert.equal(checkin.headers['holdfast-next-checkin'], '900');
+    assert.equal(checkin.headers['holdfast-trust-bundle'], '2');
+    const report = { agent_version: '0.1.0', platform: 'linux', key_storage: 'file', boot_count: 17, facts: { os: 'Debian 12' } };
+    await remote('device_report', 'device', '/v1/device/report', 204, { headers: json, body: JSON.stringify(report) });
+    const acts = await hub.acts();
+    await remote('device_report', 'device', '/v1/device/report', 204, { headers: json, body: JSON.stringify(report) });
+    assert.equal(await hub.acts(), acts, 'one that says the same makes no entry');
+    assert.deepEqual((await hub.must(200, 'GET', '/v1/devices/good')).report, report);
+    await remote('device_self', 'device', '/v1/device/self', 200);
+    await until('the check-in is noted', async () => (await hub.must(200, 'GET', '/v1/devices/good')).checkins === 1, 8000);
+
+    await remote('est_cacerts', 'bootstrap', '/.well-known/est/cacerts', 200);
+    await remote('est_cacerts', 'device', '/.well-known/est/cacerts', 200);
+    await remote('est_csrattrs', 'bootstrap', '/.well-known/est/csrattrs', 200);
+    for (const [id, type] of [['est_serverkeygen', 'application/pkcs10'], ['est_fullcmc', 'application/pkcs7-mime']])
+      await remote(id, 'bootstrap', operation(id).path, 501, { headers: { 'Content-Type': type }, body: 'AAAA' });
+    const { 'by-contract': code } = await hub.claims('by-contract');
+    const csr = await csrBody(await newKey(join(hub.folder, 'by-contract.key')), '/CN=by-contract');
+    const basic = (password) => ({ headers: { 'Content-Type': 'application/pkcs10', Authorization: `Basic ${Buffer.from(`by-contract:${password}`).toString('base64')}` }, body: csr });
+    await remote('est_simpleenroll', 'bootstrap', '/.well-known/est/simpleenroll', 401, basic('0'.repeat(26)));
+    await remote('est_simpleenroll', 'bootstrap', '/.well-known/est/simpleenroll', 200, basic(code));
+    const renewal = await csrBody(await newKey(join(hub.folder, 'good2.key')), '/CN=good');
+    await remote('est_simplereenroll', 'device', '/.well-known/est/simplereenroll', 200, { headers: { 'Content-Type': 'application/pkcs10' }, body: renewal });
+
+    assert.deepEqual(operations.map(({ id }) => id).filter((id) => !done.has(id)), [], 'every operation was called with success');
+  });
+
+  it('has examples that fit its own schemas and are taken by the hub', async () => {
+    for (const one of operations) {
+      for (const [type, { schema, example }] of Object.entries(one.body?.content ?? {})) {
+        if (example === undefined) continue;
+        assert.deepEqual(misfits(example, schema, `${one.id} ${type}`), []);
+      }
+      for (const [status, { content }] of Object.entries(one.responses)) {
+        for (const { schema, example } of Object.values(content ?? {})) {
+          if (example !== undefined) assert.deepEqual(misfits(example, schema, `${one.id} ${status}`), []);
+        }
+      }
+    }
+    const exampleOf = (id) => operation(id).body.content['application/json'].example;
+    const second = await Hub.start();
+    try {
+      await second.must(201, 'POST', '/v1/models', exampleOf('model_create'));
+      await second.must(201, 'POST', '/v1/manifests', exampleOf('manifest_create'));
+      const { devices } = await second.must(201, 'POST', '/v1/manifests/batch-2026-11/devices', exampleOf('manifest_add_devices'));
+      await second.must(201, 'POST', '/v1/devices/thermo-1/claim', exampleOf('device_claim'));
+      await second.must(201, 'POST', '/v1/tokens', exampleOf('token_create'));
+      await second.must(200, 'PATCH', '/v1/models/thermo', exampleOf('model_change'));
+      await second.must(200, 'POST', '/v1/devices/thermo-1/revoke', exampleOf('device_revoke'));
+      assert.equal(devices.length, 2);
+    } finally {
+      await second.stop();
+    }
+    assert.ok(contract.openapi.startsWith('3.1'));
+    assert.ok(follow(contract.components.responses.BadRequest));
+  });
+
+  it('refuses a body of another media type, and one where none belongs', async () => {
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonx', 'application/problem+json', '']) {
+      const wire = await connect(hub, 'device', { device });
+      const answer = await wire.request('POST', '/v1/device/checkin', { headers: type ? { 'Content-Type': type } : {}, body: '{"agent_version":"1","uptime_seconds":1}' });
+      assert.equal(answer.status, 415, type);
+      assert.equal(answer.json.code, 'media-type');
+      wire.destroy();
+    }
+    const wire = await connect(hub, 'device', { device });
+    const answer = await wire.request('POST', '/v1/device/checkin', { headers: { 'Content-Type': 'Application/JSON; charset=utf-8' }, body: '{"agent_version":"1","uptime_seconds":1}' });
+    assert.equal(answer.status, 204, 'case and parameters do not matter');
+    wire.destroy();
+  });
+
+  it('limits how often one device writes and one address asks, by themselves', async () => {
+    const small = await Hub.start({ 'device-writes-per-minute': '4', 'device-reads-per-minute': '8', 'public-per-minute': '8', 'reader-per-minute': '8' });
+    try {
+      await small.factory();
+      const [one, two] = [await enrolledDevice(small, 'one'), await enrolledDevice(small, 'two')];
+      const limited = async (request) => {
+        const statuses = [];
+        for (let i = 0; i < 12; i++) {
+          const answer = await request();
+          statuses.push(answer.status);
+          if (answer.status !== 429) continue;
+          const json = answer.json ?? answer.body;
+          assert.equal(json.code, 'rate-limited');
+          assert.ok(Number(answer.headers['retry-after']) >= 1);
+          return statuses;
+        }
+        return assert.fail(`never limited: ${statuses}`);
+      };
+      const json = ['-X', 'POST', '-H', 'Content-Type: application/json'];
+      const checkin = (who) => as(small, who, '/v1/device/checkin', json, '{"agent_version":"1","uptime_seconds":1}');
+      assert.ok((await limited(() => checkin(one))).includes(204));
+      assert.equal((await checkin(two)).status, 204, 'another device is not held up');
+      assert.equal((await as(small, one, '/v1/device/self')).status, 200, 'nor what it reads');
+      await limited(() => as(small, one, '/v1/device/self'));
+      assert.equal((await renew(small, one, one.csr)).status, 200, 'nor its renewal');
+      await limited(() => curl(small, 'operator', '/v1/health'));
+      assert.equal((await curl(small, 'operator', '/v1/health', ['--interface', '127.0.0.2'])).status, 200);
+      assert.equal((await small.api('GET', '/v1/health')).status, 200, 'the local socket is not limited');
+      const { token } = await small.must(201, 'POST', '/v1/tokens', { name: 'eager', scopes: ['metrics'], expires_at: LATER });
+      await limited(() => curl(small, 'operator', '/metrics', ['-H', `Authorization: Bearer ${token}`]));
+    } finally {
+      await small.stop();
+    }
+  });
+});
+
+describe('lists', { timeout: 60000 }, () => {
+  let hub;
+  const serials = Array.from({ length: 250 }, (_, i) => `d-${String(i).padStart(3, '0')}`);
+  before(async () => {
+    hub = await Hub.start();
+    for (const [model, maker] of [['a', 'acme'], ['b', 'bolt']]) await hub.must(201, 'POST', '/v1/models', { ...MODEL, id: model, maker });
+    for (const [manifest, model, owner] of [['m1', 'a', 'x'], ['m2', 'a', 'y'], ['m3', 'b', 'x']]) await hub.must(201, 'POST', '/v1/manifests', { id: manifest, model, owner });
+    for (const [i, manifest] of ['m1', 'm2', 'm3'].entries()) {
+      const rows = serials.filter((_, n) => n % 3 === i).map((serial) => ({ serial, claim: { expires_at: LATER } }));
+      await hub.must(201, 'POST', `/v1/manifests/${manifest}/devices`, { rows });
+    }
+    for (const serial of ['d-000', 'd-001', 'd-249']) await hub.must(200, 'POST', `/v1/devices/${serial}/revoke`, { reason: 'x' });
+  });
+  after(() => hub.stop());
+
+  const all = async (query, limit) => {
+    const found = [];
+    let pages = 0;
+    for (let after = ''; ;) {
+      const page = await hub.must(200, 'GET', `/v1/devices?${query}limit=${limit}${after}`);
+      pages++;
+      assert.ok(page.devices.length <= limit);
+      found.push(...page.devices.map(({ id }) => id));
+      if (!page.next) return { found, pages };
+      assert.equal(page.next, found.at(-1));
+      after = `&after=${page.next}`;
+    }
+  };
+
+  it('come in pages, in order, each device once', async () => {
+    for (const limit of [1000, 250, 249, 100, 50, 7]) {
+      const { found, pages } = await all('', limit);
+      assert.deepEqual(found, serials, `limit ${limit}`);
+      assert.equal(pages, Math.ceil(250 / limit));
+    }
+    const standard = await hub.must(200, 'GET', '/v1/devices');
+    assert.equal(standard.devices.length, 100);
+    assert.equal(standard.next, 'd-099');
+    assert.deepEqual((await hub.must(200, 'GET', '/v1/devices?after=zzz')).devices, []);
+    assert.equal((await hub.must(200, 'GET', '/v1/devices?after=d-0999&limit=1')).devices[0].id, 'd-100', 'after a name that nobody has');
+  });
+
+  it('are filtered: every filter that is given holds', async () => {
+    const where = (test) => serials.filter((_, n) => test(n));
+    const revoked = ['d-000', 'd-001', 'd-249'];
+    const cases = {
+      'model=a&': where((n) => n % 3 !== 2), 'model=b&': where((n) => n % 3 === 2), 'owner=x&': where((n) => n % 3 !== 1), 'manifest=m2&': where((n) => n % 3 === 1),
+      'state=revoked&': revoked, 'state=expected&': serials.filter((serial) => !revoked.includes(serial)), 'model=a&owner=x&': where((n) => n % 3 === 0),
+      'model=b&owner=y&': [], 'state=revoked&manifest=m1&': ['d-000', 'd-249'], 'state=revoked&model=a&owner=y&manifest=m2&': ['d-001'], 'model=nothing&': [], 'state=trusted&': [],
+    };
+    for (const [query, expected] of Object.entries(cases)) {
+      for (const limit of [1000, 60, 2]) {
+        if (limit === 2 && expected.length > 10) continue;
+        assert.deepEqual((await all(query, limit)).found, expected, `${query}${limit}`);
+      }
+    }
+  });
+
+  it('show models, manifests and tokens in pages, too', async () => {
+    for (const name of ['t-1', 't-2', 't-3']) await hub.must(201, 'POST', '/v1/tokens', { name, scopes: ['metrics'], expires_at: LATER });
+    for (const [path, field, key, expected] of [['/v1/models', 'models', 'id', ['a', 'b']], ['/v1/manifests', 'manifests', 'id', ['m1', 'm2', 'm3']], ['/v1/tokens', 'tokens', 'name', ['t-1', 't-2', 't-3']]]) {
+      const found = [];
+      for (let after = ''; ;) {
+        const page = await hub.must(200, 'GET', `${path}?limit=1${after}`);
+        assert.equal(page[field].length, 1);
+        found.push(page[field][0][key]);
+        if (!page.next) break;
+        after = `&after=${page.next}`;
+      }
+      assert.deepEqual(found, expected);
+    }
+  });
+
+  it('show the certificates of a device, the newest first', async () => {
+    await hub.must(201, 'POST', '/v1/manifests/m1/devices', { rows: [{ serial: 'renewing', claim: { expires_at: LATER } }] });
+    const { claim_code } = await hub.must(201, 'POST', '/v1/devices/renewing/claim', { expires_at: LATER });
+    let device = { key: await newKey(join(hub.folder, 'r0.key')) };
+    const first = await enrol(hub, 'renewing', claim_code, await csrBody(device.key, '/CN=renewing'));
+    device.certificate = await keepCertificate(first, join(hub.folder, 'r0.crt'));
+    const serials = [(await as(hub, device, '/v1/device/self')).json.certificate.serial];
+    for (let i = 1; i < 6; i++) {
+      const key = await newKey(join(hub.folder, `r${i}.key`));
+      const answer = await renew(hub, device, await csrBody(key, '/CN=renewing'));
+      assert.equal(answer.status, 200, JSON.stringify(answer.json));
+      device = { key, certificate: await keepCertificate(answer, join(hub.folder, `r${i}.crt`)) };
+      serials.unshift((await as(hub, device, '/v1/device/self')).json.certificate.serial);
+    }
+    const { certificates } = await hub.must(200, 'GET', '/v1/devices/renewing/certificates');
+    assert.deepEqual(certificates.map(({ serial }) => serial), serials);
+    assert.deepEqual((await hub.must(200, 'GET', '/v1/devices/renewing/certificates?limit=2')).certificates.map(({ serial }) => serial), serials.slice(0, 2));
+  });
+});
+
+describe('what the hub says of itself', { timeout: 60000 }, () => {
+  let hub;
+  before(async () => {
+    hub = await Hub.start({ 'log-level': 'debug' });
+    await hub.factory();
+  });
+  after(() => hub.stop());
+
+  it('is metrics in the Prometheus text format', async () => {
+    const device = await enrolledDevice(hub, 'measured');
+    await as(hub, device, '/v1/device/self');
+    await curl(hub, 'operator', '/v1/nowhere');
+    const { headers, body } = await hub.api('GET', '/metrics');
+    assert.match(headers['content-type'], /^text\/plain; version=0\.0\.4/);
+    const text = body.toString();
+    assert.ok(text.endsWith('\n'));
+    const types = new Map();
+    const values = new Map();
+    let family;
+    for (const line of text.trimEnd().split('\n')) {
+      const help = /^# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) \S.*$/.exec(line);
+      const type = /^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge|histogram)$/.exec(line);
+      const sample = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"(?:,[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*")*\})? (-?[0-9.e+-]+|[+-]Inf|NaN)$/.exec(line);
+      assert.ok(help || type || sample, `not in the format: ${line}`);
+      if (type) {
+        assert.ok(!types.has(type[1]), `a family comes once: ${line}`);
+        types.set(type[1], type[2]);
+        family = type[1];
+      }
+      if (sample) {
+        const base = types.get(family) === 'histogram' ? sample[1].replace(/_(bucket|sum|count)$/, '') : sample[1];
+        assert.equal(base, family, `${line} stands with its family`);
+        assert.ok(!values.has(sample[1] + (sample[2] ?? '')), `a series comes once: ${line}`);
+        values.set(sample[1] + (sample[2] ?? ''), Number(sample[3].replace('Inf', 'Infinity')));
+      }
+    }
+    for (const [name, type] of types) {
+      assert.match(name, /^holdfast_/);
+      if (type === 'counter') assert.match(name, /_total$/);
+      if (type !== 'histogram') continue;
+      for (const [series, count] of values) {
+        const labels = new RegExp(`^${name}_count(.*)$`).exec(series)?.[1];
+        if (labels === undefined) continue;
+        const inside = labels.slice(1, -1);
+        const buckets = [...values].filter(([key]) => key.startsWith(`${name}_bucket{`) && key.includes(inside));
+        const counts = buckets.map(([, value]) => value);
+        assert.deepEqual(counts, [...counts].sort((a, b) => a - b), 'buckets add up');
+        assert.equal(counts.at(-1), count, `${series}: the last bucket is +Inf`);
+        assert.match(buckets.at(-1)[0], /le="\+Inf"/);
+      }
+    }
+    assert.equal(values.get('holdfast_http_requests_total{outcome="model_create 201"}'), 1);
+    assert.equal(values.get('holdfast_http_requests_total{outcome="est_simpleenroll 200"}'), 1);
+    assert.equal(values.get('holdfast_http_requests_total{outcome="none 404"}'), 1);
+    for (const name of ['holdfast_connections{listener="device"}', 'holdfast_tls_handshakes_total{listener="bootstrap"}', 'holdfast_store_commits_total', 'holdfast_ledger_entries_total'])
+      assert.ok(values.has(name), name);
+    assert.equal(values.get('holdfast_ledger_entries_total'), (await hub.ledger()).length);
+  });
+
+  it('is log lines, one for each event, in which peers cannot write', async () => {
+    const evil = 'x\n2026-01-01T00:00:00.000Z notice hub.stopped\u001b[2J\u202e';
+    await hub.api('POST', '/v1/devices/measured/quarantine', { reason: 'quote " backslash \\ \u202e and \u2028' });
+    await hub.api('POST', '/v1/devices/measured/release', { reason: evil });
+    const key = await newKey(join(hub.folder, 'evil.key'));
+    const body = await csrBody(key, '/CN=evil');
+    for (const user of [evil, 'a"b', '\u001b]0;x\u0007', 'x'.repeat(64)]) await enrol(hub, user, '0'.repeat(26), body);
+    await curl(hub, 'operator', '/v1/health', ['-A', evil.replace('\n', ' '), '-H', 'X-Forwarded-For: 1.2.3.4 hub.stopped']);
+    const wire = await connect(hub, 'operator');
+    wire.send('GET /\u001b[2J HTTP/1.1\r\nHost: x\r\n\r\n');
+    await wire.answer();
+    const device = await enrolledDevice(hub, 'talkative');
+    const report = JSON.stringify({ agent_version: '1', platform: 'p\u202e', key_storage: 'file', facts: { f: 'hub.stopped \u2066' } });
+    await as(hub, device, '/v1/device/report', ['-X', 'PUT', '-H', 'Content-Type: application/json'], report);
+    await hub.restart();
+    const lines = (hub.said + hub.log).trimEnd().split('\n');
+    const form = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warning|notice|info|debug) [a-z][a-z0-9_.]*( [a-z][a-z0-9_]*=([^ "=\\\u0000-\u001f\u007f]+|"([^"\\\u0000-\u001f\u007f]|\\["\\]|\\x[0-9a-f]{2})*"))*$/;
+    for (const line of lines) {
+      assert.match(line, form);
+      assert.doesNotMatch(line, /[\u0080-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u);
+    }
+    assert.equal(lines.filter((line) => /Z notice hub\.stopped$/.test(line)).length, 1);
+    assert.ok(lines.some((line) => / hub\.started .*version=/.test(line)));
+    assert.ok(lines.some((line) => / device\.enrolled .*device=talkative/.test(line)));
+  });
+
+  it('has no secret in it: not in logs, metrics, ledger, database', async () => {
+    const { secret: code } = await hub.claims('secret');
+    const second = await hub.must(201, 'POST', '/v1/devices/secret/claim', { expires_at: LATER });
+    const { token } = await hub.must(201, 'POST', '/v1/tokens', { name: 'keeper', scopes: ['ledger', 'metrics'], expires_at: LATER });
+    const key = await newKey(join(hub.folder, 'secret.key'));
+    const body = await csrBody(key, '/CN=secret');
+    assert.equal((await enrol(hub, 'secret', code, body)).status, 401, 'the first code is void');
+    assert.equal((await enrol(hub, 'secret', second.claim_code, body)).status, 200);
+    assert.equal((await curl(hub, 'operator', '/metrics', ['-H', `Authorization: Bearer ${token}`])).status, 200);
+    await curl(hub, 'operator', '/metrics', ['-H', `Authorization: Bearer ${token}0`]);
+    await curl(hub, 'operator', `/metrics?token=${token}`);
+    const metrics = (await hub.api('GET', '/metrics')).body.toString();
+    const ledger = JSON.stringify(await hub.ledger());
+    const devices = JSON.stringify((await hub.must(200, 'GET', '/v1/devices')).devices);
+    await hub.restart();
+    const secrets = [code, second.claim_code, token].flatMap((text) => [text, text.replaceAll('-', ''), Buffer.from(`secret:${text}`).toString('base64'), text.split('~').at(-1)]);
+    const places = { log: hub.said + hub.log, metrics, ledger, devices };
+    for (const name of ['hub.db', 'hub.db-wal']) places[name] = (await readFile(join(hub.state, name)).catch(() => Buffer.alloc(0))).toString('latin1');
+    for (const [place, text] of Object.entries(places))
+      for (const secret of secrets) assert.ok(!text.includes(secret), `a secret stands in the ${place}`);
+    assert.ok(places['hub.db'].includes('keeper'), 'it was looked for in the right place');
+  });
+
+  it('is the truth about the hub', async () => {
+    const body = await hub.must(200, 'GET', '/v1/hub');
+    assert.deepEqual(body.listeners.map(({ name }) => name).sort(), [...LISTENERS].sort());
+    for (const { name, address } of body.listeners)
+      assert.equal(address, name === 'local' ? `unix:${hub.socket}` : `127.0.0.1:${hub.ports[name]}`);
+    assert.equal(body.fleet, 'fleet.example');
+    assert.equal(body.ledger.key, (await readFile(join(hub.state, 'ledger.vkey'), 'utf8')).trim());
+    assert.ok(Date.parse(body.ca.issuing_not_after) > Date.now());
+    assert.equal(body.ledger.size, (await hub.ledger()).length);
+  });
+});
