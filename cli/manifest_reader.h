@@ -21,7 +21,7 @@
 #include "core/crypto.h"
 
 #define MANIFEST_SERIAL_MAX 64
-#define MANIFEST_PEM_MAX    8192        /* bytes of one certificate, as the hub takes it */
+#define MANIFEST_PEM_MAX    4096        /* bytes of one certificate, as the hub takes it */
 #define MANIFEST_LINE_MAX   (24 * 1024) /* a certificate with its line ends escaped, and room */
 #define MANIFEST_COLUMNS    4
 /* Bytes of a row in JSON at most: every byte of a certificate may be escaped as two. */
