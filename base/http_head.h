@@ -6,9 +6,10 @@
 
 #include "base/http.h"
 
-#define HTTP_TARGET_MAX 2048 /* bytes of a request target: our longest paths have 300; 414 beyond  \
-                              */
-#define HTTP_FIELDS_MAX 64   /* header fields of a request: clients send 20; 431 beyond */
+#define HTTP_TARGET_MAX                                                                            \
+    2048                   /* bytes of a request target: our longest paths have 300; 414 beyond    \
+                            */
+#define HTTP_FIELDS_MAX 64 /* header fields of a request: clients send 20; 431 beyond */
 
 enum http_verdict {
     HTTP_MORE,   /* well so far, and not whole */

@@ -1,5 +1,5 @@
-/* Requests, certificates and certs-only messages made with OpenSSL 3.0 (openssl req -new, x509 -req,
- * crl2pkcs7 -nocrl, cms -sign), as DER. Made on 2026-11-23; the keys were thrown away. */
+/* Requests, certificates and certs-only messages made with OpenSSL 3.0 (openssl req -new, x509
+ * -req, crl2pkcs7 -nocrl, cms -sign), as DER. Made on 2026-11-23; the keys were thrown away. */
 #ifndef TESTS_VECTORS_X509_VECTORS_H
 #define TESTS_VECTORS_X509_VECTORS_H
 
