@@ -39,7 +39,7 @@ struct http_limits {
     int64_t request_ms;             /* from accept or first byte of a request to its last byte */
     int64_t idle_ms;                /* a kept connection without a request */
     size_t connections;             /* in all, on this listener */
-    size_t connections_per_address; /* IPv6 counted by /64 */
+    size_t connections_per_address; /* IPv6 counted by /64, a Unix socket's by user */
 };
 
 typedef void http_handler_fn(struct http_request *request, void *ctx);

@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -123,6 +124,17 @@ static bool remember_fd(struct http_worker *w, struct http_connection *c)
     return true;
 }
 
+/* On a Unix socket each user of the machine counts as an address. */
+static const struct sockaddr *user_address(int fd, struct sockaddr_in6 *ret_address)
+{
+    struct ucred user = {.uid = (uid_t)-1};
+    socklen_t len = sizeof user;
+    (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &len);
+    *ret_address = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    memcpy(ret_address->sin6_addr.s6_addr, &user.uid, sizeof user.uid);
+    return (const struct sockaddr *)ret_address;
+}
+
 /* Within the caps? Counts it where it is. */
 static bool admit(struct http_connection *c)
 {
@@ -136,8 +148,9 @@ static bool admit(struct http_connection *c)
         count(&socket->refused_total);
         return false;
     }
+    struct sockaddr_in6 user;
     if (l->unix_path != NULL)
-        return true;
+        sa = user_address(c->fd, &user);
     c->address = http_address_enter(l->addresses, sa, l->limits.connections_per_address);
     if (c->address == NULL) {
         atomic_fetch_sub(&l->open, 1);

@@ -47,10 +47,16 @@ static void on_accept_error(struct evconnlistener *accepting, void *evhttp)
         (void)evconnlistener_enable(accepting);
 }
 
+/* What a client that does not read can make the kernel hold for it, and for how long. */
+#define SEND_BUFFER (128 * 1024)
+#define UNREAD_MS   30000
+
 static int tcp_socket(const struct addrinfo *ai, bool shared)
 {
     int on = 1;
     int off = 0;
+    int send_buffer = SEND_BUFFER;
+    unsigned unread_ms = UNREAD_MS;
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
@@ -58,6 +64,8 @@ static int tcp_socket(const struct addrinfo *ai, bool shared)
         (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) &&
         /* Inherited by what is accepted: an answer goes out at once. */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer) == 0 &&
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof unread_ms) == 0 &&
         (ai->ai_family != AF_INET6 ||
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0) &&
         bind(fd, ai->ai_addr, ai->ai_addrlen) == 0)

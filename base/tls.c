@@ -12,9 +12,9 @@
 #include "base/crypto.h"
 #include "base/tls_internal.h"
 
-#define CHAIN_MAX   8     /* certificates of our own chain */
-#define ROOTS_MAX   64    /* client roots */
-#define PEER_CHAIN  16384 /* bytes of certificates that a client may send: four of the largest */
+#define CHAIN_MAX   8    /* certificates of our own chain */
+#define ROOTS_MAX   64   /* client roots */
+#define PEER_CHAIN  8192 /* bytes of certificates that a client may send: two of the largest */
 #define EXPLAIN_MAX 256
 
 struct tls_server {

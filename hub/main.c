@@ -33,6 +33,7 @@
 #define TICK_MS             CHECKPOINTER_PAUSE_MS
 #define SIGHTINGS_SECONDS   5
 #define CERTIFICATE_SECONDS 60
+#define LOCAL_CONNECTIONS   32 /* of one user: each may have a body of some MiB under way */
 #define ROOTS_PEM_MAX       (64 * 1024)
 
 static struct hub hub;
@@ -230,7 +231,8 @@ static enum err make_tls(char explain[256])
         const struct tls_server_options options = {
             .name = listener_text(servers[i].which),
             .client_auth = servers[i].auth,
-            .sessions_max = SESSIONS,
+            /* Strangers' sessions are not kept: nobody enrols twice, and each would cost memory. */
+            .sessions_max = servers[i].auth == TLS_CLIENT_ANY ? 0 : SESSIONS,
             .session_seconds = SESSION_SECONDS,
         };
         enum err err = tls_server_new(&options, &hub.tls[servers[i].which]);
@@ -260,7 +262,7 @@ static enum err listen_on(enum listener which, const char *address, char explain
                    .idle_ms = hub.config.idle_timeout * 1000,
                    .connections = (size_t)hub.config.connections,
                    .connections_per_address = which == LISTENER_LOCAL
-                                                  ? (size_t)hub.config.connections
+                                                  ? LOCAL_CONNECTIONS
                                                   : (size_t)hub.config.connections_per_address},
         .handler = api_handle,
         .ctx = &hub,

@@ -1,6 +1,8 @@
 #include "hub/api/caller.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -119,10 +121,41 @@ static enum err within(struct api_call *call, const char *class, const char *who
                        "too many requests; try again in %s s", seconds);
 }
 
+/* The peer's address as limits count it: of IPv6 the /64, for nobody has a single address of it. */
+static const char *counted_address(const struct api_call *call, char buffer[HTTP_ADDRESS_MAX])
+{
+    const char *text = http_request_address(call->request);
+    struct in6_addr a;
+    if (inet_pton(AF_INET6, text, &a) != 1)
+        return text;
+    memset(a.s6_addr + 8, 0, 8);
+    const char *net = inet_ntop(AF_INET6, &a, buffer, HTTP_ADDRESS_MAX);
+    return net != NULL ? net : text;
+}
+
+enum err caller_lost_within_rate(struct api_call *call)
+{
+    char buffer[HTTP_ADDRESS_MAX];
+    if (http_request_tag(call->request) == LISTENER_LOCAL)
+        return ERR_NONE;
+    return within(call, "public", counted_address(call, buffer),
+                  call->hub->config.public_per_minute);
+}
+
+enum err caller_key_within_rate(struct api_call *call, const struct hash *spki)
+{
+    char text[2 * SHA256_SIZE + 1];
+    struct writer w = writer_over(text, sizeof text - 1);
+    writer_hex(&w, slice_of(spki->bytes, sizeof spki->bytes));
+    text[w.len] = '\0';
+    return within(call, "enrolment-key", text, call->hub->config.device_writes_per_minute);
+}
+
 enum err caller_within_rate(struct api_call *call)
 {
     const struct hub_config *config = &call->hub->config;
-    const char *address = http_request_address(call->request);
+    char buffer[HTTP_ADDRESS_MAX];
+    const char *address = counted_address(call, buffer);
     switch (call->route->rate) {
     case RATE_PUBLIC:
         return call->caller == CALLER_LOCAL
@@ -156,7 +189,8 @@ static struct rate failure_rate(const struct api_call *call)
 
 static struct slice failure_key(struct api_call *call, char *buffer, size_t size)
 {
-    int n = snprintf(buffer, size, "enrolment %s", http_request_address(call->request));
+    char address[HTTP_ADDRESS_MAX];
+    int n = snprintf(buffer, size, "enrolment %s", counted_address(call, address));
     return slice_of(buffer, n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1);
 }
 

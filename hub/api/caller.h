@@ -15,4 +15,9 @@ MUST_USE enum err caller_within_rate(struct api_call *call);
 void caller_count_failure(struct api_call *call);
 MUST_USE enum err caller_may_try(struct api_call *call);
 
+/* A device that shows its own key may enrol anew: as often as it may write, and no more. */
+MUST_USE enum err caller_key_within_rate(struct api_call *call, const struct hash *spki);
+/* What fits no route counts like a public request of its address. */
+MUST_USE enum err caller_lost_within_rate(struct api_call *call);
+
 #endif

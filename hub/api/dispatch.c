@@ -205,6 +205,8 @@ void api_handle(struct http_request *request, void *ctx)
     };
     http_request_set_note(request, call->operation);
     enum err err = find_route(call);
+    if (err != ERR_NONE && caller_lost_within_rate(call) != ERR_NONE)
+        err = ERR_REFUSED; /* the problem is another now: 429 */
     if (err == ERR_NONE)
         err = caller_identify(call);
     if (err == ERR_NONE)

@@ -130,7 +130,7 @@ static enum err read_credentials(struct api_call *call, struct enrolment *e)
         e->authenticator = AUTHENTICATOR_IDEVID;
         memcpy(e->peer_certificate.bytes, peer->certificate_sha256, SHA256_SIZE);
         memcpy(e->peer_spki.bytes, peer->spki_sha256, SHA256_SIZE);
-        return ERR_NONE;
+        return caller_key_within_rate(call, &e->peer_spki);
     }
     e->authenticator = AUTHENTICATOR_KEY;
     return ERR_NONE;
@@ -156,7 +156,7 @@ static void tell_reuse(struct api_call *call, const struct enrolment *e)
 {
     char label[IDENTITY_LABEL_MAX];
     identity_label(label, e->act.tenant, e->device);
-    refusals_count(call->hub->refusals, "claim-reused", label);
+    refusals_alarm(call->hub->refusals, "claim-reused", label);
     log_event(LOG_LEVEL_WARNING, "device.claim_reused", F_TEXT("device", label),
               F_TEXT("address", http_request_address(call->request)));
 }

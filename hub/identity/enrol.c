@@ -17,6 +17,7 @@ struct facts {
     struct model_row model;
     struct certificate_row newest; /* serial empty where there is none */
     bool key_known;                /* the requested key is this device's already */
+    bool key_foreign;              /* it is another device's */
 };
 
 enum verdict { VERDICT_ISSUE, VERDICT_REPEAT };
@@ -78,9 +79,9 @@ static enum err load_facts(const struct row_source *rows, struct enrolment *e,
         struct slice ours = slice_of_text(f.device.id);
         if (!slice_equal(slice_of_text(key.device), ours) ||
             !slice_equal(slice_of_text(key.tenant), slice_of_text(f.device.tenant)))
-            return problem_set(&e->act.write.problem, 409, "key-in-use", "csr",
-                               "this key belongs to another device; make one on this device");
-        f.key_known = true;
+            f.key_foreign = true;
+        else
+            f.key_known = true;
     } else if (err != ERR_NOT_FOUND) {
         return err;
     }
@@ -170,6 +171,25 @@ static enum err check_claim(struct enrolment *e, const struct facts *f, enum ver
     return ERR_NONE;
 }
 
+/* A signed request proves that the key once made it, not that it is there now: whoever has a copy
+ * can send it again. So it serves for the first certificate (and for the same bytes again); after
+ * that the device shows its key in the handshake. */
+static enum err check_first_use(struct enrolment *e, const struct facts *f,
+                                enum verdict *ret_verdict)
+{
+    if (same_unused_key(e, f)) {
+        *ret_verdict = VERDICT_REPEAT;
+        return ERR_NONE;
+    }
+    if (f->device.state != DEVICE_EXPECTED)
+        return problem_set(
+            &e->act.write.problem, 403, "key-used", "",
+            "this device has enrolled; renew with its certificate, or connect with one "
+            "of the manifest's key");
+    *ret_verdict = VERDICT_ISSUE;
+    return ERR_NONE;
+}
+
 static enum err check_renewal(struct enrolment *e, const struct row_source *rows,
                               const struct facts *f, enum verdict *ret_verdict)
 {
@@ -204,6 +224,10 @@ static enum err decide(const struct row_source *rows, struct enrolment *e, struc
     if (err != ERR_NONE)
         return err;
 
+    /* Only now: before the credential is known to be right, nothing is told of any device. */
+    if (f->key_foreign)
+        return problem_set(&e->act.write.problem, 409, "key-in-use", "csr",
+                           "this key belongs to another device; make one on this device");
     struct slice name = e->csr.common_name;
     if (name.len > 0 && !slice_equal(name, slice_of_text(f->device.id)))
         return problem_set(&e->act.write.problem, 400, "csr-name-mismatch", "csr.subject",
@@ -219,9 +243,10 @@ static enum err decide(const struct row_source *rows, struct enrolment *e, struc
     case AUTHENTICATOR_CERTIFICATE:
         return check_renewal(e, rows, f, ret_verdict);
     case AUTHENTICATOR_IDEVID:
-    case AUTHENTICATOR_KEY:
         *ret_verdict = same_unused_key(e, f) ? VERDICT_REPEAT : VERDICT_ISSUE;
         return ERR_NONE;
+    case AUTHENTICATOR_KEY:
+        return check_first_use(e, f, ret_verdict);
     }
     return ERR_INTERNAL;
 }

@@ -13,6 +13,7 @@
 struct refusal {
     char kind[KIND_MAX];
     char source[SOURCE_MAX];
+    bool alarm;
     uint64_t count;
     int64_t first, last; /* seconds since 1970 */
 };
@@ -63,16 +64,19 @@ static bool same_text(const char *a, const char *b)
     return slice_equal(slice_of_text(a), slice_of_text(b));
 }
 
-static struct refusal *window_place(struct window *w, const char *kind, const char *source)
+static struct refusal *window_place(struct window *w, const char *kind, const char *source,
+                                    bool alarm)
 {
+    size_t places = alarm ? REFUSALS_SOURCES : REFUSALS_SOURCES - REFUSALS_KEPT;
     for (size_t i = 0; i < w->sources_len; i++) {
         struct refusal *held = &w->sources[i];
         if (same_text(held->kind, kind) && same_text(held->source, source))
             return held;
     }
     struct refusal *fresh = &w->others;
-    if (w->sources_len < REFUSALS_SOURCES) {
+    if (w->sources_len < places) {
         fresh = &w->sources[w->sources_len++];
+        fresh->alarm = alarm;
         (void)snprintf(fresh->kind, sizeof fresh->kind, "%s", kind);
         (void)snprintf(fresh->source, sizeof fresh->source, "%s", source);
     }
@@ -88,12 +92,22 @@ static void window_add(struct refusal *place, uint64_t count, int64_t first, int
     place->count += count;
 }
 
-void refusals_count(struct refusals *r, const char *kind, const char *source)
+static void count(struct refusals *r, const char *kind, const char *source, bool alarm)
 {
     int64_t now = clock_seconds();
     (void)pthread_mutex_lock(&r->lock);
-    window_add(window_place(&r->window, kind, source), 1, now, now);
+    window_add(window_place(&r->window, kind, source, alarm), 1, now, now);
     (void)pthread_mutex_unlock(&r->lock);
+}
+
+void refusals_count(struct refusals *r, const char *kind, const char *source)
+{
+    count(r, kind, source, false);
+}
+
+void refusals_alarm(struct refusals *r, const char *kind, const char *source)
+{
+    count(r, kind, source, true);
 }
 
 /* What could not be written is counted on. */
@@ -102,8 +116,8 @@ static void window_put_back(struct refusals *r, const struct window *w)
     (void)pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < w->sources_len; i++) {
         const struct refusal *held = &w->sources[i];
-        window_add(window_place(&r->window, held->kind, held->source), held->count, held->first,
-                   held->last);
+        window_add(window_place(&r->window, held->kind, held->source, held->alarm), held->count,
+                   held->first, held->last);
     }
     if (w->others.count > 0)
         window_add(&r->window.others, w->others.count, w->others.first, w->others.last);

@@ -7,6 +7,8 @@
 
 #define REFUSALS_WINDOW  60 /* seconds between two flushes */
 #define REFUSALS_SOURCES 64 /* kinds x sources told apart in a window; the rest are one finding */
+#define REFUSALS_KEPT                                                                              \
+    16 /* of these are kept for alarms, which name a device: noise can't push them out */
 
 struct refusals;
 
@@ -15,6 +17,8 @@ MUST_USE enum err refusals_new(struct store *store, struct ledger *ledger,
 void refusals_free(struct refusals *r);
 /* `kind` is a problem code; `source` an address or "tenant/device". From any thread. */
 void refusals_count(struct refusals *r, const char *kind, const char *source);
+/* The same for what somebody should look at, and a stranger can't make up. */
+void refusals_alarm(struct refusals *r, const char *kind, const char *source);
 /* Hands the window's findings to the writer. Called every REFUSALS_WINDOW seconds and at the end.
  */
 void refusals_flush(struct refusals *r);

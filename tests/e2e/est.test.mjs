@@ -119,6 +119,51 @@ describe('EST', () => {
     refused(await enrol(hub, undefined, undefined, await csrBody(other, '/CN=pinned')), 401, 'enrolment-refused');
   });
 
+  it('does not let a copied request of a pinned key serve twice', async () => {
+    const key = await newKey(join(hub.folder, 'replayed.key'));
+    const spki = await openssl(['pkey', '-in', key, '-pubout', '-outform', 'DER']);
+    const hash = (await openssl(['dgst', '-sha256', '-r'], spki)).toString().slice(0, 64);
+    await hub.must(201, 'POST', '/v1/manifests/batch/devices', { rows: [{ serial: 'replayed', key_sha256: hash }] });
+    const body = await csrBody(key, '/CN=replayed');
+    const first = await enrol(hub, undefined, undefined, body);
+    assert.equal(first.status, 200);
+    assert.deepEqual((await enrol(hub, undefined, undefined, body)).body, first.body, 'a lost answer is repeated');
+    const certificate = await keepCertificate(first, join(hub.folder, 'replayed.crt'));
+    assert.equal((await as(hub, { certificate, key }, '/v1/device/self')).status, 200);
+    await until('it is confirmed', async () => (await enrol(hub, undefined, undefined, body)).json?.code === 'key-used', 2000);
+    const own = join(hub.folder, 'replayed-own.crt');
+    await openssl(['req', '-x509', '-key', key, '-subj', '/CN=replayed', '-days', '9', '-out', own]);
+    const shown = await enrol(hub, undefined, undefined, body, ['--cert', own, '--key', key]);
+    assert.equal(shown.status, 200, 'who shows the key in the handshake has it');
+  });
+
+  it('tells nothing of a serial number to one who has no credential for it', async () => {
+    const device = await enrolledDevice(hub, 'known-key');
+    await hub.claims('known-serial');
+    const body = await csrBody(device.key, '/CN=x');
+    const known = await enrol(hub, 'known-serial', '0'.repeat(26), body);
+    const unknown = await enrol(hub, 'unknown-serial', '0'.repeat(26), body);
+    refused(known, 401, 'enrolment-refused');
+    assert.deepEqual(known.json, unknown.json);
+  });
+
+  it('limits how often a device may renew, so that none can grow the ledger at will', async () => {
+    const small = await Hub.start({ 'device-writes-per-minute': '8' });
+    try {
+      await small.factory();
+      const device = await enrolledDevice(small, 'greedy');
+      const codes = [];
+      for (let i = 0; i < 6; i++) {
+        const key = await newKey(join(small.folder, `greedy-${i}.key`));
+        codes.push((await renew(small, device, await csrBody(key, '/CN=greedy'))).status);
+      }
+      assert.equal(codes[0], 200);
+      assert.equal(codes.at(-1), 429, codes.join(' '));
+    } finally {
+      await small.stop();
+    }
+  });
+
   it('enrols by the manufacturer certificate that the manifest pins, and by no other of that maker', async () => {
     const issue = async (name) => {
       const key = await newKey(join(hub.folder, `${name}.key`));

@@ -14,6 +14,7 @@ export const programs = {
   hub: join(build, 'hub/holdfast-hub'),
   agent: join(build, 'device/holdfast-agent'),
   cli: join(build, 'cli/holdfast'),
+  powercut: join(build, 'tests/e2e/libpowercut.so'),
 };
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
