@@ -1,8 +1,8 @@
 /* A device's own half of Holdfast, as a machine that is stepped: it makes its key, gets an identity
  * over EST (RFC 7030), keeps it fresh with a new key each time, reports, checks in, and follows
  * newer trust bundles. It stands on core/ and on a port (port.h) alone; it allocates nothing, and
- * everything it needs is in struct device: about 60 KiB on a 32-bit machine, nearly all of it the
- * buffers named in limits.h, and 4 KiB of stack beside what the port takes.
+ * everything it needs is in struct device: about 56 KB on a 32-bit machine, nearly all of it the
+ * buffers named in limits.h, and 5 KB of stack beside what the port takes.
  *
  *   struct device d;
  *   err = device_open(&d, &options, &port);
