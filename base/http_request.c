@@ -11,45 +11,12 @@
 
 #include "base/clock.h"
 #include "base/http_internal.h"
+#include "base/http_status.h"
 #include "base/problem.h"
 
 #define SPARE_MAX        32   /* requests kept for reuse on a loop */
 #define REPLY_FIELDS_MAX 4096 /* bytes of header that a handler may add */
 #define REPLY_HEAD_MAX   512  /* bytes of what the glue itself puts into a head */
-
-static const struct {
-    unsigned status;
-    const char *phrase;
-} statuses[] = {
-    {200, "OK"},
-    {201, "Created"},
-    {202, "Accepted"},
-    {204, "No Content"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {406, "Not Acceptable"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {410, "Gone"},
-    {411, "Length Required"},
-    {412, "Precondition Failed"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {415, "Unsupported Media Type"},
-    {417, "Expectation Failed"},
-    {422, "Unprocessable Content"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {505, "HTTP Version Not Supported"},
-    {507, "Insufficient Storage"},
-};
 
 /* What the glue itself refuses, before any handler sees it. */
 static const struct {
@@ -70,14 +37,6 @@ static const struct {
     {503, "no-memory", "The hub is out of memory; try again in a moment."},
     {505, "version-not-supported", "Speak HTTP/1.1."},
 };
-
-static size_t status_index(unsigned status)
-{
-    for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
-        if (statuses[i].status == status)
-            return i;
-    return ARRAY_LEN(statuses);
-}
 
 static struct http_request *request_new(struct http_worker *w)
 {
@@ -391,11 +350,10 @@ void http_reply_close(struct http_request *r)
 static void write_head(struct writer *w, const struct http_request *r, unsigned status,
                        const char *content_type, size_t body_len)
 {
-    size_t i = status_index(status);
     writer_text(w, "HTTP/1.1 ");
     writer_decimal(w, status);
     writer_text(w, " ");
-    writer_text(w, i < ARRAY_LEN(statuses) ? statuses[i].phrase : "Status");
+    writer_text(w, http_status_phrase(status));
     if (status != 204 && status != 304) {
         if (content_type != NULL) {
             writer_text(w, "\r\nContent-Type: ");

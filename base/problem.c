@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/http_status.h"
+
 /* Cuts at a character's start, so that what is left is UTF-8 where `text` was. */
 static void copy_cut(char *to, size_t size, const char *text)
 {
@@ -72,54 +74,13 @@ void problem_from_err(struct problem *p, enum err err)
     (void)problem_set(p, m->status, m->code, NULL, "%s", m->detail);
 }
 
-/* The phrases of RFC 9110 section 15 for the statuses that problems carry. */
-static const char *title_of(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *title;
-    } titles[] = {
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {406, "Not Acceptable"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {410, "Gone"},
-        {411, "Length Required"},
-        {412, "Precondition Failed"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {421, "Misdirected Request"},
-        {422, "Unprocessable Content"},
-        {428, "Precondition Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++)
-        if (titles[i].status == status)
-            return titles[i].title;
-    return "Error";
-}
-
 /* No "type": RFC 9457 section 4.2.1 lets it be "about:blank", and then the title is the status's
  * phrase. What programs act on is "code". */
 void problem_write(struct writer *w, const struct problem *p)
 {
     struct json_writer j = json_writer_over(w);
     json_open_object(&j);
-    json_field_text(&j, "title", title_of(p->status));
+    json_field_text(&j, "title", http_status_phrase(p->status));
     json_field_integer(&j, "status", (int64_t)p->status);
     json_field_text(&j, "code", p->code == NULL ? "internal" : p->code);
     if (p->field[0] != '\0')

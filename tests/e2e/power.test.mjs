@@ -2,6 +2,8 @@
 // flushed (powercut.c): what is left is always one usable identity, after some more starts.
 import assert from 'node:assert/strict';
 import { X509Certificate, createHash, randomInt } from 'node:crypto';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { access, readFile, rename, rm } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { join } from 'node:path';
@@ -78,6 +80,10 @@ describe('an agent that loses power', { timeout: FULL ? 900000 : 150000 }, () =>
       for (let one; (one = left.shift()) !== undefined;) await run(one.trial, one.i);
     }));
   };
+
+  it('is cut by a layer that catches a careless program and spares a careful one', async () => {
+    await promisify(execFile)(programs.powercutSelftest, [programs.powercut]);
+  });
 
   let operations; // of an enrolment, from nothing to the first check-in
   it('is enrolled once, wherever the power goes while it enrols', async (t) => {

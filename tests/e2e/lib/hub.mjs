@@ -15,6 +15,7 @@ export const programs = {
   agent: join(build, 'device/holdfast-agent'),
   cli: join(build, 'cli/holdfast'),
   powercut: join(build, 'tests/e2e/libpowercut.so'),
+  powercutSelftest: join(build, 'tests/e2e/powercut_selftest'),
 };
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
