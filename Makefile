@@ -51,7 +51,7 @@ fuzz:
 install:
 	@packaging/setup.sh build
 	@$(MAKE) -s build-release
-	@meson configure build/release -Dprefix='$(PREFIX)'
+	@meson configure build/release -Dprefix='$(PREFIX)' -Dsysconfdir=/etc -Dlocalstatedir=/var >/dev/null
 	@ninja -C build/release --quiet
 	@meson install -C build/release --no-rebuild --quiet --strip --destdir '$(DESTDIR)'
 	@echo 'Installed. Next, as root: systemd-sysusers && systemd-tmpfiles --create holdfast.conf,'

@@ -25,8 +25,13 @@ static void on_signed(void *ctx, enum err err, struct slice note)
         err = ledger_set_checkpoint(c->ledger, c->size, note);
     if (err != ERR_NONE) {
         /* A signer that refuses has seen a larger or another tree: somebody must look at that. */
-        log_event(LOG_LEVEL_ERROR, "ledger.checkpoint_failed", F_INTEGER("size", (int64_t)c->size),
-                  F_ERR(err));
+        log_event(
+            LOG_LEVEL_ERROR, "ledger.checkpoint_failed", F_INTEGER("size", (int64_t)c->size),
+            F_ERR(err),
+            F_TEXT("detail", err == ERR_REFUSED
+                                 ? "the signer has signed a larger or another tree before: this "
+                                   "database was set back or edited"
+                                 : ""));
     }
 }
 

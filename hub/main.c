@@ -1,10 +1,12 @@
 /* holdfast-hub: puts the parts together, in the order that makes it safe, and takes them apart. */
+#include <errno.h>
 #include <getopt.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/log_journal.h"
@@ -127,6 +130,32 @@ static enum err start_signer(char explain[256])
         .links = hub.loops_len + 1, /* and one for the first server certificate */
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
+}
+
+/* The keys say which fleet they were made for: under another name every device would be lost. */
+static enum err check_fleet(char explain[256])
+{
+    char path[CONFIG_TEXT_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/ledger.vkey", hub.config.state);
+    uint8_t *bytes;
+    size_t len;
+    struct note_key made;
+    enum err err = file_read(path, NOTE_KEY_TEXT_MAX + 2, &bytes, &len);
+    if (err != ERR_NONE) {
+        (void)snprintf(explain, 256, "%s: %s", path, err_text(err));
+        return err;
+    }
+    while (len > 0 && bytes[len - 1] == '\n')
+        len--;
+    err = note_key_read(slice_of(bytes, len), crypto_sha256, &made);
+    free(bytes);
+    const struct note_key *held = &hub.facts.ledger_key;
+    if (err == ERR_NONE && memcmp(made.key, held->key, sizeof made.key) == 0 &&
+        strcmp(made.name, held->name) == 0)
+        return ERR_NONE;
+    (void)snprintf(explain, 256, "%s: the keys were made for '%s', and the configuration says '%s'",
+                   path, err == ERR_NONE ? made.name : "?", held->name);
+    return ERR_REFUSED;
 }
 
 /* ---- parts ---- */
@@ -269,7 +298,9 @@ static enum err listen_on(enum listener which, const char *address, char explain
     };
     enum err err = http_server_listen(hub.http, &options, &hub.listeners[which]);
     if (err != ERR_NONE)
-        (void)snprintf(explain, 256, "cannot listen on %s (%s): %m", address, err_text(err));
+        (void)snprintf(explain, 256, "%s listener on '%s': %s", listener_text(which), address,
+                       err == ERR_IO ? strerror(errno)
+                                     : "say ADDRESS:PORT, as in 0.0.0.0:8443 or [::]:8443");
     return err;
 }
 
@@ -328,6 +359,9 @@ static int start(void)
     err = start_signer(explain);
     if (err != ERR_NONE)
         return fail("signer.start", err, explain);
+    err = check_fleet(explain);
+    if (err != ERR_NONE)
+        return fail("hub.fleet", err, explain);
     err = shed_root(explain);
     if (err != ERR_NONE)
         return fail("hub.user", err, explain);
@@ -383,6 +417,7 @@ static void tick(void)
 static int run(int signals_fd)
 {
     bool draining = false;
+    tick(); /* the head that is there wants a checkpoint */
     for (;;) {
         struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
                                {.fd = drained_fd, .events = POLLIN},

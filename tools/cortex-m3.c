@@ -2,10 +2,11 @@
  * missing, and how large it gets. */
 #include "device/lib/device.h"
 
-static enum err connect(void *ctx, const struct port_tls *tls)
+static enum err connect(void *ctx, const struct port_tls *tls, struct port_server *ret_server)
 {
     (void)ctx;
     (void)tls;
+    (void)ret_server;
     return ERR_UNSUPPORTED;
 }
 
@@ -31,6 +32,16 @@ static enum err receive(void *ctx, uint8_t *buffer, size_t max, int64_t deadline
 static void close(void *ctx)
 {
     (void)ctx;
+}
+
+static enum err chain_verify(void *ctx, struct slice chain, const struct slice *roots,
+                             size_t roots_len)
+{
+    (void)ctx;
+    (void)chain;
+    (void)roots;
+    (void)roots_len;
+    return ERR_UNSUPPORTED;
 }
 
 static enum err key_generate(void *ctx, enum port_key key, enum key_kind kind)
@@ -133,6 +144,7 @@ static const struct port port = {
     .send = send,
     .receive = receive,
     .close = close,
+    .chain_verify = chain_verify,
     .key_generate = key_generate,
     .key_public = key_public,
     .key_sign = key_sign,

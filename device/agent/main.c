@@ -102,7 +102,7 @@ static void on_device_event(void *ctx, const struct device_event *e)
 {
     struct agent *a = ctx;
     journal_device_event(e);
-    if (e->kind == DEVICE_EVENT_ENROLLED)
+    if (e->kind == DEVICE_EVENT_ENROLLED || e->kind == DEVICE_EVENT_CONFIRMED)
         drop_claim(a);
     a->heard = a->heard || e->kind == DEVICE_EVENT_CHECKED_IN || e->kind == DEVICE_EVENT_WAITING;
 }
@@ -167,7 +167,7 @@ static int open_device(struct agent *a)
     if (device_phase_of(&a->device) == DEVICE_ENROLLED)
         drop_claim(a); /* the power went between enrolling and this */
     else if (a->inputs.options.proof == DEVICE_PROOF_CLAIM && a->inputs.options.claim.len == 0 &&
-             device_phase_of(&a->device) == DEVICE_NEW)
+             !device_has_certificate(&a->device))
         return complain(a->config.claim_file, "this device has no identity and no claim code");
     return EXIT_OK;
 }

@@ -7,9 +7,10 @@
 
 /* ---- check-in ---- */
 
-static enum err write_checkin(struct device *d, struct slice *ret_body)
+static enum err write_checkin(struct device *d, int slot, struct slice *ret_body)
 {
     const struct device_options *o = d->options;
+    bool pending = d->state.slots[slot].use == SLOT_PENDING;
     struct writer w = writer_over(d->decoded, CHECKIN_MAX);
     struct json_writer j = json_writer_over(&w);
     json_open_object(&j);
@@ -17,7 +18,7 @@ static enum err write_checkin(struct device *d, struct slice *ret_body)
     json_field_integer(&j, "uptime_seconds", device_monotonic(d) / 1000);
     if (o->boot_id != NULL)
         json_field_text(&j, "boot_id", o->boot_id);
-    json_field_time(&j, "certificate_expires_at", d->not_after);
+    json_field_time(&j, "certificate_expires_at", pending ? d->pending_not_after : d->not_after);
     json_close_object(&j);
     if (w.err == ERR_NONE)
         *ret_body = writer_bytes(&w);
@@ -63,7 +64,7 @@ enum err contact_checkin(struct device *d)
                         .method = "POST",
                         .target = "/v1/device/checkin",
                         .content_type = JSON_TYPE};
-    enum err err = write_checkin(d, &q.body);
+    enum err err = write_checkin(d, slot, &q.body);
     if (err == ERR_NONE)
         err = exchange(d, &q);
     if (err != ERR_NONE)

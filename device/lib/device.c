@@ -193,15 +193,31 @@ static void succeeded(struct device *d, enum device_task task)
         due_in(d, task, checkin_delay(d));
 }
 
+/* A certificate that was just issued is refused at its first use. Where the one before it is in
+ * date, that is tried again. Where there is none, the certificate is asked for again: with the same
+ * key, and with the same proof, which is not given up before. True where that may help; a second
+ * time in a row it goes on, too, but as slowly as with all that are refused. */
+static bool doubts(struct device *d, enum device_task task)
+{
+    int pending = state_slot(&d->state, SLOT_PENDING);
+    if (task == TASK_IDENTITY || pending < 0 || identity_slot(d) != pending)
+        return false;
+    d->doubt = true;
+    if (identity_in_date(d)) {
+        due_in(d, TASK_CHECKIN, DEVICE_RETRY_MIN_MS);
+        return true;
+    }
+    bool first_time = !d->refused_new;
+    d->refused_new = true;
+    due_in(d, TASK_IDENTITY, DEVICE_RETRY_MIN_MS);
+    return first_time;
+}
+
 /* One refusal stands for all: what else is due would be refused as well. */
 static void refused(struct device *d, enum device_task task)
 {
-    int pending = state_slot(&d->state, SLOT_PENDING);
-    bool was_renewed = pending >= 0 && identity_slot(d) == pending;
-    if (task != TASK_IDENTITY && was_renewed && !d->doubt && d->name[0] != '\0' &&
-        device_time(d) < d->not_after) {
-        d->doubt = true;
-        due_in(d, TASK_CHECKIN, DEVICE_RETRY_MIN_MS);
+    bool was_in_doubt = d->doubt;
+    if (doubts(d, task)) {
         tell_outcome(d, DEVICE_EVENT_FAILED, task, ERR_REFUSED, DEVICE_RETRY_MIN_MS);
         return;
     }
@@ -213,7 +229,8 @@ static void refused(struct device *d, enum device_task task)
         tell_outcome(d, DEVICE_EVENT_FAILED, task, ERR_REFUSED, delay);
         return;
     }
-    d->doubt = false;
+    if (was_in_doubt)
+        d->doubt = false;
     d->refused = true;
     for (enum device_task t = 0; t < TASK_COUNT; t++)
         due_in(d, t, delay);
@@ -236,6 +253,10 @@ static void failed(struct device *d, enum device_task task, enum err err)
     }
     int64_t delay = retry_delay(d, task);
     due_in(d, task, delay);
+    if (task == TASK_IDENTITY && d->doubt && !identity_in_date(d)) {
+        d->doubt = false; /* the certificate that is there may be taken by now */
+        due_in(d, TASK_CHECKIN, delay);
+    }
     /* exchange() sees to it that these two are about storage alone. */
     bool storage = err == ERR_DISK_FULL || err == ERR_IO;
     tell_outcome(d, storage ? DEVICE_EVENT_STORAGE_FAILED : DEVICE_EVENT_FAILED, task, err, delay);
@@ -283,6 +304,11 @@ enum device_phase device_step(struct device *d, int64_t *ret_delay_ms)
     if (*ret_delay_ms > DEVICE_KEEP_MS)
         exchange_close(d);
     return device_phase_of(d);
+}
+
+bool device_has_certificate(const struct device *d)
+{
+    return state_slot(&d->state, SLOT_ACTIVE) >= 0 || identity_slot(d) >= 0;
 }
 
 void device_renew(struct device *d)

@@ -32,7 +32,7 @@ enum device_proof {
 };
 
 enum device_phase {
-    DEVICE_NEW,      /* no identity yet */
+    DEVICE_NEW,      /* no identity yet, or none that the hub has taken */
     DEVICE_ENROLLED, /* has an identity that is in date */
     DEVICE_EXPIRED,  /* has one that ran out, and asks for the next by other ways */
     DEVICE_REFUSED,  /* the hub knows it and does not let it in; it asks again, rarely */
@@ -40,7 +40,8 @@ enum device_phase {
 
 enum device_event_kind {
     DEVICE_EVENT_KEY_MADE,    /* hash: SHA-256 of the SubjectPublicKeyInfo */
-    DEVICE_EVENT_ENROLLED,    /* name, time: end of the certificate; the claim code may be wiped */
+    DEVICE_EVENT_ENROLLED,    /* the hub has taken the first certificate: name, time: its end; the
+                                 claim code may be wiped */
     DEVICE_EVENT_RENEWED,     /* issued; name, time. Not in use yet */
     DEVICE_EVENT_CONFIRMED,   /* the renewed certificate was used, and is the identity now */
     DEVICE_EVENT_KEY_RETIRED, /* the key before it is destroyed */
@@ -48,7 +49,8 @@ enum device_event_kind {
     DEVICE_EVENT_REPORTED,
     DEVICE_EVENT_BUNDLE_FOLLOWED,      /* number: its version */
     DEVICE_EVENT_BUNDLE_REJECTED,      /* err: why */
-    DEVICE_EVENT_CERTIFICATE_REJECTED, /* what the hub issued is not ours; err */
+    DEVICE_EVENT_CERTIFICATE_REJECTED, /* what the hub issued is not ours, its time cannot be, or it
+                                          was not signed under our roots; err */
     DEVICE_EVENT_WAITING,        /* known, not trusted yet (or in quarantine); code, delay_ms */
     DEVICE_EVENT_REFUSED,        /* status (0: by the handshake), code, delay_ms */
     DEVICE_EVENT_FAILED,         /* a step failed; err, status, code, delay_ms */
@@ -129,6 +131,7 @@ struct device {
     char name[DEVICE_NAME_MAX + 1]; /* URI of the identity in use; empty: none */
     int64_t not_before, not_after;  /* of its certificate */
     int64_t renew_at;
+    int64_t pending_not_after; /* of the certificate that is issued and not used yet */
     uint8_t report_sha256[SHA256_SIZE];
 
     struct {
@@ -138,12 +141,16 @@ struct device {
     int64_t checkin_interval, retry_max, refused_retry; /* seconds */
     uint64_t offered_bundle;                            /* the version that the hub spoke of */
     bool refused;
-    bool doubt; /* the renewed certificate was refused: is the old one still good? */
+    /* The certificate that was issued last was refused: is the old one still good? And where there
+     * is none that is in date, does the hub answer with another? */
+    bool doubt;
+    bool refused_new; /* so it was; until one is taken */
     bool waiting;
 
     bool connected;
     enum endpoint connected_to;
     enum client connected_as;
+    struct port_server server;    /* of the last connection */
     struct http1_response answer; /* in `message` */
     unsigned status;              /* of the last answer; 0: none came */
     char code[DEVICE_CODE_MAX + 1];
@@ -168,6 +175,9 @@ MUST_USE enum err device_open(struct device *d, const struct device_options *opt
  * Calling sooner is harmless. What went wrong is told by events. */
 enum device_phase device_step(struct device *d, int64_t *ret_delay_ms);
 enum device_phase device_phase_of(const struct device *d);
+/* Is there a certificate, in use or yet to be taken by the hub? Then the device may do without a
+ * claim code. */
+bool device_has_certificate(const struct device *d);
 /* The next step renews the identity, however young it is. Nothing where there is none in use. */
 void device_renew(struct device *d);
 /* The device's time (see timeline.h), seconds since 1970. */

@@ -62,7 +62,7 @@ static enum err open_connection(struct device *d, const struct request *q, int64
         .key = q->client == CLIENT_NONE ? PORT_KEY_A : (enum port_key)q->client,
         .deadline_ms = deadline,
     };
-    enum err err = d->port->connect(d->port->ctx, &tls);
+    enum err err = d->port->connect(d->port->ctx, &tls, &d->server);
     if (err != ERR_NONE) {
         d->port->close(d->port->ctx);
         return of_network(err);
@@ -140,6 +140,12 @@ static void read_retry_after(struct device *d)
             seconds > DEVICE_RETRY_AFTER_MAX ? DEVICE_RETRY_AFTER_MAX : (int64_t)seconds;
 }
 
+void exchange_raise_time(struct device *d, int64_t seconds)
+{
+    int64_t credible = timeline_credible(d->server.not_before, d->server.not_after);
+    timeline_raise(&d->timeline, seconds < credible ? seconds : credible, device_monotonic(d));
+}
+
 enum err exchange(struct device *d, const struct request *q)
 {
     int64_t deadline = device_monotonic(d) + DEVICE_EXCHANGE_MS;
@@ -174,7 +180,7 @@ enum err exchange(struct device *d, const struct request *q)
         read_code(d);
     read_retry_after(d);
     /* A server that proved itself by a certificate that is valid now: so this is about now. */
-    timeline_raise(&d->timeline, device_time(d), device_monotonic(d));
+    exchange_raise_time(d, device_time(d));
     return ERR_NONE;
 }
 

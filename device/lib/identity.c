@@ -111,6 +111,8 @@ enum err identity_load(struct device *d)
         if (err == ERR_CONFLICT) {
             s->issued = false; /* the hub answers the same key with the same bytes */
             err = ERR_NONE;
+        } else if (err == ERR_NONE) {
+            d->pending_not_after = c.not_after;
         }
     }
     return err;
@@ -118,7 +120,7 @@ enum err identity_load(struct device *d)
 
 /* ---- which one, and when the next ---- */
 
-static bool active_in_date(const struct device *d)
+bool identity_in_date(const struct device *d)
 {
     return d->name[0] != '\0' && device_time(d) < d->not_after;
 }
@@ -128,7 +130,7 @@ int identity_slot(const struct device *d)
     int pending = state_slot(&d->state, SLOT_PENDING);
     if (pending >= 0 && d->state.slots[pending].issued && !d->doubt)
         return pending;
-    return active_in_date(d) ? state_slot(&d->state, SLOT_ACTIVE) : -1;
+    return identity_in_date(d) ? state_slot(&d->state, SLOT_ACTIVE) : -1;
 }
 
 bool identity_wants(const struct device *d, int64_t *ret_ms)
@@ -136,8 +138,10 @@ bool identity_wants(const struct device *d, int64_t *ret_ms)
     int64_t due = d->tasks[TASK_IDENTITY].due_ms;
     int pending = state_slot(&d->state, SLOT_PENDING);
     if (state_slot(&d->state, SLOT_RETIRING) < 0) {
-        if (pending >= 0 && d->state.slots[pending].issued)
-            return false; /* it waits for its first use */
+        /* It waits for its first use. Where that was refused, and nothing else would be taken, it
+         * is asked for again: the hub gives the same bytes as long as they were not used. */
+        if (pending >= 0 && d->state.slots[pending].issued && (!d->doubt || identity_in_date(d)))
+            return false;
         if (pending < 0 && d->name[0] != '\0') {
             int64_t wait = d->renew_at - device_time(d);
             int64_t renewal = device_monotonic(d) + (wait > 0 ? wait * 1000 : 0);
@@ -266,7 +270,7 @@ static enum err choose_proof(struct device *d, struct request *q, struct writer 
                           .method = "POST",
                           .target = "/.well-known/est/simpleenroll",
                           .content_type = "application/pkcs10"};
-    if (active_in_date(d)) {
+    if (identity_in_date(d)) {
         q->endpoint = ENDPOINT_HUB;
         q->client = (enum client)active;
         q->target = "/.well-known/est/simplereenroll";
@@ -302,7 +306,7 @@ static enum err request_certificate(struct device *d, int slot)
     err = exchange_outcome(d, 200);
     /* Whoever has no way in but an identity that ran out is as good as refused where the hub will
      * not hear of it. */
-    if (err == ERR_UNSUPPORTED && d->status < 500 && d->name[0] != '\0' && !active_in_date(d))
+    if (err == ERR_UNSUPPORTED && d->status < 500 && d->name[0] != '\0' && !identity_in_date(d))
         err = ERR_REFUSED;
     return err == ERR_NONE ? issued_take(d, slot) : err;
 }
@@ -343,6 +347,7 @@ enum err identity_accepted(struct device *d, int slot)
         return err;
     struct state next = d->state;
     int old = state_slot(&next, SLOT_ACTIVE);
+    exchange_raise_time(d, c.not_before);
     next.slots[slot].use = SLOT_ACTIVE;
     if (old >= 0)
         next.slots[old].use = SLOT_RETIRING;
@@ -350,9 +355,12 @@ enum err identity_accepted(struct device *d, int slot)
     if (err != ERR_NONE)
         return err;
     issued_adopt(d, &c, d->state.slots[slot].chain_sha256);
+    d->doubt = d->refused_new = false;
     device_due_now(d, TASK_IDENTITY);
-    device_tell(d, &(struct device_event){
-                       .kind = DEVICE_EVENT_CONFIRMED, .name = d->name, .time = d->not_after});
+    device_tell(
+        d, &(struct device_event){.kind = old < 0 ? DEVICE_EVENT_ENROLLED : DEVICE_EVENT_CONFIRMED,
+                                  .name = d->name,
+                                  .time = d->not_after});
     return ERR_NONE;
 }
 

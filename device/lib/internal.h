@@ -37,6 +37,9 @@ MUST_USE enum err exchange(struct device *d, const struct request *request);
  * else. */
 MUST_USE enum err exchange_outcome(struct device *d, unsigned expected);
 void exchange_close(struct device *d);
+/* The server of the last connection says that `seconds` has passed: the time is raised as far as it
+ * can vouch for. */
+void exchange_raise_time(struct device *d, int64_t seconds);
 
 /* ---- identity.c ---- */
 
@@ -45,14 +48,16 @@ MUST_USE enum err identity_load(struct device *d);
 /* The record of a slot's certificates into d->chain. ERR_CONFLICT where it is not what the state
  * says. */
 MUST_USE enum err identity_load_chain(struct device *d, int slot);
+/* Is there an identity in use that is in date? */
+bool identity_in_date(const struct device *d);
 /* The slot to authenticate with towards the hub; -1 where there is none that is in date. */
 int identity_slot(const struct device *d);
 /* May TASK_IDENTITY do something, and if so, when at the earliest? */
 bool identity_wants(const struct device *d, int64_t *ret_ms);
 /* The next thing: destroy the old key, make a key, or ask for a certificate. */
 MUST_USE enum err identity_step(struct device *d);
-/* The hub took the certificate of that slot: where it was pending, it is the identity from now on.
- */
+/* The hub took the certificate of that slot: where it was pending, it is the identity from now on,
+ * and its start has passed. */
 MUST_USE enum err identity_accepted(struct device *d, int slot);
 MUST_USE enum err identity_spki_sha256(const struct port *port, enum port_key key,
                                        enum key_kind *ret_kind, uint8_t ret_hash[SHA256_SIZE]);
@@ -60,7 +65,8 @@ MUST_USE enum err identity_spki_sha256(const struct port *port, enum port_key ke
 /* ---- issued.c ---- */
 
 /* Takes the hub's answer for the key in `slot`: finds our certificate in it, checks that it is
- * ours, completes its chain, makes it durable and commits. */
+ * ours, completes its chain, checks that it leads to a root of the trust bundle, makes it durable
+ * and commits. It is no identity before the hub has taken it. */
 MUST_USE enum err issued_take(struct device *d, int slot);
 /* Is this certificate for this key, for this device, and in date? */
 MUST_USE enum err issued_check(const struct device *d, const struct certificate *c,

@@ -55,7 +55,6 @@ void issued_adopt(struct device *d, const struct certificate *c, const uint8_t s
     d->not_before = c->not_before;
     d->not_after = c->not_after;
     d->renew_at = renewal_time(c, sha256);
-    timeline_raise(&d->timeline, c->not_before, device_monotonic(d));
 }
 
 /* ---- the chain: our certificate, its issuer, and so on, without the root ---- */
@@ -126,9 +125,8 @@ static bool chain_reuse(struct device *d, struct chain *chain)
 
 /* RFC 7030 section 4.2.3 lets the answer be our certificate alone; what lies between it and the
  * root is told by /cacerts. Anyone may ask for that, so the chain in the making is not disturbed by
- * loading another for the connection. Without it we go on with what there is: most servers know
- * their own issuers. */
-static void chain_fetch(struct device *d, struct chain *chain)
+ * loading another for the connection. */
+static enum err chain_fetch(struct device *d, struct chain *chain)
 {
     const struct request q = {.endpoint = ENDPOINT_BOOTSTRAP,
                               .client = CLIENT_NONE,
@@ -146,6 +144,28 @@ static void chain_fetch(struct device *d, struct chain *chain)
         (void)chain_climb(chain, certificates, n);
     d->retry_after = 0;
     d->waiting = false;
+    return err == ERR_REFUSED ? ERR_UNSUPPORTED : err; /* it was not about us */
+}
+
+static enum err chain_check(struct device *d, const struct chain *chain)
+{
+    return d->port->chain_verify(d->port->ctx, slice_of(d->chain, chain->w.len),
+                                 d->bundle.server_roots, d->bundle.server_roots_len);
+}
+
+/* Goes on from our certificate, which is there, and says whether all of it leads to a root. An
+ * issuer that was known by name may have a new key by now: so the hub is asked then, too. */
+static enum err chain_complete(struct device *d, struct chain *chain,
+                               const struct slice *certificates, size_t n)
+{
+    const struct chain own = *chain;
+    if (chain_climb(chain, certificates, n) || is_root_of_bundle(d, chain->issuer))
+        return chain_check(d, chain);
+    if (chain_reuse(d, chain) && chain_check(d, chain) == ERR_NONE)
+        return ERR_NONE;
+    *chain = own;
+    enum err err = chain_fetch(d, chain);
+    return err == ERR_NONE ? chain_check(d, chain) : err;
 }
 
 /* ---- taking it ---- */
@@ -178,18 +198,23 @@ static enum err commit_chain(struct device *d, int slot)
     struct slot_state *s = &next.slots[slot];
     s->issued = true;
     d->port->sha256(&bytes, 1, s->chain_sha256);
-    if (state_slot(&d->state, SLOT_ACTIVE) < 0)
-        s->use = SLOT_ACTIVE;
     enum err err = d->port->record_replace(d->port->ctx, issued_record_name(slot), bytes);
     return err == ERR_NONE ? device_commit(d, &next) : err;
 }
 
-static void tell(struct device *d, enum device_event_kind kind, const struct certificate *c)
+static void tell_renewed(const struct device *d, const struct certificate *c)
 {
     char name[DEVICE_NAME_MAX + 1];
     memcpy(name, c->uri.data, c->uri.len);
     name[c->uri.len] = '\0';
-    device_tell(d, &(struct device_event){.kind = kind, .name = name, .time = c->not_after});
+    device_tell(d, &(struct device_event){
+                       .kind = DEVICE_EVENT_RENEWED, .name = name, .time = c->not_after});
+}
+
+static enum err reject(const struct device *d, enum err err)
+{
+    device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_CERTIFICATE_REJECTED, .err = err});
+    return err;
 }
 
 enum err issued_take(struct device *d, int slot)
@@ -203,18 +228,20 @@ enum err issued_take(struct device *d, int slot)
         err = find_ours(d, slot, certificates, n, &ours);
     if (err == ERR_NONE)
         err = issued_check(d, &ours, &d->state.slots[slot]);
-    if (err != ERR_NONE) {
-        device_tell(d,
-                    &(struct device_event){.kind = DEVICE_EVENT_CERTIFICATE_REJECTED, .err = err});
-        return err;
-    }
+    /* The server is in date, so its certificate's end is yet to come: see timeline.h. */
+    if (err == ERR_NONE && ours.not_before > d->server.not_after)
+        err = ERR_CONFLICT;
+    if (err != ERR_NONE)
+        return reject(d, err);
 
     struct chain chain = {.w = writer_over(d->chain, sizeof d->chain)};
     if (!chain_put(&chain, &ours))
         return ERR_LIMIT;
-    if (!chain_climb(&chain, certificates, n) && !is_root_of_bundle(d, chain.issuer) &&
-        !chain_reuse(d, &chain))
-        chain_fetch(d, &chain);
+    err = chain_complete(d, &chain, certificates, n);
+    if (err == ERR_BAD_SIGNATURE)
+        return reject(d, err);
+    if (err != ERR_NONE)
+        return err;
     d->chain_len = chain.w.len;
 
     /* `decoded` was used again: from now on ours is what stands in the chain. */
@@ -224,13 +251,10 @@ enum err issued_take(struct device *d, int slot)
         err = commit_chain(d, slot);
     if (err != ERR_NONE)
         return err;
-    if (d->state.slots[slot].use == SLOT_ACTIVE) {
-        issued_adopt(d, &ours, d->state.slots[slot].chain_sha256);
-        tell(d, DEVICE_EVENT_ENROLLED, &ours);
-    } else {
-        timeline_raise(&d->timeline, ours.not_before, device_monotonic(d));
-        tell(d, DEVICE_EVENT_RENEWED, &ours);
-    }
+    d->pending_not_after = ours.not_after;
+    d->doubt = false;
+    if (state_slot(&d->state, SLOT_ACTIVE) >= 0)
+        tell_renewed(d, &ours);
     device_due_now(d, TASK_CHECKIN);
     return ERR_NONE;
 }

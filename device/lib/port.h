@@ -31,6 +31,11 @@ struct port_tls {
     int64_t deadline_ms; /* on the monotonic clock; ERR_TIMEOUT past it */
 };
 
+/* What the server proved: the dates of its own certificate, seconds since 1970. */
+struct port_server {
+    int64_t not_before, not_after;
+};
+
 struct port {
     void *ctx;
 
@@ -39,11 +44,17 @@ struct port {
      * ERR_EXPIRED: it would have, at another time. ERR_REFUSED, here or from the next send or
      * receive (TLS 1.3 tells late): it does not take our certificate. `receive` gives what is there
      * and waits for the first byte; ERR_CLOSED at the end. `close` may be called twice. */
-    enum err (*connect)(void *ctx, const struct port_tls *tls);
+    enum err (*connect)(void *ctx, const struct port_tls *tls, struct port_server *ret_server);
     enum err (*send)(void *ctx, struct slice bytes, int64_t deadline_ms);
     enum err (*receive)(void *ctx, uint8_t *buffer, size_t max, int64_t deadline_ms,
                         size_t *ret_len);
     void (*close)(void *ctx);
+
+    /* Do these certificates (DER, one behind the other, the device's own first, the root left out)
+     * lead up to one of `roots` by their signatures, as RFC 5280 section 6 has it? Their dates are
+     * not looked at: device/lib does that. ERR_BAD_SIGNATURE where they do not. */
+    enum err (*chain_verify)(void *ctx, struct slice chain, const struct slice *roots,
+                             size_t roots_len);
 
     /* Keys. A generated key replaces what was in the slot, and is durable when this returns.
      * `key_public` gives it as core/spki.h has it (an EC point or 32 bytes of Ed25519);

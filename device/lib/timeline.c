@@ -19,6 +19,11 @@ int64_t timeline_now(const struct timeline *t, int64_t wall, int64_t monotonic_m
     return wall > now && wall <= t->latest ? wall : now;
 }
 
+int64_t timeline_credible(int64_t not_before, int64_t not_after)
+{
+    return not_before + (not_after - not_before) / 3 * 2;
+}
+
 void timeline_raise(struct timeline *t, int64_t seconds, int64_t monotonic_ms)
 {
     if (seconds <= anchored(t, monotonic_ms) || seconds > t->latest)

@@ -15,16 +15,18 @@ static enum err identify_device(struct api_call *call, bool any_state)
     enum err err = identity_authenticate(
         call->hub->identity, call->here->reader, call->here->loop, http_request_peer(call->request),
         http_request_arena(call->request), &call->device, &call->problem);
+    char label[IDENTITY_LABEL_MAX];
+    identity_label(label, call->device.tenant, call->device.device);
+    if (call->device.device[0] != '\0') {
+        call->caller = CALLER_DEVICE_ENROLLED;
+        (void)snprintf(call->actor, sizeof call->actor, "device:%s", label);
+    }
     if (err == ERR_REFUSED)
         http_reply_close(call->request); /* nothing that is refused here keeps its connection */
     if (err != ERR_NONE)
         return err;
-    char label[IDENTITY_LABEL_MAX];
-    identity_label(label, call->device.tenant, call->device.device);
     http_connection_label(call->request, label);
-    call->caller = CALLER_DEVICE_ENROLLED;
     call->tenant = call->device.tenant;
-    (void)snprintf(call->actor, sizeof call->actor, "device:%s", label);
     if (call->device.state != DEVICE_TRUSTED && !any_state)
         return problem_set(&call->problem, 403, "device-not-trusted", "",
                            "this device is %s and may only prove itself",

@@ -66,8 +66,12 @@ void api_reply_problem(struct api_call *call, const struct problem *problem)
 
 void api_reply_err(struct api_call *call, enum err err)
 {
-    if (call->problem.status == 0)
+    if (call->problem.status == 0) {
         problem_from_err(&call->problem, err);
+        if (call->problem.status >= 500 && err != ERR_BUSY && err != ERR_CLOSED)
+            log_event(LOG_LEVEL_ERROR, "request.error", F_TEXT("operation", call->operation),
+                      F_TEXT("path", http_request_path(call->request)), F_ERR(err));
+    }
     api_reply_problem(call, &call->problem);
 }
 

@@ -166,6 +166,9 @@ enum err identity_authenticate(struct identity *identity, struct store_reader *r
                                        peer->certificate_sha256, SHA256_SIZE) != 0)
         return problem_set(problem, 403, "certificate-unknown", "",
                            "this certificate was not issued by this hub");
+    /* From here on it is known who asks, also where the answer is no. */
+    ROW_TEXT(ret_view->tenant, view.certificate.tenant);
+    ROW_TEXT(ret_view->device, view.certificate.device);
     struct device_row device = device_row_of(view.certificate.tenant, view.certificate.device);
     err = store_get(reader, &table_device, arena, &device);
     if (err != ERR_NONE)

@@ -159,8 +159,8 @@ static enum err check_claim(struct enrolment *e, const struct facts *f, enum ver
         if (!same_unused_key(e, f))
             return problem_set(
                 p, 403, "claim-used", "",
-                "this claim code has been used; a device renews with its certificate, "
-                "and an operator can make it start anew");
+                "this claim code has been used; a device renews with its certificate. If "
+                "it was not this device that used it, tell its operator");
         *ret_verdict = VERDICT_REPEAT;
         return ERR_NONE;
     }

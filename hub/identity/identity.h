@@ -149,8 +149,9 @@ struct device_view {
     struct hash report_hash;
 };
 /* ERR_REFUSED with *problem: certificate-unknown, certificate-retired, certificate-expired,
- * device-revoked, device-retired. A certificate seen in use for the first time is confirmed (and
- * what came before it retired) by an act of its own that nobody waits for. */
+ * device-revoked, device-retired; of the view, tenant and device are filled in where the
+ * certificate is one of ours, and nothing else. A certificate seen in use for the first time is
+ * confirmed (and what came before it retired) by an act of its own that nobody waits for. */
 MUST_USE enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
                                         struct loop *loop, const struct tls_peer *peer,
                                         struct arena *arena, struct device_view *ret_view,

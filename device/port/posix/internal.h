@@ -35,10 +35,12 @@ MUST_USE enum err posix_socket_wait(struct posix_port *p, int fd, short events,
                                     int64_t deadline_ms);
 
 /* tls.c */
-enum err posix_connect(void *ctx, const struct port_tls *tls);
+enum err posix_connect(void *ctx, const struct port_tls *tls, struct port_server *ret_server);
 enum err posix_send(void *ctx, struct slice bytes, int64_t deadline_ms);
 enum err posix_receive(void *ctx, uint8_t *buffer, size_t max, int64_t deadline_ms,
                        size_t *ret_len);
 void posix_close(void *ctx);
+enum err posix_chain_verify(void *ctx, struct slice chain, const struct slice *roots,
+                            size_t roots_len);
 
 #endif

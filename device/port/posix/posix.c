@@ -119,6 +119,7 @@ enum err posix_port_open(struct posix_port *p, const struct posix_options *optio
 {
     static const struct port table = {
         .connect = posix_connect,
+        .chain_verify = posix_chain_verify,
         .send = posix_send,
         .receive = posix_receive,
         .close = posix_close,

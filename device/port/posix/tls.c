@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/der.h"
@@ -29,9 +30,8 @@ void posix_close(void *ctx)
 
 /* ---- what stands before the handshake ---- */
 
-static enum err add_roots(SSL_CTX *ctx, const struct slice *roots, size_t n)
+static enum err add_roots(X509_STORE *store, const struct slice *roots, size_t n)
 {
-    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
     for (size_t i = 0; i < n; i++) {
         const uint8_t *at = roots[i].data;
         X509 *root = d2i_X509(NULL, &at, (long)roots[i].len);
@@ -101,7 +101,7 @@ static enum err prepare(struct posix_port *p, const struct port_tls *tls)
     SSL_CTX_set_options(p->tls, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(p->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    enum err err = add_roots(p->tls, tls->roots, tls->roots_len);
+    enum err err = add_roots(SSL_CTX_get_cert_store(p->tls), tls->roots, tls->roots_len);
     if (err == ERR_NONE)
         err = add_client(p, p->tls, tls);
     if (err != ERR_NONE)
@@ -163,7 +163,27 @@ static enum err go_on(struct posix_port *p, int result, int64_t deadline_ms)
     }
 }
 
-enum err posix_connect(void *ctx, const struct port_tls *tls)
+static bool read_time(const ASN1_TIME *time, int64_t *ret_seconds)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(time, &tm) != 1)
+        return false;
+    *ret_seconds = (int64_t)timegm(&tm);
+    return true;
+}
+
+static enum err read_server(const SSL *connection, struct port_server *ret_server)
+{
+    const X509 *certificate = SSL_get0_peer_certificate(connection);
+    struct port_server server;
+    if (certificate == NULL || !read_time(X509_get0_notBefore(certificate), &server.not_before) ||
+        !read_time(X509_get0_notAfter(certificate), &server.not_after))
+        return ERR_BAD_SIGNATURE;
+    *ret_server = server;
+    return ERR_NONE;
+}
+
+enum err posix_connect(void *ctx, const struct port_tls *tls, struct port_server *ret_server)
 {
     struct posix_port *p = ctx;
     posix_close(p);
@@ -173,11 +193,14 @@ enum err posix_connect(void *ctx, const struct port_tls *tls)
     while (err == ERR_NONE) {
         ERR_clear_error();
         int result = SSL_connect(p->connection);
-        if (result == 1)
-            return ERR_NONE;
+        if (result == 1) {
+            err = read_server(p->connection, ret_server);
+            break;
+        }
         err = go_on(p, result, tls->deadline_ms);
     }
-    posix_close(p);
+    if (err != ERR_NONE)
+        posix_close(p);
     return err;
 }
 
@@ -218,4 +241,51 @@ enum err posix_receive(void *ctx, uint8_t *buffer, size_t max, int64_t deadline_
         if (err != ERR_NONE)
             return err;
     }
+}
+
+/* ---- certificates that are not a server's ---- */
+
+static enum err read_chain(struct slice chain, STACK_OF(X509) * certificates)
+{
+    struct reader r = reader_over(chain);
+    while (reader_left(&r) > 0) {
+        struct slice der = der_read_any(&r, NULL);
+        const uint8_t *at = der.data;
+        X509 *certificate = r.err == ERR_NONE ? d2i_X509(NULL, &at, (long)der.len) : NULL;
+        if (certificate == NULL)
+            return ERR_BAD_SIGNATURE;
+        if (sk_X509_push(certificates, certificate) == 0) {
+            X509_free(certificate);
+            return ERR_NO_MEMORY;
+        }
+    }
+    return sk_X509_num(certificates) > 0 ? ERR_NONE : ERR_BAD_SIGNATURE;
+}
+
+enum err posix_chain_verify(void *ctx, struct slice chain, const struct slice *roots,
+                            size_t roots_len)
+{
+    (void)ctx;
+    STACK_OF(X509) *certificates = sk_X509_new_null();
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *check = X509_STORE_CTX_new();
+    enum err err = ERR_NO_MEMORY;
+    if (certificates == NULL || store == NULL || check == NULL)
+        goto out;
+    err = add_roots(store, roots, roots_len);
+    if (err == ERR_NONE)
+        err = read_chain(chain, certificates);
+    if (err != ERR_NONE)
+        goto out;
+    err = ERR_CRYPTO;
+    if (X509_STORE_CTX_init(check, store, sk_X509_value(certificates, 0), certificates) != 1)
+        goto out;
+    X509_STORE_CTX_set_flags(check, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME);
+    err = X509_verify_cert(check) == 1 ? ERR_NONE : ERR_BAD_SIGNATURE;
+out:
+    X509_STORE_CTX_free(check);
+    X509_STORE_free(store);
+    sk_X509_pop_free(certificates, X509_free);
+    ERR_clear_error();
+    return err;
 }
