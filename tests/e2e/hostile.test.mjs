@@ -6,10 +6,8 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { Hub, as, curl, enrolledDevice, sleep, until } from './lib/hub.mjs';
 import { connect, connectOver, connectPlain } from './lib/wire.mjs';
-
 const TIMEOUT_MS = 2000; // the hub's request-timeout below
 const SLACK_MS = 2000; // what a loaded machine may add
-
 // Deadlines are looked at 4 times a second.
 function assertCutInTime(ms, what) {
   assert.ok(ms > TIMEOUT_MS - 300 && ms < TIMEOUT_MS + SLACK_MS, `${what}: cut after ${Math.round(ms)} ms`);
