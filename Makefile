@@ -35,7 +35,7 @@ test-full:
 bench:
 	@packaging/setup.sh build run bench
 	@$(MAKE) -s build-release
-	@ninja -C build/release --quiet bench-programs
+	@$(call ninja,build/release,bench-programs)
 	@$(PYTHON) -B bench/run.py $(call given,NAME)
 
 lint:
@@ -52,7 +52,7 @@ install:
 	@packaging/setup.sh build
 	@$(MAKE) -s build-release
 	@meson configure build/release -Dprefix='$(PREFIX)' -Dsysconfdir=/etc -Dlocalstatedir=/var >/dev/null
-	@ninja -C build/release --quiet
+	@$(call ninja,build/release)
 	@meson install -C build/release --no-rebuild --quiet --strip --destdir '$(DESTDIR)'
 	@echo 'Installed. Next, as root: systemd-sysusers && systemd-tmpfiles --create holdfast.conf,'
 	@echo 'then /etc/holdfast/hub.conf says how to make the keys; then systemctl start holdfast-hub.'
@@ -65,19 +65,22 @@ clean:
 define configure
 	@mkdir -p $(@D) && { meson setup $(@D) $(1) >$(@D)/setup.log 2>&1 || { cat $(@D)/setup.log; exit 1; }; }
 endef
+# Meson once more where its files have changed, then the rest; says nothing unless it fails.
+ninja = { ninja -C $(1) build.ninja && ninja -C $(1) $(2); } >$(1)/build.log 2>&1 || \
+    { cat $(1)/build.log; exit 1; }
 sanitizers := -Db_sanitize=address,undefined -Dsanitize=true --buildtype=debugoptimized
 
 build/release/build.ninja:
 	$(call configure,--buildtype=release -Dtests=false --prefix='$(PREFIX)' --sysconfdir=/etc \
 	    --localstatedir=/var)
 build-release: build/release/build.ninja
-	@ninja -C build/release --quiet
+	@$(call ninja,build/release)
 
 build/asan/build.ninja: export CC = gcc
 build/asan/build.ninja:
 	$(call configure,$(sanitizers))
 build-asan: build/asan/build.ninja
-	@ninja -C build/asan --quiet -k 0
+	@$(call ninja,build/asan,-k 0)
 
 # Not all of it: what the fuzzers need.
 build/fuzz/build.ninja: export CC = clang
@@ -85,4 +88,4 @@ build/fuzz/build.ninja:
 	$(call configure,$(sanitizers) -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link -Dfuzz=true \
 	    -Dtests=false)
 build-fuzz: build/fuzz/build.ninja
-	@ninja -C build/fuzz --quiet -k 0 fuzzers
+	@$(call ninja,build/fuzz,-k 0 fuzzers)

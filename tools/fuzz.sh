@@ -7,6 +7,7 @@ set -euo pipefail
 seconds=$1
 failed=0
 for program in build/fuzz/fuzz/*_fuzz; do
+    [ -x "$program" ] || { echo "fuzz: no fuzzer was built in build/fuzz" >&2; exit 1; }
     name=$(basename "$program" _fuzz)
     found=build/fuzz/found/$name
     mkdir -p "$found" build/fuzz/crashes

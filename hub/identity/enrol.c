@@ -152,6 +152,14 @@ static bool same_unused_key(const struct enrolment *e, const struct facts *f)
            hash_equal(&f->newest.spki_sha256, &e->spki);
 }
 
+/* For whoever asks again: the same bytes, unless a clock was wrong and they are of no use. */
+static enum verdict verdict_again(const struct facts *f)
+{
+    int64_t now = clock_seconds();
+    bool in_date = f->newest.not_before <= now && now < f->newest.not_after;
+    return in_date ? VERDICT_REPEAT : VERDICT_ISSUE;
+}
+
 static enum err check_claim(struct enrolment *e, const struct facts *f, enum verdict *ret_verdict)
 {
     struct problem *p = &e->act.write.problem;
@@ -161,7 +169,7 @@ static enum err check_claim(struct enrolment *e, const struct facts *f, enum ver
                 p, 403, "claim-used", "",
                 "this claim code has been used; a device renews with its certificate. If "
                 "it was not this device that used it, tell its operator");
-        *ret_verdict = VERDICT_REPEAT;
+        *ret_verdict = verdict_again(f);
         return ERR_NONE;
     }
     if (f->device.claim_expires_at != 0 && f->device.claim_expires_at <= clock_seconds())
@@ -178,7 +186,7 @@ static enum err check_first_use(struct enrolment *e, const struct facts *f,
                                 enum verdict *ret_verdict)
 {
     if (same_unused_key(e, f)) {
-        *ret_verdict = VERDICT_REPEAT;
+        *ret_verdict = verdict_again(f);
         return ERR_NONE;
     }
     if (f->device.state != DEVICE_EXPECTED)
@@ -206,7 +214,7 @@ static enum err check_renewal(struct enrolment *e, const struct row_source *rows
                            "expired; connect with the newest one");
     bool newest_is_another =
         !slice_equal(slice_of_text(f->newest.serial), slice_of_text(e->serial));
-    *ret_verdict = newest_is_another && same_unused_key(e, f) ? VERDICT_REPEAT : VERDICT_ISSUE;
+    *ret_verdict = newest_is_another && same_unused_key(e, f) ? verdict_again(f) : VERDICT_ISSUE;
     return ERR_NONE;
 }
 
@@ -243,7 +251,7 @@ static enum err decide(const struct row_source *rows, struct enrolment *e, struc
     case AUTHENTICATOR_CERTIFICATE:
         return check_renewal(e, rows, f, ret_verdict);
     case AUTHENTICATOR_IDEVID:
-        *ret_verdict = same_unused_key(e, f) ? VERDICT_REPEAT : VERDICT_ISSUE;
+        *ret_verdict = same_unused_key(e, f) ? verdict_again(f) : VERDICT_ISSUE;
         return ERR_NONE;
     case AUTHENTICATOR_KEY:
         return check_first_use(e, f, ret_verdict);

@@ -568,6 +568,25 @@ describe('what strangers send', { timeout: 120000 }, () => {
   });
 });
 
+describe('a hub with as many connections as it takes', { timeout: 60000 }, () => {
+  it('refuses more, wherever they come from, keeps what it has, and its operators can reach it', async () => {
+    const hub = await Hub.start({ connections: '10' });
+    try {
+      await hub.factory();
+      const kept = await Promise.all(Array.from({ length: 10 }, (_, i) => connect(hub, 'operator', { address: `127.0.0.${i + 1}` })));
+      const more = await Promise.all(Array.from({ length: 5 }, (_, i) => connect(hub, 'operator', { address: `127.0.1.${i + 1}` }).then(() => 'in', () => 'refused')));
+      assert.deepEqual([...new Set(more)], ['refused']);
+      for (const wire of kept) assert.equal((await wire.request('GET', '/v1/health')).status, 200);
+      assert.equal((await hub.metrics()).get('holdfast_connections_over_cap_total{listener="operator"}'), 5, 'counted, and told over the local socket');
+      assert.equal((await curl(hub, 'bootstrap', '/.well-known/est/cacerts')).status, 200, 'the other listeners have their own');
+      for (const wire of kept) wire.destroy();
+      await until('there is room again', async () => (await curl(hub, 'operator', '/v1/health')).status === 200, 5000);
+    } finally {
+      await hub.stop();
+    }
+  });
+});
+
 describe('a hub without file descriptors', { timeout: 60000 }, () => {
   it('goes on with the connections it has, waits without spinning, and takes new ones later', async (t) => {
     const files = 60;

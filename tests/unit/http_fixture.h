@@ -133,7 +133,8 @@ static inline struct http_listener_options fixture_options(const char *address,
                    .request_ms = REQUEST_MS,
                    .idle_ms = IDLE_MS,
                    .connections = CONNECTIONS,
-                   .connections_per_address = PER_ADDRESS},
+                   /* on a Unix socket these count by user, who is one here */
+                   .connections_per_address = tls != NULL ? PER_ADDRESS : CONNECTIONS},
     };
 }
 

@@ -284,7 +284,8 @@ static enum err talk(const struct port_tls *tls)
 {
     uint8_t text[16];
     size_t len = 0;
-    enum err err = port.port.connect(&port, tls);
+    struct port_server server;
+    enum err err = port.port.connect(&port, tls, &server);
     if (err == ERR_NONE)
         err = port.port.send(&port, SLICE_LITERAL("hi"), tls->deadline_ms);
     if (err == ERR_NONE)
@@ -334,7 +335,8 @@ static void test_server_must_prove_itself(void **state)
     }
     /* and without roots nobody can */
     const struct port_tls none = {.host = "127.0.0.1", .port = 1, .deadline_ms = soon(1000)};
-    assert_int_not_equal(port.port.connect(&port, &none), ERR_NONE);
+    struct port_server server;
+    assert_int_not_equal(port.port.connect(&port, &none, &server), ERR_NONE);
     free_authority(&own);
     free_authority(&other);
 }
@@ -377,7 +379,8 @@ static void test_client_authentication(void **state)
     s = (struct server){0};
     start_server(&s, &own, "IP:127.0.0.1", true);
     tls.port = s.port;
-    assert_int_equal(port.port.connect(&port, &tls), ERR_CRYPTO);
+    struct port_server nobody;
+    assert_int_equal(port.port.connect(&port, &tls, &nobody), ERR_CRYPTO);
     stop_server(&s);
     X509_free(certificate);
     EVP_PKEY_free(pkey);

@@ -13,7 +13,8 @@
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/ledger_fixture.h"
 
-#define OTHERS (REFUSALS_SOURCES + 1) /* findings of a window that is full */
+#define PLACES (REFUSALS_SOURCES - REFUSALS_KEPT) /* for what is no alarm */
+#define OTHERS (PLACES + 1)                       /* findings of a window that is full */
 
 struct house {
     struct ledger_fixture lf;
@@ -182,9 +183,9 @@ static void tells_so_many_apart_and_no_more(void **state)
 {
     struct house *h = *state;
     struct findings found;
-    count_sources(h, "s", REFUSALS_SOURCES);
+    count_sources(h, "s", PLACES);
     flush_and_follow(h, &found);
-    assert_int_equal(found.n, REFUSALS_SOURCES);
+    assert_int_equal(found.n, PLACES);
     for (size_t i = 0; i < found.n; i++)
         assert_string_not_equal(found.items[i].kind, "others");
 
@@ -196,8 +197,25 @@ static void tells_so_many_apart_and_no_more(void **state)
     assert_int_equal(found.total, 5000 + 9 + 5);
     assert_int_equal(find(&found, "enrolment-refused", "s0")->count, 10);
     const struct finding *others = find(&found, "others", "others");
-    assert_int_equal(others->count, 5000 - REFUSALS_SOURCES + 5);
+    assert_int_equal(others->count, 5000 - PLACES + 5);
     assert_in_range(others->last - others->first, 0, 10);
+}
+
+static void keeps_places_for_alarms(void **state)
+{
+    struct house *h = *state;
+    struct findings found;
+    count_sources(h, "noise", 5000);
+    for (unsigned i = 0; i < REFUSALS_KEPT; i++) {
+        char device[32];
+        (void)snprintf(device, sizeof device, "default/d%u", i);
+        refusals_alarm(h->refusals, "claim-reused", device);
+    }
+    refusals_alarm(h->refusals, "claim-reused", "default/d0");
+    flush_and_follow(h, &found);
+    assert_int_equal(found.n, REFUSALS_SOURCES + 1);
+    assert_int_equal(find(&found, "claim-reused", "default/d0")->count, 2);
+    assert_int_equal(find(&found, "claim-reused", "default/d15")->count, 1);
 }
 
 /* ---- what the writer does not take is counted on ---- */
@@ -268,8 +286,8 @@ static void puts_back_when_the_queue_is_full(void **state)
     assert_int_equal(f->count, 5);
     assert_in_range(f->first, start, start + 10);
     assert_in_range(f->last - f->first, 60, 70);
-    assert_int_equal(find(&found, "enrolment-refused", "s62")->count, 1);
-    assert_int_equal(find(&found, "others", "others")->count, 100 - (REFUSALS_SOURCES - 1) + 2);
+    assert_int_equal(find(&found, "enrolment-refused", "s46")->count, 1);
+    assert_int_equal(find(&found, "others", "others")->count, 100 - (PLACES - 1) + 2);
     flush_and_follow(h, &found);
     assert_int_equal(found.n, 0);
     free(steps);
@@ -299,7 +317,7 @@ static void puts_back_when_the_disk_is_full(void **state)
     assert_int_equal(found.total, 84);
     assert_int_equal(find(&found, "enrolment-refused", "new2")->count, 1);
     assert_int_equal(find(&found, "enrolment-refused", "old0")->count, 2);
-    assert_int_equal(find(&found, "others", "others")->count, 84 - REFUSALS_SOURCES - 1);
+    assert_int_equal(find(&found, "others", "others")->count, 84 - PLACES - 1);
 }
 
 static void keeps_them_where_memory_is_out(void **state)
@@ -381,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gathers_by_kind_and_source, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tells_so_many_apart_and_no_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keeps_places_for_alarms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(puts_back_when_the_queue_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(puts_back_when_the_disk_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_them_where_memory_is_out, set_up, tear_down),
