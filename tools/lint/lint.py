@@ -153,8 +153,12 @@ def contract():
         return run([PYTHON, "-B", "api/generate.py", "api/openapi.yaml", folder])
 
 
-CHECKS = {"laws": laws, "format": form, "contract": contract, "shell": shell, "man": man,
-          "python": python, "javascript": javascript, "tidy": tidy}
+def links():
+    return run([PYTHON, "-B", "tools/lint/links.py"])
+
+
+CHECKS = {"laws": laws, "links": links, "format": form, "contract": contract, "shell": shell,
+          "man": man, "python": python, "javascript": javascript, "tidy": tidy}
 
 
 def main(names):
