@@ -281,7 +281,7 @@ static int64_t next_state(const struct facts *f)
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
 }
 
-static enum err write_certificate(struct enrolment *e, struct tx *tx, int64_t now)
+static enum err write_certificate(struct enrolment *e, struct tx *tx)
 {
     struct certificate_row row = certificate_row_of(e->issued);
     ROW_TEXT(row.tenant, e->act.tenant);
@@ -291,7 +291,7 @@ static enum err write_certificate(struct enrolment *e, struct tx *tx, int64_t no
     crypto_sha256_one(e->certificate, row.certificate_sha256.bytes);
     row.not_before = e->issued_not_before;
     row.not_after = e->issued_not_after;
-    row.issued_at = now;
+    row.issued_at = tx_now_ms(tx);
     row.der = e->certificate;
     enum err err = tx_insert(tx, &table_certificate, &row);
     return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 128 random bits do not collide */
@@ -357,7 +357,7 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
         if (err != ERR_NONE)
             return err;
     }
-    err = write_certificate(e, tx, now);
+    err = write_certificate(e, tx);
     if (err == ERR_NONE && !f.key_known)
         err = write_key(e, tx, now);
     if (err != ERR_NONE)

@@ -100,7 +100,8 @@ struct certificate_row {
     struct hash spki_sha256;
     struct hash certificate_sha256;
     int64_t not_before, not_after;
-    int64_t issued_at, first_used_at, ended_at;
+    int64_t issued_at; /* milliseconds since 1970: a device's certificates are told apart by it */
+    int64_t first_used_at, ended_at;
     struct slice der;
 };
 
