@@ -10,7 +10,6 @@ import concurrent.futures
 import glob
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +61,9 @@ class Run:
             self.output, _ = process.communicate()
             self.output += f"\nended after {seconds} s\n"
             self.status = 124
+        except BaseException:  # Ctrl-C does not reach that group by itself
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
 
     def report(self):
         return f"$ {self.command}\n{self.output}\n(exit status {self.status})\n"
@@ -203,11 +205,10 @@ def end_to_end(build_folder, full=False):
 
 def story():
     """`make run` on the release build, and a second start on the state that the first one left."""
-    folder = tempfile.mkdtemp(prefix="holdfast-story-")
     result = Result()
-    for _ in ("first start", "second start"):
-        result.add(Run(["tools/story.sh"], 120, {"ONCE": "1", "RUN": folder}).as_one())
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="holdfast-story-", ignore_cleanup_errors=True) as folder:
+        for _ in ("first start", "second start"):
+            result.add(Run(["tools/story.sh"], 120, {"ONCE": "1", "RUN": folder}).as_one())
     return result
 
 
@@ -298,4 +299,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))
