@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -378,6 +379,9 @@ static int start(void)
     if (err != ERR_NONE)
         return fail("listen", err, explain);
     err = sandbox_harden();
+    /* The signer dies with the hub; the hub itself may outlive the shell that started it. */
+    if (err == ERR_NONE && prctl(PR_SET_PDEATHSIG, 0) != 0)
+        err = ERR_IO;
     if (err == ERR_NONE)
         err = sandbox_server();
     if (err != ERR_NONE)
