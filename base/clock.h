@@ -10,8 +10,7 @@ int64_t clock_monotonic_us(void);
 /* The date, in seconds and in milliseconds since 1970. Moved by clock_shift(). */
 int64_t clock_seconds(void);
 int64_t clock_milliseconds(void);
-/* Moves the date by this much from now on (tests; the hub reads HOLDFAST_CLOCK_SHIFT in builds with
- * sanitizers only). */
+/* Moves the date by this much from now on: for tests, where time is moved, not slept. */
 void clock_shift(int64_t seconds);
 
 #endif
