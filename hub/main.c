@@ -42,6 +42,7 @@
 
 static struct hub hub;
 static struct checkpointer checkpointer;
+static bool accept_roll_back; /* --accept-roll-back */
 static int drained_fd = -1;
 static sem_t flushed; /* at the end: posted by each loop */
 
@@ -175,6 +176,22 @@ static enum err open_store(char explain[256])
     if (err == ERR_NONE)
         err = rate_table_new(RATE_KEYS, &hub.rates);
     return err;
+}
+
+/* A database that was set back forgets revocations: nobody is served from it unless its operator
+ * has said, knowing that, that it is the newest there is. */
+static enum err check_roll_back(char explain[256])
+{
+    if (hub.facts.signed_size == 0)
+        return ERR_NONE;
+    enum err err = ledger_check_continues(hub.ledger, hub.store, hub.facts.signed_size,
+                                          &hub.facts.signed_root, explain);
+    if (err != ERR_CONFLICT || !accept_roll_back)
+        return err;
+    log_event(LOG_LEVEL_WARNING, "ledger.roll_back_accepted",
+              F_INTEGER("size", (int64_t)ledger_head(hub.ledger).size),
+              F_INTEGER("signed_size", (int64_t)hub.facts.signed_size), F_TEXT("detail", explain));
+    return ERR_NONE;
 }
 
 static bool is_due(int64_t *last_ms, int64_t seconds)
@@ -369,6 +386,9 @@ static int start(void)
     err = open_store(explain);
     if (err != ERR_NONE)
         return fail("store.open", err, explain);
+    err = check_roll_back(explain);
+    if (err != ERR_NONE)
+        return fail("ledger.roll_back", err, explain);
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
@@ -535,10 +555,12 @@ static int serve(void)
 
 static void usage(FILE *to)
 {
-    (void)fprintf(to, "usage: holdfast-hub --config FILE [--check]\n\n"
-                      "  --config FILE  the configuration (see holdfast-hub.conf(5))\n"
-                      "  --check        read it, say whether it is right, and end\n"
-                      "  --version, --help\n");
+    (void)fprintf(to,
+                  "usage: holdfast-hub --config FILE [--check | --accept-roll-back]\n\n"
+                  "  --config FILE       the configuration (see holdfast-hub.conf(5))\n"
+                  "  --check             read it, say whether it is right, and end\n"
+                  "  --accept-roll-back  start on a database that is older than what was signed\n"
+                  "  --version, --help\n");
 }
 
 int main(int argc, char **argv)
@@ -546,6 +568,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, 'k'},
+        {"accept-roll-back", no_argument, NULL, 'r'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -559,6 +582,9 @@ int main(int argc, char **argv)
             break;
         case 'k':
             check = true;
+            break;
+        case 'r':
+            accept_roll_back = true;
             break;
         case 'v':
             (void)printf("holdfast-hub %s\n", HUB_VERSION);

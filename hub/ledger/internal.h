@@ -58,6 +58,9 @@ MUST_USE enum err ledger_frontier_read(uint64_t size, struct slice bytes,
  * explanation, where they do not. */
 MUST_USE enum err ledger_verify(struct store_reader *reader, const struct ledger_head_row *head,
                                 struct merkle_frontier *ret_frontier, char explain[256]);
+/* The root that the first `size` entries have, from stored entries and nodes. */
+MUST_USE enum err ledger_root_at(struct store_reader *reader, uint64_t size, struct hash *ret_root,
+                                 char explain[256]);
 /* The same for a ledger without a head: there must not be any entry. */
 MUST_USE enum err ledger_verify_empty(struct store_reader *reader, char explain[256]);
 

@@ -186,6 +186,34 @@ out:
     return ERR_NONE;
 }
 
+enum err ledger_check_continues(struct ledger *l, struct store *store, uint64_t size,
+                                const struct hash *root, char explain[256])
+{
+    if (size > l->durable.size) {
+        (void)snprintf(explain, 256,
+                       "the ledger has %llu entries, and %llu were signed before: the database was "
+                       "set back; see \"Restore\" in docs/how-to/set-up-a-hub.md",
+                       (unsigned long long)l->durable.size, (unsigned long long)size);
+        return ERR_CONFLICT;
+    }
+    struct store_reader *reader = NULL;
+    struct hash found = {{0}};
+    enum err err = store_reader_new(store, &reader);
+    if (err != ERR_NONE)
+        (void)snprintf(explain, 256, "can't read the ledger: %s", err_text(err));
+    else
+        err = ledger_root_at(reader, size, &found, explain);
+    store_reader_free(reader);
+    if (err != ERR_NONE || memcmp(found.bytes, root->bytes, sizeof found.bytes) == 0)
+        return err;
+    (void)snprintf(explain, 256,
+                   "the first %llu entries of the ledger are not those that were signed: the "
+                   "database was set back and has grown again, or was edited; see \"Restore\" in "
+                   "docs/how-to/set-up-a-hub.md",
+                   (unsigned long long)size);
+    return ERR_CONFLICT;
+}
+
 void ledger_free(struct ledger *l)
 {
     if (l == NULL)

@@ -31,6 +31,12 @@ MUST_USE enum err ledger_new(struct store *store, const char *origin, struct led
                              char explain[256]);
 void ledger_free(struct ledger *l);
 
+/* Is this log a continuation of the tree of that size and root? Reads its right edge alone, so it
+ * takes no longer for a large log. ERR_CONFLICT, with an explanation, for one that was set back or
+ * edited since, also where it has grown again. Call before the writer starts. */
+MUST_USE enum err ledger_check_continues(struct ledger *l, struct store *store, uint64_t size,
+                                         const struct hash *root, char explain[256]);
+
 /* Inside a write's apply(): appends the entry of what has just been decided. */
 MUST_USE enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act);
 

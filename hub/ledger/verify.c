@@ -236,3 +236,19 @@ enum err ledger_verify_empty(struct store_reader *reader, char explain[256])
                    "find out who wrote to it");
     return ERR_CONFLICT;
 }
+
+enum err ledger_root_at(struct store_reader *reader, uint64_t size, struct hash *ret_root,
+                        char explain[256])
+{
+    struct edge edge = {.arena = arena_new(VERIFY_ARENA_MAX)};
+    if (edge.arena == NULL) {
+        (void)snprintf(explain, 256, "out of memory");
+        return ERR_NO_MEMORY;
+    }
+    struct merkle_frontier found;
+    enum err err = rebuild(reader, &edge, size, &found, explain);
+    if (err == ERR_NONE)
+        *ret_root = merkle_frontier_root(&found, crypto_sha256);
+    arena_free(edge.arena);
+    return err;
+}

@@ -209,6 +209,10 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
         return err;
     }
     facts.ledger_key = k.ledger_key;
+    if (k.state.signed_any) {
+        facts.signed_size = k.state.size;
+        facts.signed_root = k.state.root;
+    }
     *ret_keys = k;
     *ret_facts = facts;
     return ERR_NONE;

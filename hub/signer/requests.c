@@ -155,6 +155,8 @@ void signer_report_write(struct writer *w, enum err err, const char *explain,
     writer_put(w, slice_of(facts->ledger_key.key, sizeof facts->ledger_key.key));
     writer_put(w, slice_of(facts->issuing_sha256, sizeof facts->issuing_sha256));
     writer_be64(w, (uint64_t)facts->issuing_not_after);
+    writer_be64(w, facts->signed_size);
+    writer_put(w, slice_of(facts->signed_root.bytes, sizeof facts->signed_root.bytes));
     writer_put(w, slice_of(facts->chain, facts->chain_len));
 }
 
@@ -169,6 +171,8 @@ static void read_facts(struct reader *r, struct signer_facts *facts)
         reader_fail(r, note_key_init(&facts->ledger_key, crypto_sha256, slice_of_text(name), key));
     read_hash(r, facts->issuing_sha256);
     facts->issuing_not_after = (int64_t)reader_be64(r);
+    facts->signed_size = reader_be64(r);
+    read_hash(r, facts->signed_root.bytes);
     struct slice chain = reader_rest(r);
     if (chain.len > sizeof facts->chain)
         reader_fail(r, ERR_LIMIT);

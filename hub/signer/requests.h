@@ -9,7 +9,7 @@
  *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
- *             | not_after i64 | chain: the rest
+ *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
  *
  * The readers take what was written by a process that may have been taken over: bounded, strict,
  * no trailing bytes. They check form; whether to do it is for handlers.c. */

@@ -37,6 +37,10 @@ struct signer_facts {
     uint8_t
         chain[2 * CERTIFICATE_MAX]; /* issuing certificate, then what is between it and the root */
     size_t chain_len;               /* DER, one after the other */
+    /* The last tree it signed; size 0 before the first. A ledger that does not continue it was set
+     * back or edited. */
+    uint64_t signed_size;
+    struct hash signed_root;
     pid_t pid;
 };
 

@@ -308,7 +308,10 @@ describe('a signer that is shown an older ledger', { timeout: 60000 }, () => {
     await rm(join(hub.state, 'hub.db-wal'), { force: true });
     await rm(join(hub.state, 'hub.db-shm'), { force: true });
     await cp(old, join(hub.state, 'hub.db'));
-    await hub.launch();
+    await assert.rejects(hub.launch(), 'nobody is served from a database that was set back');
+    assert.match(hub.log, / error ledger\.roll_back .*the database was set back/);
+    await hub.launch('--accept-roll-back');
+    assert.match(hub.log, / warning ledger\.roll_back_accepted /);
     assert.equal(await size(), start);
     await until('the hub says that it is refused', () => refusals().length > 0, 5000);
     assert.deepEqual(await checkpoint(), { status: 404, code: 'checkpoint-not-found' });
@@ -322,13 +325,21 @@ describe('a signer that is shown an older ledger', { timeout: 60000 }, () => {
       await sleep(30);
       assert.equal((await checkpoint()).status, 404, `nothing is signed at ${now} of ${saved.size}`);
     }
-    await hub.restart(); // nor after a restart
+    await hub.end(); // nor after a restart
+    await assert.rejects(hub.launch());
+    await hub.launch('--accept-roll-back');
     await until('refused again', () => refusals().length > 0, 5000);
     while (await size() < saved.size) await grow(1);
     if (await size() === saved.size) {
       await sleep(100);
       assert.equal((await checkpoint()).status, 404, 'the same size with another root');
     }
+
+    // One that has grown again to that size, with other entries, does not pass for the old one.
+    await hub.end();
+    await assert.rejects(hub.launch());
+    assert.match(hub.log, / error ledger\.roll_back .*set back/);
+    await hub.launch('--accept-roll-back');
 
     // Grown past what was signed it is a log again, and whoever kept a checkpoint knows it for another.
     await grow(1);
@@ -341,6 +352,8 @@ describe('a signer that is shown an older ledger', { timeout: 60000 }, () => {
     const { leaves } = await verifyLog(later, tile);
     wire.destroy();
     assert.ok(!treeHash(leaves.slice(0, saved.size)).equals(saved.root), 'the saved checkpoint convicts');
+    await hub.restart(); // what is signed now is continued: no flag any more
+    assert.doesNotMatch(hub.log, /roll_back/);
   });
 
   it('does not start over when its own state is damaged', async () => {

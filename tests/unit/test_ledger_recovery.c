@@ -310,9 +310,39 @@ static void a_head_that_goes_backwards_stops_the_writer(void **state)
     ledger_fixture_remove(&lf);
 }
 
+/* Every earlier tree is continued; a root that was never there, or a longer log, is not. */
+static void a_log_continues_what_it_was_and_nothing_else(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {0, 1, 2, 255, 256, 257, 511, 512, 599, 600};
+    struct ledger_fixture lf;
+    ledger_fixture_make(&lf);
+    assert_int_equal(ledger_fixture_append(&lf, 600), ERR_NONE);
+    struct tree t = {0};
+    tree_follow(&t, &lf);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        char explain[256] = "";
+        struct hash root = tree_root(t.leaves, sizes[i]);
+        assert_int_equal(ledger_check_continues(lf.ledger, lf.f.store, sizes[i], &root, explain),
+                         ERR_NONE);
+        root.bytes[31] ^= 1;
+        assert_int_equal(ledger_check_continues(lf.ledger, lf.f.store, sizes[i], &root, explain),
+                         ERR_CONFLICT);
+        assert_non_null(strstr(explain, "not those that were signed"));
+    }
+    char explain[256] = "";
+    struct hash root = tree_root(t.leaves, 600);
+    assert_int_equal(ledger_check_continues(lf.ledger, lf.f.store, 601, &root, explain),
+                     ERR_CONFLICT);
+    assert_non_null(strstr(explain, "was set back"));
+    free(t.leaves);
+    ledger_fixture_remove(&lf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_log_continues_what_it_was_and_nothing_else),
         cmocka_unit_test(what_is_refused_leaves_no_entry),
         cmocka_unit_test(a_disk_that_fails_at_any_write_loses_nothing_acknowledged),
         cmocka_unit_test(what_was_acknowledged_survives_kill_9),

@@ -84,13 +84,13 @@ export class Hub {
     };
   }
 
-  async launch() {
+  async launch(...flags) {
     const lines = Object.entries(this.config).map(([key, value]) => `${key} = ${value}\n`);
     await writeFile(join(this.folder, 'hub.conf'), lines.join(''));
     const portsFile = join(this.folder, this.config['ports-file']);
     await rm(portsFile, { force: true });
     const prefix = this.options.prefix ?? [];
-    const words = [...prefix, programs.hub, '--config', join(this.folder, 'hub.conf')];
+    const words = [...prefix, programs.hub, '--config', join(this.folder, 'hub.conf'), ...flags];
     this.process = spawn(words[0], words.slice(1), {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.options.env },
