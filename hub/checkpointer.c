@@ -3,6 +3,21 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+enum err checkpointer_check(struct ledger *ledger, struct store *store,
+                            const struct signer_facts *facts, bool accept, char explain[256])
+{
+    if (facts->signed_size == 0)
+        return ERR_NONE;
+    enum err err =
+        ledger_check_continues(ledger, store, facts->signed_size, &facts->signed_root, explain);
+    if (err != ERR_CONFLICT || !accept)
+        return err;
+    log_event(LOG_LEVEL_WARNING, "ledger.roll_back_accepted",
+              F_INTEGER("size", (int64_t)ledger_head(ledger).size),
+              F_INTEGER("signed_size", (int64_t)facts->signed_size), F_TEXT("detail", explain));
+    return ERR_NONE;
+}
+
 static void on_commit(void *ctx)
 {
     checkpointer_turn(ctx);

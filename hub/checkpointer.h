@@ -18,6 +18,12 @@ struct checkpointer {
     int64_t asked_ms; /* when the last was asked for; monotonic */
 };
 
+/* Does the database continue what the signer signed last? One that was set back forgets
+ * revocations: nobody is served from it (ERR_CONFLICT) unless its operator has said, knowing that,
+ * that it is the newest there is (`accept`). Call before the store starts. */
+MUST_USE enum err checkpointer_check(struct ledger *ledger, struct store *store,
+                                     const struct signer_facts *facts, bool accept,
+                                     char explain[256]);
 /* Call before the loops start; signs the head that is there, too, as soon as they do. */
 void checkpointer_init(struct checkpointer *c, struct ledger *ledger, struct loop *loop,
                        struct signer_link *signer);

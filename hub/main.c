@@ -178,22 +178,6 @@ static enum err open_store(char explain[256])
     return err;
 }
 
-/* A database that was set back forgets revocations: nobody is served from it unless its operator
- * has said, knowing that, that it is the newest there is. */
-static enum err check_roll_back(char explain[256])
-{
-    if (hub.facts.signed_size == 0)
-        return ERR_NONE;
-    enum err err = ledger_check_continues(hub.ledger, hub.store, hub.facts.signed_size,
-                                          &hub.facts.signed_root, explain);
-    if (err != ERR_CONFLICT || !accept_roll_back)
-        return err;
-    log_event(LOG_LEVEL_WARNING, "ledger.roll_back_accepted",
-              F_INTEGER("size", (int64_t)ledger_head(hub.ledger).size),
-              F_INTEGER("signed_size", (int64_t)hub.facts.signed_size), F_TEXT("detail", explain));
-    return ERR_NONE;
-}
-
 static bool is_due(int64_t *last_ms, int64_t seconds)
 {
     int64_t now = clock_monotonic_ms();
@@ -386,7 +370,7 @@ static int start(void)
     err = open_store(explain);
     if (err != ERR_NONE)
         return fail("store.open", err, explain);
-    err = check_roll_back(explain);
+    err = checkpointer_check(hub.ledger, hub.store, &hub.facts, accept_roll_back, explain);
     if (err != ERR_NONE)
         return fail("ledger.roll_back", err, explain);
     err = make_loops();
@@ -555,12 +539,12 @@ static int serve(void)
 
 static void usage(FILE *to)
 {
-    (void)fprintf(to,
-                  "usage: holdfast-hub --config FILE [--check | --accept-roll-back]\n\n"
-                  "  --config FILE       the configuration (see holdfast-hub.conf(5))\n"
-                  "  --check             read it, say whether it is right, and end\n"
-                  "  --accept-roll-back  start on a database that is older than what was signed\n"
-                  "  --version, --help\n");
+    (void)fputs("usage: holdfast-hub --config FILE [--check | --accept-roll-back]\n\n"
+                "  --config FILE       the configuration (see holdfast-hub.conf(5))\n"
+                "  --check             read it, say whether it is right, and end\n"
+                "  --accept-roll-back  start on a database that is older than what was signed\n"
+                "  --version, --help\n",
+                to);
 }
 
 int main(int argc, char **argv)
@@ -609,9 +593,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "holdfast-hub: %s\n", error.text);
         return EXIT_CONFIG;
     }
-    if (check) {
-        (void)printf("%s: ok\n", path);
-        return EXIT_SUCCESS;
-    }
-    return serve();
+    if (!check)
+        return serve();
+    (void)printf("%s: ok\n", path);
+    return EXIT_SUCCESS;
 }
