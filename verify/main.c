@@ -40,7 +40,7 @@ static enum err read_key_file(const char *path, char ret_text[NOTE_KEY_TEXT_MAX 
     size_t len = 0;
     enum err err = folder_read(AT_FDCWD, path, bytes, sizeof bytes, &len);
     if (err != ERR_NONE)
-        return err;
+        return err == ERR_UNSUPPORTED ? ERR_SYNTAX : err; /* that is said of a key's type */
     while (len > 0 && (bytes[len - 1] == '\n' || bytes[len - 1] == '\r'))
         len--;
     if (len > NOTE_KEY_TEXT_MAX)
