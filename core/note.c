@@ -2,10 +2,9 @@
 
 #include "core/base64.h"
 
-#define KEY_TYPE_ED25519 0x01
-#define KEY_ID_SIZE      4
-#define KEY_ID_DIGITS    8
-#define SIGNATURE_START  "\xe2\x80\x94 " /* U+2014 and a space */
+#define KEY_ID_SIZE     4
+#define KEY_ID_DIGITS   8
+#define SIGNATURE_START "\xe2\x80\x94 " /* U+2014 and a space */
 
 /* The next character of strict UTF-8 (RFC 3629): shortest form, no surrogates. */
 static uint32_t read_character(struct reader *r)
@@ -58,15 +57,15 @@ static bool is_text(struct slice text)
     return reader_finish(&r) == ERR_NONE;
 }
 
-enum err note_key_init(struct note_key *k, sha256_fn *sha256, struct slice name,
-                       const uint8_t key[ED25519_KEY_SIZE])
+enum err note_typed_key_init(struct note_key *k, sha256_fn *sha256, enum note_key_type type,
+                             struct slice name, const uint8_t key[ED25519_KEY_SIZE])
 {
     if (name.len > NOTE_NAME_MAX)
         return ERR_LIMIT;
     if (!is_name(name))
         return ERR_SYNTAX;
-    static const uint8_t type[] = {'\n', KEY_TYPE_ED25519};
-    struct slice parts[] = {name, slice_of(type, sizeof type), slice_of(key, ED25519_KEY_SIZE)};
+    const uint8_t mark[] = {'\n', (uint8_t)type};
+    struct slice parts[] = {name, slice_of(mark, sizeof mark), slice_of(key, ED25519_KEY_SIZE)};
     uint8_t hash[SHA256_SIZE];
     sha256(parts, ARRAY_LEN(parts), hash);
     struct reader r = reader_over(slice_of(hash, KEY_ID_SIZE));
@@ -74,6 +73,12 @@ enum err note_key_init(struct note_key *k, sha256_fn *sha256, struct slice name,
     memcpy(k->name, name.data, name.len);
     memcpy(k->key, key, ED25519_KEY_SIZE);
     return ERR_NONE;
+}
+
+enum err note_key_init(struct note_key *k, sha256_fn *sha256, struct slice name,
+                       const uint8_t key[ED25519_KEY_SIZE])
+{
+    return note_typed_key_init(k, sha256, NOTE_KEY_ED25519, name, key);
 }
 
 static uint32_t read_key_id(struct reader *r)
@@ -90,7 +95,8 @@ static uint32_t read_key_id(struct reader *r)
     return id;
 }
 
-enum err note_key_read(struct slice text, sha256_fn *sha256, struct note_key *ret_key)
+enum err note_typed_key_read(struct slice text, sha256_fn *sha256, enum note_key_type type,
+                             struct note_key *ret_key)
 {
     if (text.len > NOTE_KEY_TEXT_MAX)
         return ERR_LIMIT;
@@ -108,12 +114,12 @@ enum err note_key_read(struct slice text, sha256_fn *sha256, struct note_key *re
     err = base64_read(base64, typed_key, sizeof typed_key, &len);
     if (err != ERR_NONE)
         return err;
-    if (len > 0 && typed_key[0] != KEY_TYPE_ED25519)
+    if (len > 0 && typed_key[0] != type)
         return ERR_UNSUPPORTED;
     if (len != 1 + ED25519_KEY_SIZE)
         return ERR_SYNTAX;
     struct note_key k;
-    err = note_key_init(&k, sha256, name, typed_key + 1);
+    err = note_typed_key_init(&k, sha256, type, name, typed_key + 1);
     if (err != ERR_NONE)
         return err;
     if (k.id != id)
@@ -122,12 +128,17 @@ enum err note_key_read(struct slice text, sha256_fn *sha256, struct note_key *re
     return ERR_NONE;
 }
 
-void note_key_write(struct writer *w, const struct note_key *k)
+enum err note_key_read(struct slice text, sha256_fn *sha256, struct note_key *ret_key)
+{
+    return note_typed_key_read(text, sha256, NOTE_KEY_ED25519, ret_key);
+}
+
+void note_typed_key_write(struct writer *w, enum note_key_type type, const struct note_key *k)
 {
     uint8_t id[KEY_ID_SIZE];
     struct writer id_writer = writer_over(id, sizeof id);
     writer_be32(&id_writer, k->id);
-    uint8_t typed_key[1 + ED25519_KEY_SIZE] = {KEY_TYPE_ED25519};
+    uint8_t typed_key[1 + ED25519_KEY_SIZE] = {(uint8_t)type};
     memcpy(typed_key + 1, k->key, ED25519_KEY_SIZE);
 
     writer_text(w, k->name);
@@ -137,18 +148,16 @@ void note_key_write(struct writer *w, const struct note_key *k)
     base64_write(w, slice_of(typed_key, sizeof typed_key));
 }
 
-struct signature_line {
-    struct slice name;
-    uint32_t key_id;
-    size_t signature_len;
-    uint8_t signature[ED25519_SIGNATURE_SIZE]; /* its first bytes, where it is longer */
-};
+void note_key_write(struct writer *w, const struct note_key *k)
+{
+    note_typed_key_write(w, NOTE_KEY_ED25519, k);
+}
 
 /* Base64 of any length, decoded a few bytes at a time: signatures by others can be long, and of
  * them nothing but the form counts. */
-static void read_signature(struct reader *r, struct slice base64, struct signature_line *line)
+static void read_signature(struct reader *r, struct slice base64, struct note_signature *line)
 {
-    uint8_t bytes[KEY_ID_SIZE + ED25519_SIGNATURE_SIZE + 1];
+    uint8_t bytes[KEY_ID_SIZE + NOTE_SIGNATURE_KEPT + 2]; /* whole groups of Base64 */
     uint8_t rest[48];
     uint8_t *to = bytes;
     size_t max = sizeof bytes;
@@ -175,15 +184,14 @@ static void read_signature(struct reader *r, struct slice base64, struct signatu
     }
     struct reader id = reader_over(slice_of(bytes, KEY_ID_SIZE));
     line->key_id = reader_be32(&id);
-    line->signature_len = total - KEY_ID_SIZE;
-    size_t kept =
-        line->signature_len < sizeof line->signature ? line->signature_len : sizeof line->signature;
-    memcpy(line->signature, bytes + KEY_ID_SIZE, kept);
+    line->len = total - KEY_ID_SIZE;
+    size_t kept = line->len < sizeof line->bytes ? line->len : sizeof line->bytes;
+    memcpy(line->bytes, bytes + KEY_ID_SIZE, kept);
 }
 
-static struct signature_line read_signature_line(struct reader *r)
+struct note_signature note_read_signature(struct reader *r)
 {
-    struct signature_line line = {.key_id = 0};
+    struct note_signature line = {.key_id = 0};
     reader_expect(r, SLICE_LITERAL(SIGNATURE_START));
     line.name = reader_until(r, ' ');
     if (!is_name(line.name))
@@ -191,6 +199,11 @@ static struct signature_line read_signature_line(struct reader *r)
     struct slice base64 = reader_until(r, '\n');
     read_signature(r, base64, &line);
     return line;
+}
+
+bool note_signature_is_by(const struct note_signature *s, const struct note_key *key)
+{
+    return s->key_id == key->id && slice_equal(s->name, slice_of_text(key->name));
 }
 
 enum err note_text_unverified(struct slice note, struct slice *ret_text)
@@ -220,15 +233,15 @@ enum err note_verify(struct slice note, const struct note_key *key, ed25519_veri
     enum err verdict = ERR_NOT_FOUND;
     size_t lines = 0;
     do {
-        struct signature_line line = read_signature_line(&r);
+        struct note_signature line = note_read_signature(&r);
         if (++lines > NOTE_SIGNATURES_MAX)
             reader_fail(&r, ERR_LIMIT);
         if (r.err != ERR_NONE)
             return r.err;
-        if (line.key_id != key->id || !slice_equal(line.name, slice_of_text(key->name)))
+        if (!note_signature_is_by(&line, key))
             continue;
-        err = line.signature_len == ED25519_SIGNATURE_SIZE ? verify(key->key, text, line.signature)
-                                                           : ERR_BAD_SIGNATURE;
+        err = line.len == ED25519_SIGNATURE_SIZE ? verify(key->key, text, line.bytes)
+                                                 : ERR_BAD_SIGNATURE;
         /* One bad signature by a known key condemns the note, whatever others there are. */
         if (verdict == ERR_NOT_FOUND || err != ERR_NONE)
             verdict = err;
@@ -239,19 +252,26 @@ enum err note_verify(struct slice note, const struct note_key *key, ed25519_veri
     return verdict;
 }
 
-void note_write_further_signature(struct writer *w, const struct note_key *key,
-                                  const uint8_t signature[ED25519_SIGNATURE_SIZE])
+void note_write_signature_line(struct writer *w, const struct note_key *key, struct slice signature)
 {
-    uint8_t bytes[KEY_ID_SIZE + ED25519_SIGNATURE_SIZE];
+    uint8_t bytes[KEY_ID_SIZE + NOTE_SIGNATURE_KEPT];
     struct writer bytes_writer = writer_over(bytes, sizeof bytes);
     writer_be32(&bytes_writer, key->id);
-    writer_put(&bytes_writer, slice_of(signature, ED25519_SIGNATURE_SIZE));
+    writer_put(&bytes_writer, signature);
+    if (bytes_writer.err != ERR_NONE)
+        writer_fail(w, bytes_writer.err);
 
     writer_text(w, SIGNATURE_START);
     writer_text(w, key->name);
     writer_text(w, " ");
-    base64_write(w, slice_of(bytes, sizeof bytes));
+    base64_write(w, writer_bytes(&bytes_writer));
     writer_text(w, "\n");
+}
+
+void note_write_further_signature(struct writer *w, const struct note_key *key,
+                                  const uint8_t signature[ED25519_SIGNATURE_SIZE])
+{
+    note_write_signature_line(w, key, slice_of(signature, ED25519_SIGNATURE_SIZE));
 }
 
 void note_write_signature(struct writer *w, const struct note_key *key,

@@ -10,6 +10,13 @@
 #define NOTE_SIGNATURES_MAX 16
 #define NOTE_NAME_MAX       128
 #define NOTE_KEY_TEXT_MAX   200 /* "name+hash+base64" */
+#define NOTE_SIGNATURE_KEPT 72  /* bytes of the longest signature that is understood */
+
+/* What a key signs, as the first byte of a verifier key says (C2SP signed-note). */
+enum note_key_type {
+    NOTE_KEY_ED25519 = 0x01, /* the note's text */
+    NOTE_KEY_WITNESS = 0x04, /* the text and a time: core/cosignature.h */
+};
 
 /* A verifier key: "NAME+HASH+BASE64(0x01 | Ed25519 key)". */
 struct note_key {
@@ -39,6 +46,29 @@ void note_write_signature(struct writer *w, const struct note_key *key,
 /* Appends one more signature line to a note that has one. */
 void note_write_further_signature(struct writer *w, const struct note_key *key,
                                   const uint8_t signature[ED25519_SIGNATURE_SIZE]);
+
+/* ---- for other types of signatures ---- */
+
+/* As note_key_init(), note_key_read() and note_key_write(), which are those of NOTE_KEY_ED25519. */
+MUST_USE enum err note_typed_key_init(struct note_key *k, sha256_fn *sha256,
+                                      enum note_key_type type, struct slice name,
+                                      const uint8_t key[ED25519_KEY_SIZE]);
+MUST_USE enum err note_typed_key_read(struct slice text, sha256_fn *sha256, enum note_key_type type,
+                                      struct note_key *ret_key);
+void note_typed_key_write(struct writer *w, enum note_key_type type, const struct note_key *k);
+
+struct note_signature {
+    struct slice name;
+    uint32_t key_id;
+    size_t len;
+    uint8_t bytes[NOTE_SIGNATURE_KEPT]; /* its first ones, where it is longer */
+};
+
+/* The next signature line, for a reader over what follows the empty line after the text. */
+struct note_signature note_read_signature(struct reader *r);
+bool note_signature_is_by(const struct note_signature *s, const struct note_key *key);
+void note_write_signature_line(struct writer *w, const struct note_key *key,
+                               struct slice signature);
 
 struct checkpoint {
     char origin[NOTE_NAME_MAX + 1];

@@ -14,6 +14,7 @@ export const programs = {
   hub: join(build, 'hub/holdfast-hub'),
   agent: join(build, 'device/holdfast-agent'),
   cli: join(build, 'cli/holdfast'),
+  verify: join(build, 'verify/holdfast-verify'),
   powercut: join(build, 'tests/e2e/libpowercut.so'),
   powercutSelftest: join(build, 'tests/e2e/powercut_selftest'),
 };

@@ -1,0 +1,157 @@
+// Verifies a ledger folder with Go's own implementation of notes and trees (golang.org/x/mod/sumdb),
+// which shares nothing with Holdfast's: verify_folder LOG_KEY SAVED|- QUORUM FOLDER [WITNESS_KEY...]
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "verify_folder:", err)
+		os.Exit(1)
+	}
+}
+
+// witness is a note.Verifier of C2SP's timestamped cosignatures, which the package does not have.
+type witness struct {
+	name string
+	hash uint32
+	key  ed25519.PublicKey
+}
+
+func (w witness) Name() string    { return w.name }
+func (w witness) KeyHash() uint32 { return w.hash }
+func (w witness) Verify(msg, sig []byte) bool {
+	if len(sig) != 72 {
+		return false
+	}
+	head := fmt.Sprintf("cosignature/v1\ntime %d\n", binary.BigEndian.Uint64(sig))
+	return ed25519.Verify(w.key, append([]byte(head), msg...), sig[8:])
+}
+
+func newWitness(vkey string) witness {
+	parts := strings.SplitN(vkey, "+", 3)
+	typed, err := base64.StdEncoding.DecodeString(parts[2])
+	must(err)
+	if len(typed) != 33 || typed[0] != 4 {
+		must(fmt.Errorf("%s is no witness's key", vkey))
+	}
+	sum := sha256.Sum256(append([]byte(parts[0]+"\n"), typed...))
+	return witness{parts[0], binary.BigEndian.Uint32(sum[:]), typed[1:]}
+}
+
+func readCheckpoint(path string, known note.Verifiers, log note.Verifier) (tlog.Tree, int) {
+	bytes, err := os.ReadFile(path)
+	must(err)
+	n, err := note.Open(bytes, known)
+	must(err)
+	vouching, signed := 0, false
+	for _, sig := range n.Sigs {
+		if sig.Hash == log.KeyHash() {
+			signed = true
+		} else {
+			vouching++
+		}
+	}
+	if !signed {
+		must(fmt.Errorf("%s is not signed by the log", path))
+	}
+	lines := strings.Split(n.Text, "\n")
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	must(err)
+	root, err := tlog.ParseHash(lines[2])
+	must(err)
+	return tlog.Tree{N: size, Hash: root}, vouching
+}
+
+// tiles reads a folder in the form of C2SP tlog-tiles: as the package's own, without the height.
+type tiles string
+
+func (t tiles) path(tile tlog.Tile) string {
+	path := strings.TrimPrefix(tile.Path(), fmt.Sprintf("tile/%d/", tile.H))
+	return filepath.Join(string(t), "tile", strings.Replace(path, "data/", "entries/", 1))
+}
+func (t tiles) Height() int                     { return 8 }
+func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
+func (t tiles) ReadTiles(l []tlog.Tile) ([][]byte, error) {
+	var all [][]byte
+	for _, tile := range l {
+		bytes, err := os.ReadFile(t.path(tile))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, bytes)
+	}
+	return all, nil
+}
+
+func checkBundle(folder tiles, tree tlog.Tree, hashes tlog.HashReader, first int64) {
+	width := tree.N - first
+	if width > 256 {
+		width = 256
+	}
+	bytes, err := os.ReadFile(folder.path(tlog.Tile{H: 8, L: -1, N: first / 256, W: int(width)}))
+	must(err)
+	var indexes []int64
+	for i := first; i < first+width; i++ {
+		indexes = append(indexes, tlog.StoredHashIndex(0, i))
+	}
+	expected, err := hashes.ReadHashes(indexes)
+	must(err)
+	for i := range expected {
+		if len(bytes) < 2 || len(bytes) < 2+int(binary.BigEndian.Uint16(bytes)) {
+			must(fmt.Errorf("entry %d is missing", first+int64(i)))
+		}
+		end := 2 + int(binary.BigEndian.Uint16(bytes))
+		if tlog.RecordHash(bytes[2:end]) != expected[i] {
+			must(fmt.Errorf("entry %d was changed", first+int64(i)))
+		}
+		bytes = bytes[end:]
+	}
+	if len(bytes) > 0 {
+		must(fmt.Errorf("bytes are left over after entry %d", first+width-1))
+	}
+}
+
+func main() {
+	key, saved, folder := os.Args[1], os.Args[2], tiles(os.Args[4])
+	quorum, err := strconv.Atoi(os.Args[3])
+	must(err)
+	log, err := note.NewVerifier(key)
+	must(err)
+	verifiers := []note.Verifier{log}
+	for _, vkey := range os.Args[5:] {
+		verifiers = append(verifiers, newWitness(vkey))
+	}
+	known := note.VerifierList(verifiers...)
+	tree, vouching := readCheckpoint(filepath.Join(string(folder), "checkpoint"), known, log)
+	if vouching < quorum {
+		must(fmt.Errorf("%d witnesses vouch, %d are needed", vouching, quorum))
+	}
+	hashes := tlog.TileHashReader(tree, folder)
+	for first := int64(0); first < tree.N; first += 256 {
+		checkBundle(folder, tree, hashes, first)
+	}
+	if saved != "-" {
+		old, _ := readCheckpoint(saved, known, log)
+		if old.N > tree.N {
+			must(fmt.Errorf("the log shrank from %d to %d", old.N, tree.N))
+		}
+		proof, err := tlog.ProveTree(tree.N, old.N, hashes)
+		must(err)
+		must(tlog.CheckTree(proof, tree.N, tree.Hash, old.N, old.Hash))
+	}
+	fmt.Println("verified", tree.N, vouching)
+}

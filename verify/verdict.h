@@ -1,0 +1,53 @@
+/* What is asked of a ledger folder, and what was found. */
+#ifndef VERIFY_VERDICT_H
+#define VERIFY_VERDICT_H
+
+#include "core/cosignature.h"
+#include "core/log_reader.h"
+
+#define VERIFY_KEYS_MAX    NOTE_SIGNATURES_MAX
+#define VERIFY_MESSAGE_MAX 512
+
+/* The same as those of `holdfast ledger verify`. */
+enum verify_exit {
+    VERIFY_OK = 0,
+    VERIFY_USAGE = 2,        /* the command line is not as the manual has it */
+    VERIFY_UNVERIFIED = 5,   /* signatures or hashes do not hold, or too few witnesses vouch */
+    VERIFY_FILE = 6,         /* a file cannot be read */
+    VERIFY_CONTRADICTED = 9, /* the ledger does not continue the saved checkpoint */
+    VERIFY_INTERNAL = 10,    /* memory is out, or a bug */
+};
+
+struct question {
+    const char *folder;
+    const char *checkpoint; /* a file; NULL for the folder's own */
+    const char *saved;      /* a file, or NULL */
+    struct note_key keys[VERIFY_KEYS_MAX];
+    size_t keys_len;
+    struct witness_key witnesses[WITNESSES_MAX];
+    size_t witnesses_len;
+    size_t quorum; /* how many of them must vouch; 0 where none were given */
+    bool json;
+};
+
+struct verdict {
+    enum verify_exit exit;
+    const char *code;                 /* of what is wrong, NULL where nothing is */
+    char message[VERIFY_MESSAGE_MAX]; /* of what is wrong, and what to do */
+    bool has_checkpoint;              /* it was read, and its signature holds */
+    struct checkpoint checkpoint, saved;
+    const struct note_key *signer; /* of the question's keys */
+    struct cosignature_verdict witnesses[WITNESSES_MAX];
+    size_t vouching;
+    bool has_saved, has_report;
+    struct log_report report;
+    uint64_t tiles, bytes;
+};
+
+/* Fills the verdict in, whatever comes of it. */
+void verify_folder(const struct question *q, struct verdict *ret_verdict);
+
+/* To standard output, and what is wrong to standard error; ERR_IO where that cannot be written. */
+MUST_USE enum err verdict_print(const struct question *q, const struct verdict *v);
+
+#endif
