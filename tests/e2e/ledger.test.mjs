@@ -313,7 +313,7 @@ describe('a ledger that somebody edited while the hub was down', { timeout: 1200
       await hub.launch();
     } catch (error) {
       started = false;
-      assert.match(hub.log, /store\.open|hub\.start/, `${what}: ${hub.log}`);
+      assert.match(hub.log, /store\.open|hub\.start|ledger\.roll_back/, `${what}: ${hub.log}`);
       assert.match(hub.log, /ledger/, `${what}: says what is wrong: ${hub.log}`);
       assert.notEqual((await hub.ended).code, 0);
     }
