@@ -42,7 +42,9 @@ struct database_ops {
     enum err (*savepoint)(struct database *db);
     enum err (*release)(struct database *db);  /* keeps what came since the savepoint */
     enum err (*rollback)(struct database *db); /* undoes it */
-    enum err (*commit)(struct database *db);   /* durable when it returns ERR_NONE */
+    /* Durable when it returns ERR_NONE. ERR_CONFLICT: the batch built on a guess that was wrong;
+     * run again, nothing is guessed. ERR_INTERNAL: one of its writes can't be kept. */
+    enum err (*commit)(struct database *db);
     void (*abandon)(struct database *db);
 
     enum err (*get)(struct database *db, const struct table *table, struct arena *arena, void *row);
@@ -63,6 +65,7 @@ struct database_ops {
 };
 
 extern const struct database_ops database_sqlite;
+extern const struct database_ops database_postgres;
 
 #define ROW_SIZE_MAX 2048 /* bytes of the largest row's struct */
 

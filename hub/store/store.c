@@ -14,7 +14,7 @@
 /* For what a batch reads besides its writes: the ledger's head, and copies of keys. */
 #define BATCH_ARENA_MAX ((size_t)4 << 20)
 
-static const struct database_ops *const databases[] = {&database_sqlite};
+static const struct database_ops *const databases[] = {&database_sqlite, &database_postgres};
 
 struct store {
     const struct database_ops *ops;
@@ -57,7 +57,9 @@ enum err store_open(const char *url, struct store **ret_store, char explain[256]
     const char *location = NULL;
     const struct database_ops *ops = find_database(url, &location);
     if (ops == NULL) {
-        explain_set(explain, "'%.150s' is no store we know: use sqlite:/path/to/hub.db", url);
+        explain_set(explain,
+                    "'%.150s' is no store we know: use sqlite:/path/to/hub.db or postgresql://...",
+                    url);
         return ERR_UNSUPPORTED;
     }
     struct store *s = calloc(1, sizeof *s);

@@ -102,7 +102,8 @@ struct store_hooks {
 
 /* ---- life ---- */
 
-/* `url`: "sqlite:/path/to/hub.db". Creates or migrates. `explain` says what to do where it fails.
+/* `url`: "sqlite:/path/to/hub.db", or "postgresql://user@host/database". Creates or migrates.
+ * `explain` says what to do where it fails.
  */
 MUST_USE enum err store_open(const char *url, struct store **ret_store, char explain[256]);
 void store_set_hooks(struct store *s, const struct store_hooks *hooks);

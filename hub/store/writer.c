@@ -165,6 +165,7 @@ static enum err run_transaction(struct store_writer *sw, const struct write_list
     tx->fault = ERR_NONE;
     tx->lost = ERR_NONE;
     *ret_faulty = NULL;
+    sw->retry = RETRY_NOTHING;
 
     enum err err = tx->ops->begin(tx->db);
     if (err != ERR_NONE)
@@ -181,8 +182,12 @@ static enum err run_transaction(struct store_writer *sw, const struct write_list
         err = hook_commit(sw);
     if (err == ERR_NONE)
         err = tx->lost;
-    if (err == ERR_NONE)
+    if (err == ERR_NONE) {
         err = tx->ops->commit(tx->db);
+        sw->retry = err == ERR_CONFLICT   ? RETRY_BATCH
+                    : err == ERR_INTERNAL ? RETRY_SINGLY
+                                          : RETRY_NOTHING;
+    }
     if (err == ERR_NONE) {
         hook_notify(sw, sw->hooks.committed);
         atomic_fetch_add(&sw->counts.commits, tx->changed ? 1 : 0);
@@ -248,6 +253,8 @@ static void run_single(struct store_writer *sw, struct write *w)
     struct write *faulty;
     write_list_append(&one, w);
     enum err err = run_transaction(sw, &one, &faulty);
+    if (sw->retry == RETRY_BATCH)
+        err = run_transaction(sw, &one, &faulty);
     if (err == ERR_NONE)
         end_batch(sw, &one);
     else
@@ -263,6 +270,10 @@ static void run_batch(struct store_writer *sw, struct write_list *batch)
             end_batch(sw, batch);
             return;
         }
+        if (sw->retry == RETRY_BATCH)
+            continue;
+        if (sw->retry == RETRY_SINGLY)
+            break;
         if (faulty == NULL) {
             fail_batch(sw, batch, err);
             return;

@@ -23,11 +23,19 @@ struct tx {
     enum err lost;     /* the database failed: the transaction is no more */
 };
 
+/* After a commit that failed for what was in it. */
+enum writer_retry {
+    RETRY_NOTHING,
+    RETRY_BATCH,  /* it is told apart now what was guessed before */
+    RETRY_SINGLY, /* one of the writes is at fault: which, is seen only so */
+};
+
 struct store_writer {
     struct write_queue queue;
     struct store_hooks hooks;
     struct tx tx;
     struct writer_counts counts;
+    enum writer_retry retry; /* of the transaction that ended last */
 };
 
 /* Runs until the queue is closed and empty. */

@@ -12,12 +12,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <libpq-fe.h>
+
 #include "hub/store/store.h"
+
+/* Set by tests/unit/with_postgres.py: the same tests run over PostgreSQL then. */
+static inline const char *fixture_postgres(void)
+{
+    return getenv("STORE_TEST_POSTGRES");
+}
+
+static inline void postgres_sql(const char *sql)
+{
+    PGconn *conn = PQconnectdb(fixture_postgres());
+    PGresult *result = PQexec(conn, sql);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        print_error("%s: %s\n", sql, PQerrorMessage(conn));
+    assert_true(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK);
+    PQclear(result);
+    PQfinish(conn);
+}
 
 struct fixture {
     char folder[64];
     char path[80];
-    char url[96];
+    char url[256];
     struct store *store;
     struct store_reader *reader;
     struct arena *arena;
@@ -30,6 +50,11 @@ static inline void fixture_make(struct fixture *f)
     assert_non_null(mkdtemp(f->folder));
     (void)snprintf(f->path, sizeof f->path, "%.63s/hub.db", f->folder);
     (void)snprintf(f->url, sizeof f->url, "sqlite:%s", f->path);
+    if (fixture_postgres() != NULL) {
+        (void)snprintf(f->url, sizeof f->url, "postgresql:%s", fixture_postgres());
+        postgres_sql("SET client_min_messages = error; DROP SCHEMA public CASCADE; "
+                     "CREATE SCHEMA public");
+    }
     f->arena = arena_new((size_t)16 << 20);
     assert_non_null(f->arena);
 }

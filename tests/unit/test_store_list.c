@@ -158,7 +158,7 @@ static void expect_index(sqlite3 *db, const struct store_query *q)
     struct sql_query sql;
     char explain[SQL_TEXT_MAX + 32];
     assert_int_equal(sql_query_write(&sql, q, false), ERR_NONE);
-    if (sql.nothing)
+    if (sql.nothing || fixture_postgres() != NULL) /* which plans by what is in its tables */
         return;
     (void)snprintf(explain, sizeof explain, "EXPLAIN QUERY PLAN %.*s", (int)sql.len, sql.text);
     sqlite3_stmt *statement = NULL;

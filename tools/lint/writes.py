@@ -45,6 +45,8 @@ def check(tree, report, excepted):
         for source in sources:
             for match in re.finditer(r'\bstruct write_kind \w+ = \{(.*?)\};', source.code, re.S):
                 _write_kind(source, match, functions, report, excepted)
+            if source.under('hub/store/'):
+                continue  # a database's own steps are the transaction: they may wait for its server
             for match in re.finditer(r'\.(?:begin|savepoint|rollback|commit)\s*=\s*(\w+)', source.code):
                 _in_transaction(match.group(1), 'the batch', functions, report, excepted)
 

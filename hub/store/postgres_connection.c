@@ -1,0 +1,424 @@
+#include "hub/store/postgres_connection.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define RETRY_MS   500  /* between attempts to connect */
+#define ATTEMPT_MS 3000 /* for one of them */
+#define SETUP_MS   2000
+
+/* A hub that vanished must not keep the others from their turn; and an acknowledged write is
+ * durable, whatever the server's defaults are. */
+static const char settings_sql[] =
+    "SELECT set_config('idle_in_transaction_session_timeout', '10s', false), "
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
+    "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false), "
+    "set_config('default_transaction_isolation', 'read committed', false), "
+    "set_config('default_transaction_read_only', 'off', false)";
+
+/* ---- connecting ---- */
+
+static void ignore_notice(void *ctx, const char *message)
+{
+    (void)ctx;
+    (void)message;
+}
+
+static void keep_message(struct pg_connection *c, const char *message)
+{
+    size_t len = strcspn(message, "\n");
+    (void)snprintf(c->message, sizeof c->message, "%.*s", (int)(len < 150 ? len : 150), message);
+}
+
+void pg_disconnect(struct pg_connection *c)
+{
+    if (c->conn != NULL)
+        PQfinish(c->conn);
+    c->conn = NULL;
+    c->connected = false;
+    c->queued = false;
+    c->synced = false;
+    memset(c->prepared, 0, sizeof c->prepared);
+}
+
+static enum err lose(struct pg_connection *c, enum err err)
+{
+    if (c->conn != NULL && PQerrorMessage(c->conn)[0] != '\0')
+        keep_message(c, PQerrorMessage(c->conn));
+    pg_disconnect(c);
+    return err;
+}
+
+static enum err fail_to_connect(struct pg_connection *c)
+{
+    c->retry_at = clock_monotonic_ms() + RETRY_MS;
+    return lose(c, ERR_CLOSED);
+}
+
+static enum err start(struct pg_connection *c)
+{
+    static const char *const keywords[] = {"dbname", "client_encoding", "fallback_application_name",
+                                           NULL};
+    const char *const values[] = {c->url, "UTF8", "holdfast-hub", NULL};
+    c->conn = PQconnectStartParams(keywords, values, 1);
+    if (c->conn == NULL)
+        return ERR_NO_MEMORY;
+    if (PQstatus(c->conn) == CONNECTION_BAD)
+        return fail_to_connect(c);
+    c->deadline = clock_monotonic_ms() + ATTEMPT_MS;
+    c->polling = PGRES_POLLING_WRITING;
+    (void)PQsetNoticeProcessor(c->conn, ignore_notice, NULL);
+    return ERR_NONE;
+}
+
+static int until_ms(int64_t until)
+{
+    int64_t left = until - clock_monotonic_ms();
+    return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
+}
+
+static enum err set_up(struct pg_connection *c)
+{
+    if (PQsetnonblocking(c->conn, 1) != 0 || PQenterPipelineMode(c->conn) != 1)
+        return fail_to_connect(c);
+    c->connected = true;
+    enum err err = pg_exec(c, settings_sql, SETUP_MS);
+    return err == ERR_NONE ? err : fail_to_connect(c);
+}
+
+enum err pg_connect(struct pg_connection *c, int64_t until)
+{
+    if (c->connected)
+        return ERR_NONE;
+    while (c->conn == NULL) {
+        int64_t now = clock_monotonic_ms();
+        if (now < c->retry_at && c->retry_at >= until)
+            return ERR_CLOSED;
+        if (now < c->retry_at)
+            (void)poll(NULL, 0, until_ms(c->retry_at));
+        enum err err = start(c);
+        if (err != ERR_NONE)
+            return err;
+    }
+    for (;;) {
+        int64_t now = clock_monotonic_ms();
+        if (now >= c->deadline)
+            return fail_to_connect(c);
+        struct pollfd fd = {.fd = PQsocket(c->conn),
+                            .events = c->polling == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        int ready = poll(&fd, 1, until_ms(until < c->deadline ? until : c->deadline));
+        if (ready <= 0 && clock_monotonic_ms() >= until)
+            return ERR_CLOSED;
+        if (ready <= 0)
+            continue;
+        c->polling = PQconnectPoll(c->conn);
+        if (c->polling == PGRES_POLLING_FAILED)
+            return fail_to_connect(c);
+        if (c->polling == PGRES_POLLING_OK)
+            return set_up(c);
+    }
+}
+
+/* ---- round trips ---- */
+
+void pg_begin_trip(struct pg_connection *c, int64_t milliseconds)
+{
+    c->deadline = clock_monotonic_ms() + milliseconds;
+    c->state[0] = '\0';
+}
+
+static enum err sent(struct pg_connection *c, int ok)
+{
+    c->queued = true;
+    return ok == 1 ? ERR_NONE : lose(c, ERR_CLOSED);
+}
+
+enum err pg_send(struct pg_connection *c, const char *sql)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    return sent(c, PQsendQueryParams(c->conn, sql, 0, NULL, NULL, NULL, NULL, 1));
+}
+
+enum err pg_send_text(struct pg_connection *c, const char *sql, const char *parameter)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    return sent(c, PQsendQueryParams(c->conn, sql, 1, NULL, &parameter, NULL, NULL, 0));
+}
+
+enum err pg_sync(struct pg_connection *c)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    c->queued = false;
+    c->synced = true;
+    return PQpipelineSync(c->conn) == 1 ? ERR_NONE : lose(c, ERR_CLOSED);
+}
+
+/* The next thing that libpq has; NULL ends one statement's results. */
+static enum err take(struct pg_connection *c, PGresult **ret_result)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    for (;;) {
+        int unsent = PQflush(c->conn);
+        if (unsent < 0)
+            return lose(c, ERR_CLOSED);
+        if (PQisBusy(c->conn) == 0) {
+            *ret_result = PQgetResult(c->conn);
+            return ERR_NONE;
+        }
+        struct pollfd fd = {.fd = PQsocket(c->conn),
+                            .events = (short)(unsent == 1 ? POLLIN | POLLOUT : POLLIN)};
+        int ready = poll(&fd, 1, until_ms(c->deadline));
+        if (ready <= 0 && clock_monotonic_ms() >= c->deadline)
+            return lose(c, ERR_TIMEOUT);
+        if (ready > 0 && PQconsumeInput(c->conn) != 1)
+            return lose(c, ERR_CLOSED);
+    }
+}
+
+/* Appendix A of PostgreSQL's manual: error codes, by class. */
+static enum err err_of_state(const char *state)
+{
+    static const struct {
+        const char *start;
+        enum err err;
+    } states[] = {
+        {"23505", ERR_EXISTS},    {"23", ERR_INTERNAL},     {"22", ERR_INTERNAL},
+        {"53100", ERR_DISK_FULL}, {"53200", ERR_NO_MEMORY}, {"53", ERR_BUSY},
+        {"55", ERR_BUSY},         {"40", ERR_BUSY},         {"57", ERR_CLOSED},
+        {"08", ERR_CLOSED},       {"25", ERR_CLOSED},       {"58", ERR_IO},
+        {"XX", ERR_IO},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(states); i++)
+        if (strncmp(state, states[i].start, strlen(states[i].start)) == 0)
+            return states[i].err;
+    return ERR_INTERNAL;
+}
+
+enum err pg_next(struct pg_connection *c, PGresult **ret_result)
+{
+    PGresult *result = NULL;
+    int ended = 0;
+    while (result == NULL) {
+        enum err err = take(c, &result);
+        if (err != ERR_NONE)
+            return err;
+        /* One NULL ends the statement before; two mean that nothing more was asked. */
+        if (result == NULL && ++ended > 2)
+            return lose(c, ERR_CLOSED);
+    }
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+        *ret_result = result;
+        return ERR_NONE;
+    }
+    enum err err = ERR_IO;
+    if (status == PGRES_FATAL_ERROR) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        (void)snprintf(c->state, sizeof c->state, "%.5s", state == NULL ? "08006" : state);
+        err = err_of_state(c->state);
+        keep_message(c, PQresultErrorMessage(result));
+    } else if (status == PGRES_PIPELINE_ABORTED && c->state[0] != '\0') {
+        err = err_of_state(c->state);
+    }
+    PQclear(result);
+    return PQstatus(c->conn) == CONNECTION_BAD ? lose(c, ERR_CLOSED) : err;
+}
+
+enum err pg_finish(struct pg_connection *c)
+{
+    if (c->queued)
+        return lose(c, ERR_CLOSED);
+    if (!c->synced)
+        return c->connected ? ERR_NONE : ERR_CLOSED;
+    for (;;) {
+        PGresult *result = NULL;
+        enum err err = take(c, &result);
+        if (err != ERR_NONE)
+            return err;
+        ExecStatusType status = PQresultStatus(result);
+        PQclear(result);
+        if (status == PGRES_PIPELINE_SYNC) {
+            c->synced = false;
+            return ERR_NONE;
+        }
+        if (PQstatus(c->conn) == CONNECTION_BAD)
+            return lose(c, ERR_CLOSED);
+    }
+}
+
+/* Sync, the one answer, and the end of the trip. */
+static enum err ask(struct pg_connection *c, PGresult **ret_result)
+{
+    PGresult *result = NULL;
+    enum err err = pg_sync(c);
+    if (err == ERR_NONE)
+        err = pg_next(c, &result);
+    enum err end = c->connected ? pg_finish(c) : ERR_CLOSED;
+    if (err == ERR_NONE)
+        err = end;
+    if (err == ERR_NONE)
+        *ret_result = result;
+    else
+        PQclear(result);
+    return err;
+}
+
+enum err pg_exec(struct pg_connection *c, const char *sql, int64_t milliseconds)
+{
+    PGresult *result = NULL;
+    pg_begin_trip(c, milliseconds);
+    enum err err = pg_send(c, sql);
+    if (err == ERR_NONE)
+        err = ask(c, &result);
+    PQclear(result);
+    return err;
+}
+
+enum err pg_result_integer(const PGresult *result, int64_t *ret_value)
+{
+    if (PQntuples(result) == 0)
+        return ERR_NONE;
+    if (PQnfields(result) < 1 || PQgetlength(result, 0, 0) != 8)
+        return ERR_IO;
+    const uint8_t *bytes = (const uint8_t *)PQgetvalue(result, 0, 0);
+    uint64_t v = 0;
+    for (size_t i = 0; i < 8; i++)
+        v = v << 8 | bytes[i];
+    *ret_value = (int64_t)v;
+    return ERR_NONE;
+}
+
+enum err pg_integer(struct pg_connection *c, const char *sql, int64_t milliseconds,
+                    int64_t *ret_value)
+{
+    PGresult *result = NULL;
+    pg_begin_trip(c, milliseconds);
+    enum err err = pg_send(c, sql);
+    if (err == ERR_NONE)
+        err = ask(c, &result);
+    if (err == ERR_NONE)
+        err = pg_result_integer(result, ret_value);
+    PQclear(result);
+    return err;
+}
+
+/* ---- statements ---- */
+
+static void statement_name(char name[24], const struct table *table, enum sql_kind kind)
+{
+    (void)snprintf(name, 24, "row_%u_%u", table->id, (unsigned)kind);
+}
+
+enum err pg_prepare(struct pg_connection *c, const struct table *table, enum sql_kind kind)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    if (c->prepared[table->id][kind])
+        return ERR_NONE;
+    char text[SQL_TEXT_MAX];
+    char name[24];
+    struct writer w = writer_over(text, sizeof text);
+    sql_row_write(&w, &c->binds[table->id][kind], kind, table);
+    writer_u8(&w, '\0');
+    if (w.err != ERR_NONE)
+        return ERR_INTERNAL;
+    statement_name(name, table, kind);
+    PGresult *result = NULL;
+    enum err err = sent(c, PQsendPrepare(c->conn, name, text, 0, NULL));
+    if (err == ERR_NONE)
+        err = ask(c, &result);
+    PQclear(result);
+    if (err == ERR_NONE)
+        c->prepared[table->id][kind] = true;
+    return err;
+}
+
+struct parameters {
+    const char *values[SQL_BINDS_MAX + 1];
+    int lengths[SQL_BINDS_MAX + 1];
+    int formats[SQL_BINDS_MAX + 1];
+    uint8_t integers[SQL_BINDS_MAX + 1][8];
+    int len;
+};
+
+static void add_bytes(struct parameters *p, struct slice bytes)
+{
+    p->values[p->len] = bytes.len == 0 ? "" : (const char *)bytes.data;
+    p->lengths[p->len] = (int)bytes.len;
+    p->formats[p->len++] = 1;
+}
+
+static void add_integer(struct parameters *p, int64_t v)
+{
+    uint8_t *to = p->integers[p->len];
+    for (unsigned i = 0; i < 8; i++)
+        to[i] = (uint8_t)((uint64_t)v >> (56 - 8 * i));
+    add_bytes(p, slice_of(to, 8));
+}
+
+static void add_field(struct parameters *p, const struct column *column, bool is_key,
+                      const void *row)
+{
+    static const struct hash none = {0};
+    const uint8_t *field = (const uint8_t *)row + column->offset;
+    struct slice blob;
+    int64_t v;
+    switch (column->kind) {
+    case COLUMN_TEXT:
+        add_bytes(p, slice_of(field, strnlen((const char *)field, column->size)));
+        break;
+    case COLUMN_INTEGER:
+        memcpy(&v, field, sizeof v);
+        add_integer(p, v);
+        break;
+    case COLUMN_HASH:
+        add_bytes(p, slice_of(field, SHA256_SIZE));
+        if (!is_key && memcmp(field, none.bytes, SHA256_SIZE) == 0)
+            p->values[p->len - 1] = NULL;
+        break;
+    case COLUMN_BLOB:
+        memcpy(&blob, field, sizeof blob);
+        add_bytes(p, blob);
+        break;
+    }
+}
+
+enum err pg_send_row(struct pg_connection *c, const struct table *table, enum sql_kind kind,
+                     const void *row)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    struct parameters p = {.len = 0};
+    const struct sql_columns *binds = &c->binds[table->id][kind];
+    for (size_t i = 0; i < binds->len; i++)
+        add_field(&p, &table->columns[binds->numbers[i]], binds->numbers[i] < table->key_len, row);
+    char name[24];
+    statement_name(name, table, kind);
+    return sent(c, PQsendQueryPrepared(c->conn, name, p.len, p.values, p.lengths, p.formats, 1));
+}
+
+enum err pg_send_query(struct pg_connection *c, const struct sql_query *sql, size_t limit)
+{
+    if (!c->connected)
+        return ERR_CLOSED;
+    struct parameters p = {.len = 0};
+    for (size_t i = 0; i < sql->binds_len; i++) {
+        if (sql->binds[i].column->kind == COLUMN_INTEGER)
+            add_integer(&p, sql_bind_integer(&sql->binds[i]));
+        else
+            add_bytes(&p, sql_bind_bytes(&sql->binds[i]));
+    }
+    add_integer(&p, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
+    char text[SQL_TEXT_MAX + 1];
+    memcpy(text, sql->text, sql->len);
+    text[sql->len] = '\0';
+    return sent(c,
+                PQsendQueryParams(c->conn, text, p.len, NULL, p.values, p.lengths, p.formats, 1));
+}

@@ -1,0 +1,123 @@
+/* Reading from PostgreSQL: a connection of its own for each reader. It is used on a loop, so no
+ * call waits longer than READ_MS, and none waits for a connection: it steps on with it, and tells
+ * its caller to come back. */
+#include <stdalign.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "hub/store/postgres.h"
+
+#define READ_MS 1000
+#define OPEN_MS 3000 /* a new reader may wait: no loop runs with it yet */
+
+struct database_reader {
+    struct pg_connection c;
+};
+
+enum err pg_reader_open(const char *url, struct database_reader **ret_reader)
+{
+    struct database_reader *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return ERR_NO_MEMORY;
+    r->c.url = url;
+    enum err err = pg_connect(&r->c, clock_monotonic_ms() + OPEN_MS);
+    if (err == ERR_NONE)
+        *ret_reader = r;
+    else
+        pg_reader_free(r);
+    return err;
+}
+
+void pg_reader_free(struct database_reader *r)
+{
+    if (r == NULL)
+        return;
+    pg_disconnect(&r->c);
+    free(r);
+}
+
+/* After the statement was sent: its answer, and the end of the round trip. */
+static enum err answer(struct pg_connection *c, PGresult **ret_result)
+{
+    PGresult *result = NULL;
+    enum err err = pg_sync(c);
+    if (err == ERR_NONE)
+        err = pg_next(c, &result);
+    enum err end = c->connected ? pg_finish(c) : err;
+    if (err == ERR_NONE)
+        err = end;
+    if (err == ERR_NONE)
+        *ret_result = result;
+    else
+        PQclear(result);
+    return err == ERR_TIMEOUT ? ERR_CLOSED : err;
+}
+
+enum err pg_reader_get(struct database_reader *r, const struct table *table, struct arena *arena,
+                       void *row)
+{
+    if (pg_row_check(table, table->key_len, row) != ERR_NONE)
+        return ERR_NOT_FOUND; /* no such name can have been stored */
+    enum err err = pg_connect(&r->c, 0);
+    pg_begin_trip(&r->c, READ_MS);
+    if (err == ERR_NONE)
+        err = pg_prepare(&r->c, table, SQL_GET);
+    if (err == ERR_NONE)
+        err = pg_send_row(&r->c, table, SQL_GET, row);
+    PGresult *result = NULL;
+    if (err == ERR_NONE)
+        err = answer(&r->c, &result);
+    if (err == ERR_NONE)
+        err = PQntuples(result) == 0 ? ERR_NOT_FOUND : pg_row_read(result, 0, table, arena, row);
+    PQclear(result);
+    return err == ERR_TIMEOUT ? ERR_CLOSED : err;
+}
+
+static enum err run_query(struct database_reader *r, const struct sql_query *sql, size_t limit,
+                          PGresult **ret_result)
+{
+    enum err err = pg_connect(&r->c, 0);
+    pg_begin_trip(&r->c, READ_MS);
+    if (err == ERR_NONE)
+        err = pg_send_query(&r->c, sql, limit);
+    return err == ERR_NONE ? answer(&r->c, ret_result) : err;
+}
+
+enum err pg_reader_list(struct database_reader *r, const struct store_query *query,
+                        struct arena *arena, enum err (*row)(void *ctx, const void *row), void *ctx)
+{
+    struct sql_query sql;
+    enum err err = sql_query_write(&sql, query, false);
+    if (err != ERR_NONE || sql.nothing)
+        return err;
+    PGresult *result = NULL;
+    err = run_query(r, &sql, query->limit, &result);
+    int lines = err == ERR_NONE ? PQntuples(result) : 0;
+    for (int i = 0; i < lines && err == ERR_NONE; i++) {
+        alignas(max_align_t) uint8_t bytes[ROW_SIZE_MAX] = {0};
+        err = pg_row_read(result, i, query->table, arena, bytes);
+        if (err == ERR_NONE)
+            err = row(ctx, bytes);
+    }
+    PQclear(result);
+    return err;
+}
+
+enum err pg_reader_count(struct database_reader *r, const struct store_query *query,
+                         uint64_t *ret_count)
+{
+    struct sql_query sql;
+    int64_t count = 0;
+    enum err err = sql_query_write(&sql, query, true);
+    if (err != ERR_NONE)
+        return err;
+    PGresult *result = NULL;
+    if (!sql.nothing)
+        err = run_query(r, &sql, query->limit, &result);
+    if (err == ERR_NONE && result != NULL)
+        err = pg_result_integer(result, &count);
+    if (err == ERR_NONE)
+        *ret_count = (uint64_t)count;
+    PQclear(result);
+    return err;
+}

@@ -1,0 +1,156 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store_fixture.h"
+
+/* Another hub's connection to the same database. */
+static void open_second(struct fixture *f, struct fixture *ret_second)
+{
+    *ret_second = *f;
+    ret_second->store = NULL;
+    ret_second->arena = arena_new((size_t)16 << 20);
+    assert_non_null(ret_second->arena);
+    fixture_open(ret_second);
+    assert_int_equal(store_start(ret_second->store), ERR_NONE);
+}
+
+static void close_second(struct fixture *second)
+{
+    fixture_close(second);
+    arena_free(second->arena);
+}
+
+static enum err run_count(struct step *step, struct tx *tx)
+{
+    (void)step;
+    struct device_seen_row row = seen_row("counted");
+    enum err err = tx_get(tx, &table_device_seen, &row);
+    row.checkins++;
+    return err != ERR_NONE ? err : tx_update(tx, &table_device_seen, &row);
+}
+
+static void two_hubs_take_turns_and_lose_no_update(void **state)
+{
+    (void)state;
+    enum { WRITES = 300 };
+    struct fixture f;
+    struct fixture second;
+    static struct step steps[2][WRITES];
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    open_second(&f, &second);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"counted"), ERR_NONE);
+    for (size_t i = 0; i < WRITES; i++) {
+        steps[0][i] = step_of(&f, STORE_LANE_NORMAL, run_count, NULL);
+        steps[1][i] = step_of(&second, STORE_LANE_NORMAL, run_count, NULL);
+        assert_int_equal(store_submit(f.store, &steps[0][i].write), ERR_NONE);
+        assert_int_equal(store_submit(second.store, &steps[1][i].write), ERR_NONE);
+    }
+    for (size_t i = 0; i < WRITES; i++) {
+        assert_int_equal(step_wait(&steps[0][i]), ERR_NONE);
+        assert_int_equal(step_wait(&steps[1][i]), ERR_NONE);
+    }
+    struct device_seen_row row = seen_row("counted");
+    assert_int_equal(store_get(f.reader, &table_device_seen, f.arena, &row), ERR_NONE);
+    assert_int_equal(row.checkins, 1 + 2 * WRITES);
+    close_second(&second);
+    fixture_remove(&f);
+}
+
+/* Inserts are sent without a look: one that meets another hub's row still fails alone, exactly. */
+static void a_row_of_another_hub_refuses_one_insert_of_a_batch(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct fixture second;
+    static const char *const names[] = {"a", "theirs", "b"};
+    static const enum err errs[] = {ERR_NONE, ERR_EXISTS, ERR_NONE};
+    struct step steps[ARRAY_LEN(names)];
+    fixture_make(&f);
+    fixture_open(&f);
+    open_second(&f, &second);
+    assert_int_equal(fixture_write(&second, run_insert, (void *)"theirs"), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        steps[i] = step_of(&f, STORE_LANE_NORMAL, run_insert, (void *)names[i]);
+        assert_int_equal(store_submit(f.store, &steps[i].write), ERR_NONE);
+    }
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_int_equal(step_wait(&steps[i]), errs[i]);
+        assert_int_equal(steps[i].ends, 1);
+        assert_int_equal(get_seen(&f, names[i]), ERR_NONE);
+    }
+    close_second(&second);
+    fixture_remove(&f);
+}
+
+static void connections_that_were_cut_come_back_by_themselves(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"before"), ERR_NONE);
+    assert_int_equal(get_seen(&f, "before"), ERR_NONE);
+    postgres_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                 "WHERE application_name = 'holdfast-hub'");
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"while"), ERR_CLOSED);
+    assert_int_equal(get_seen(&f, "before"), ERR_CLOSED);
+    enum err err = ERR_CLOSED;
+    for (int i = 0; i < 200 && err == ERR_CLOSED; i++) {
+        err = fixture_write(&f, run_insert, (void *)"after");
+        usleep(10000);
+    }
+    assert_int_equal(err, ERR_NONE);
+    err = ERR_CLOSED;
+    for (int i = 0; i < 200 && err == ERR_CLOSED; i++) {
+        err = get_seen(&f, "after");
+        usleep(10000);
+    }
+    assert_int_equal(err, ERR_NONE);
+    assert_int_equal(get_seen(&f, "while"), ERR_NOT_FOUND);
+    fixture_remove(&f);
+}
+
+/* The server keeps the commit, and cuts the line before it can say so. */
+static void a_commit_whose_answer_was_lost_is_looked_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"before"), ERR_NONE);
+    /* With nobody to confirm it, a commit is kept, and waits to be confirmed until it is cut. */
+    postgres_sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    postgres_sql("SELECT pg_reload_conf()");
+    usleep(300000);
+    struct step step = step_of(&f, STORE_LANE_NORMAL, run_insert, (void *)"kept");
+    assert_int_equal(store_submit(f.store, &step.write), ERR_NONE);
+    usleep(300000);
+    postgres_sql("ALTER SYSTEM RESET synchronous_standby_names");
+    postgres_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                 "WHERE application_name = 'holdfast-hub' AND wait_event = 'SyncRep'");
+    postgres_sql("SELECT pg_reload_conf()");
+    assert_int_equal(step_wait(&step), ERR_NONE);
+    assert_int_equal(step.runs, 1);
+    assert_int_equal(get_seen(&f, "kept"), ERR_NONE);
+    fixture_remove(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_hubs_take_turns_and_lose_no_update),
+        cmocka_unit_test(a_row_of_another_hub_refuses_one_insert_of_a_batch),
+        cmocka_unit_test(connections_that_were_cut_come_back_by_themselves),
+        cmocka_unit_test(a_commit_whose_answer_was_lost_is_looked_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
