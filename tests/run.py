@@ -8,6 +8,7 @@ step that ran nothing. Every report of a sanitizer counts as well, from whicheve
 """
 import concurrent.futures
 import glob
+import json
 import os
 import re
 import signal
@@ -118,12 +119,12 @@ def lint():
     return Result(int(found[1]), int(found[2]), output=run.output)
 
 
-def unit_test(program):
-    """One cmocka program; its cases are counted by its TAP output."""
-    name = os.path.relpath(program, ROOT)
-    if not os.access(program, os.X_OK):
-        return failure(f"{name}: not built")
-    run = Run([program], 300, {"CMOCKA_MESSAGE_OUTPUT": "TAP", **sanitizer_env()})
+def unit_test(command):
+    """One cmocka program, perhaps with what starts a database for it; its cases are counted by its
+    TAP output."""
+    if not os.access(command[-1], os.X_OK):
+        return failure(f"{os.path.relpath(command[-1], ROOT)}: not built")
+    run = Run(command, 300, {"CMOCKA_MESSAGE_OUTPUT": "TAP", **sanitizer_env()})
     planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)", run.output, re.M))
     skipped = len(re.findall(r"^(?:not )?ok \d+ # SKIP", run.output, re.M))
     passed = len(re.findall(r"^ok \d+ (?!# SKIP)", run.output, re.M))
@@ -135,11 +136,21 @@ def unit_test(program):
 
 
 def unit():
-    programs = [os.path.join(ASAN, "tests", "unit", os.path.basename(source)[:-2])
-                for source in sorted(glob.glob(f"{ROOT}/tests/unit/test_*.c"))]
+    """Every source of a test has to be one of the runs that tests/unit/meson.build declares."""
+    listed = Run(["meson", "introspect", ASAN, "--tests"], 60)
+    if listed.status != 0:
+        return Result(failed=1, output=listed.report())
+    folder = os.path.join(ASAN, "tests", "unit", "")
+    commands = [[*test["cmd"][:-1], os.path.join(ASAN, test["cmd"][-1])]
+                for test in json.loads(listed.output)]
+    commands = [command for command in commands if command[-1].startswith(folder)]
+    programs = {command[-1] for command in commands}
     result = Result(note=f"{len(programs)} programs")
+    for source in sorted(glob.glob(f"{ROOT}/tests/unit/test_*.c")):
+        if folder + os.path.basename(source)[:-2] not in programs:
+            result.add(failure(f"{os.path.relpath(source, ROOT)}: not in tests/unit/meson.build"))
     with concurrent.futures.ThreadPoolExecutor(PROCESSORS) as pool:
-        for one in pool.map(unit_test, programs):
+        for one in pool.map(unit_test, commands):
             result.add(one)
     return result
 
