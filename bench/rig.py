@@ -114,13 +114,19 @@ class Hub:
         }
         with open(self.path("hub.conf"), "w", encoding="utf-8") as file:
             file.writelines(f"{key} = {value}\n" for key, value in settings.items())
-        words = [program("hub/holdfast-hub"), "--config", self.path("hub.conf")]
+        self.words = [program("hub/holdfast-hub"), "--config", self.path("hub.conf")]
         if pinned:
-            words = ["taskset", "-c", SERVER_CPU, *words]
+            self.words = ["taskset", "-c", SERVER_CPU, *self.words]
         self.log = open(self.path("log"), "wb")
-        self.process = subprocess.Popen(words, stderr=self.log)
-        self.ports = wait_for("the hub to listen", self._read_ports)
         self.roots = self.path("state/root.pem")
+        self.start()
+
+    def start(self):
+        """Seconds until it listens on all its ports."""
+        began = time.monotonic()
+        self.process = subprocess.Popen(self.words, stderr=self.log)
+        self.ports = wait_for("the hub to listen", self._read_ports)
+        return time.monotonic() - began
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -180,9 +186,14 @@ class Hub:
                                text=openssl("base64", "-d", text=answer)))
         return certificate, key
 
+    def end(self):
+        self.process.terminate()
+        self.process.wait(60)
+        os.unlink(self.path("ports"))
+
     def stop(self):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self.log.close()
         shutil.rmtree(self.folder)
 
@@ -263,7 +274,7 @@ def wait_for(what, check, seconds=30):
         value = check()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(0.02)
     sys.exit(f"waited in vain for {what}")
 
 

@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent")
+NAMES = ("handshake", "est", "write", "agent", "fleet")
 
 
 def show(name, rows):

@@ -122,7 +122,6 @@ static enum err apply_enrol(struct write *w, struct tx *tx)
     memcpy(certificate.device, row.id, sizeof row.id);
     memcpy(key.device, row.id, sizeof row.id);
     memcpy(row.certificate, certificate.serial, sizeof row.certificate);
-    certificate.spki_sha256 = key.spki_sha256;
     certificate.certificate_sha256 = key.spki_sha256;
     row.state = (row.state + 1) % DEVICE_STATE_COUNT;
     err = tx_insert(tx, &table_certificate, &certificate);

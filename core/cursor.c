@@ -201,3 +201,23 @@ void writer_hex(struct writer *w, struct slice bytes)
         writer_u8(w, (uint8_t)digits[bytes.data[i] & 15]);
     }
 }
+
+static unsigned hex_value(uint8_t digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - (unsigned)'0';
+    return digit >= 'a' && digit <= 'f' ? digit - (unsigned)'a' + 10 : 16;
+}
+
+void writer_unhex(struct writer *w, struct slice text)
+{
+    if (text.len % 2 != 0)
+        writer_fail(w, ERR_SYNTAX);
+    for (size_t i = 0; i + 1 < text.len; i += 2) {
+        unsigned high = hex_value(text.data[i]);
+        unsigned low = hex_value(text.data[i + 1]);
+        if (high > 15 || low > 15)
+            writer_fail(w, ERR_SYNTAX);
+        writer_u8(w, (uint8_t)(high << 4 | (low & 15)));
+    }
+}

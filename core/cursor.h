@@ -62,6 +62,8 @@ void writer_text(struct writer *w, const char *text);
 void writer_decimal(struct writer *w, uint64_t v);
 /* Lower-case hexadecimal, two digits a byte. */
 void writer_hex(struct writer *w, struct slice bytes);
+/* The bytes of a text as writer_hex() makes it; ERR_SYNTAX in the writer for any other. */
+void writer_unhex(struct writer *w, struct slice text);
 /* Space for n bytes to be filled in by the caller; NULL and ERR_LIMIT where it does not fit. */
 uint8_t *writer_reserve(struct writer *w, size_t n);
 

@@ -27,9 +27,10 @@ struct issue_request {
 };
 /* The certificate stands at the start of `buffer`; CERTIFICATE_MAX bytes always do. The key is read
  * for its form; that it is sound (pki/public_key.h) and its holder's is for the caller to know.
- * RFC 5280: v3, 128-bit random serial, critical keyUsage digitalSignature, extendedKeyUsage,
- * basicConstraints CA:false, authority and subject key identifiers. ERR_LIMIT, ERR_SYNTAX (a name
- * that is none), ERR_EXPIRED (nothing left of the issuer's life), ERR_CRYPTO. */
+ * RFC 5280: v3, a serial of 128 bits (32 of notBefore, 96 random), critical keyUsage
+ * digitalSignature, extendedKeyUsage, basicConstraints CA:false, authority and subject key
+ * identifiers. ERR_LIMIT, ERR_SYNTAX (a name that is none), ERR_EXPIRED (nothing left of the
+ * issuer's life), ERR_CRYPTO. */
 MUST_USE enum err issue_certificate(struct issuer *i, const struct issue_request *request,
                                     uint8_t *buffer, size_t max, size_t *ret_len);
 

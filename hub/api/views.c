@@ -25,7 +25,7 @@ void view_certificate(struct json_writer *j, const struct certificate_row *row)
                    slice_of(row->certificate_sha256.bytes, sizeof row->certificate_sha256.bytes));
     json_field_time(j, "not_before", row->not_before);
     json_field_time(j, "not_after", row->not_after);
-    json_field_time(j, "issued_at", row->issued_at / 1000);
+    json_field_time(j, "issued_at", row->issued_at);
     field_time(j, "first_used_at", row->first_used_at);
     field_time(j, "ended_at", row->ended_at);
     json_close_object(j);

@@ -55,6 +55,7 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
         return ERR_NONE; /* confirmed by an earlier request, or ended meanwhile */
     certificate.status = CERTIFICATE_ACTIVE;
     certificate.first_used_at = now;
+    certificate.der = (struct slice){0}; /* the device has it: nobody asks for it again */
     err = tx_update(tx, &table_certificate, &certificate);
     if (err != ERR_NONE)
         return err;
@@ -64,11 +65,8 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
     if (before[0] != '\0') {
         struct certificate_row old = certificate_row_of(before);
         err = tx_get(tx, &table_certificate, &old);
-        if (err == ERR_NONE && old.status == CERTIFICATE_ACTIVE) {
-            old.status = CERTIFICATE_RETIRED;
-            old.ended_at = now;
-            err = tx_update(tx, &table_certificate, &old);
-        }
+        if (err == ERR_NONE && old.status == CERTIFICATE_ACTIVE)
+            err = certificate_end(tx, &old, CERTIFICATE_RETIRED);
         if (err != ERR_NONE)
             return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     }

@@ -148,8 +148,13 @@ static enum err check_state(struct enrolment *e, const struct facts *f)
 
 static bool same_unused_key(const struct enrolment *e, const struct facts *f)
 {
-    return f->newest.serial[0] != '\0' && f->newest.status == CERTIFICATE_ISSUED &&
-           hash_equal(&f->newest.spki_sha256, &e->spki);
+    struct certificate newest;
+    struct hash spki;
+    if (f->newest.serial[0] == '\0' || f->newest.status != CERTIFICATE_ISSUED ||
+        certificate_read(f->newest.der, &newest) != ERR_NONE)
+        return false;
+    crypto_sha256_one(newest.spki.der, spki.bytes);
+    return hash_equal(&spki, &e->spki);
 }
 
 /* For whoever asks again: the same bytes, unless a clock was wrong and they are of no use. */
@@ -281,25 +286,25 @@ static int64_t next_state(const struct facts *f)
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
 }
 
-static enum err write_certificate(struct enrolment *e, struct tx *tx)
+static enum err write_certificate(struct enrolment *e, struct tx *tx, const char *previous)
 {
     struct certificate_row row = certificate_row_of(e->issued);
     ROW_TEXT(row.tenant, e->act.tenant);
     ROW_TEXT(row.device, e->device);
     row.status = CERTIFICATE_ISSUED;
-    row.spki_sha256 = e->spki;
     crypto_sha256_one(e->certificate, row.certificate_sha256.bytes);
     row.not_before = e->issued_not_before;
     row.not_after = e->issued_not_after;
-    row.issued_at = tx_now_ms(tx);
+    row.issued_at = tx_now_ms(tx) / 1000;
+    ROW_TEXT(row.previous, previous);
     row.der = e->certificate;
     enum err err = tx_insert(tx, &table_certificate, &row);
     return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 128 random bits do not collide */
 }
 
-static enum err write_key(struct enrolment *e, struct tx *tx, int64_t now)
+static enum err write_key(struct enrolment *e, struct tx *tx)
 {
-    struct device_key_row row = {.spki_sha256 = e->spki, .first_seen_at = now};
+    struct device_key_row row = {.spki_sha256 = e->spki};
     ROW_TEXT(row.tenant, e->act.tenant);
     ROW_TEXT(row.device, e->device);
     enum err err = tx_insert(tx, &table_device_key, &row);
@@ -351,15 +356,13 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
     /* A certificate that was never used is replaced, not kept beside the new one. */
     if (f.newest.serial[0] != '\0' && f.newest.status == CERTIFICATE_ISSUED &&
         !slice_equal(slice_of_text(f.newest.serial), slice_of_text(e->serial))) {
-        f.newest.status = CERTIFICATE_RETIRED;
-        f.newest.ended_at = now;
-        err = tx_update(tx, &table_certificate, &f.newest);
+        err = certificate_end(tx, &f.newest, CERTIFICATE_RETIRED);
         if (err != ERR_NONE)
             return err;
     }
-    err = write_certificate(e, tx);
+    err = write_certificate(e, tx, f.device.certificate);
     if (err == ERR_NONE && !f.key_known)
-        err = write_key(e, tx, now);
+        err = write_key(e, tx);
     if (err != ERR_NONE)
         return err;
 

@@ -29,6 +29,10 @@ struct model_row model_row_of(const char *tenant, const char *id);
 struct manifest_row manifest_row_of(const char *tenant, const char *id);
 struct certificate_row certificate_row_of(const char *serial);
 
+/* Writes that the certificate is revoked or retired, now. */
+MUST_USE enum err certificate_end(struct tx *tx, struct certificate_row *row,
+                                  enum certificate_status status);
+
 /* 128 random bits -> "XXXXX-XXXXX-XXXXX-XXXXX-XXXXXX" and its hash. */
 MUST_USE enum err claim_make(char ret_code[IDENTITY_CLAIM_TEXT], struct hash *ret_hash);
 

@@ -47,6 +47,14 @@ static void move_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_device, &device);
 }
 
+enum err certificate_end(struct tx *tx, struct certificate_row *row, enum certificate_status status)
+{
+    row->status = status;
+    row->ended_at = tx_now_ms(tx) / 1000;
+    row->der = (struct slice){0};
+    return tx_update(tx, &table_certificate, row);
+}
+
 static enum err end_certificate(struct tx *tx, const char *serial, enum certificate_status status)
 {
     if (serial[0] == '\0')
@@ -57,9 +65,7 @@ static enum err end_certificate(struct tx *tx, const char *serial, enum certific
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     if (row.status != CERTIFICATE_ISSUED && row.status != CERTIFICATE_ACTIVE)
         return ERR_NONE;
-    row.status = status;
-    row.ended_at = tx_now_ms(tx) / 1000;
-    return tx_update(tx, &table_certificate, &row);
+    return certificate_end(tx, &row, status);
 }
 
 static enum err move_entry(struct move_act *m, struct tx *tx, const char *verb, int64_t from)

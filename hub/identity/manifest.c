@@ -128,7 +128,7 @@ static enum err devices_insert(struct manifest_devices_act *m, struct tx *tx,
     if (err != ERR_NONE || key == NULL)
         return err;
 
-    struct device_key_row pinned = {.spki_sha256 = *key, .first_seen_at = now};
+    struct device_key_row pinned = {.spki_sha256 = *key};
     ROW_TEXT(pinned.tenant, m->act.tenant);
     ROW_TEXT(pinned.device, line->serial);
     err = tx_insert(tx, &table_device_key, &pinned);

@@ -11,7 +11,7 @@ const struct migration migrations[] = {
     {{
         "CREATE TABLE tenant ("
         "id @text NOT NULL PRIMARY KEY, created_at @integer NOT NULL) @compact",
-        "INSERT INTO tenant (id, created_at) VALUES ('default', 0)",
+        "INSERT INTO tenant (id, created_at) VALUES ('', 0)",
 
         "CREATE TABLE model ("
         "tenant @text NOT NULL, id @text NOT NULL, maker @text NOT NULL, proof @integer NOT NULL, "
@@ -26,7 +26,7 @@ const struct migration migrations[] = {
         "was_trusted @integer NOT NULL, reason @text NOT NULL, credential @integer NOT NULL, "
         "credential_hash @bytes, "
         "claim_expires_at @integer NOT NULL, claim_used_at @integer NOT NULL, "
-        "certificate @text NOT NULL, confirmed @text NOT NULL, report_hash @bytes, "
+        "certificate @bytes NOT NULL, confirmed @bytes NOT NULL, report_hash @bytes, "
         "report @bytes NOT NULL, reported_at @integer NOT NULL, created_at @integer NOT NULL, "
         "changed_at @integer NOT NULL, PRIMARY KEY (tenant, id)) @compact",
         "CREATE INDEX device_model ON device (tenant, model, id)",
@@ -35,15 +35,15 @@ const struct migration migrations[] = {
         "CREATE INDEX device_state ON device (tenant, state, id)",
 
         "CREATE TABLE certificate ("
-        "serial @text NOT NULL PRIMARY KEY, tenant @text NOT NULL, device @text NOT NULL, "
-        "status @integer NOT NULL, spki_sha256 @bytes, certificate_sha256 @bytes, "
+        "serial @bytes NOT NULL PRIMARY KEY, tenant @text NOT NULL, device @text NOT NULL, "
+        "status @integer NOT NULL, certificate_sha256 @bytes, "
         "not_before @integer NOT NULL, not_after @integer NOT NULL, issued_at @integer NOT NULL, "
-        "first_used_at @integer NOT NULL, ended_at @integer NOT NULL, der @bytes NOT NULL) @plain",
-        "CREATE INDEX certificate_device ON certificate (tenant, device, serial)",
+        "first_used_at @integer NOT NULL, ended_at @integer NOT NULL, "
+        "previous @bytes NOT NULL, der @bytes NOT NULL) @compact",
 
         "CREATE TABLE device_key ("
-        "spki_sha256 @bytes NOT NULL PRIMARY KEY, tenant @text NOT NULL, device @text NOT NULL, "
-        "first_seen_at @integer NOT NULL) @compact",
+        "spki_sha256 @bytes NOT NULL PRIMARY KEY, tenant @text NOT NULL, device @text NOT NULL) "
+        "@compact",
 
         "CREATE TABLE device_seen ("
         "tenant @text NOT NULL, device @text NOT NULL, seen_at @integer NOT NULL, "

@@ -35,7 +35,8 @@ static void put_key(struct writer *w, const struct table *table, const void *row
     for (size_t i = 0; i < table->key_len; i++) {
         const struct column *column = &table->columns[i];
         const char *field = (const char *)row + column->offset;
-        bool text = column->kind == COLUMN_TEXT;
+        bool text = column->kind == COLUMN_TEXT || column->kind == COLUMN_TENANT ||
+                    column->kind == COLUMN_HEX;
         writer_put(w, slice_of(field, text ? strnlen(field, column->size) : column->size));
         if (text)
             writer_u8(w, '\0');

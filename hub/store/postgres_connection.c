@@ -345,6 +345,7 @@ struct parameters {
     int lengths[SQL_BINDS_MAX + 1];
     int formats[SQL_BINDS_MAX + 1];
     uint8_t integers[SQL_BINDS_MAX + 1][8];
+    uint8_t hex[SQL_BINDS_MAX + 1][SQL_HEX_MAX];
     int len;
 };
 
@@ -363,6 +364,15 @@ static void add_integer(struct parameters *p, int64_t v)
     add_bytes(p, slice_of(to, 8));
 }
 
+/* pg_row_check() has seen that it is one. */
+static void add_hex(struct parameters *p, struct slice text)
+{
+    size_t len = 0;
+    if (sql_hex_bytes(text, p->hex[p->len], &len) != ERR_NONE)
+        len = 0;
+    add_bytes(p, slice_of(p->hex[p->len], len));
+}
+
 static void add_field(struct parameters *p, const struct column *column, bool is_key,
                       const void *row)
 {
@@ -372,7 +382,13 @@ static void add_field(struct parameters *p, const struct column *column, bool is
     int64_t v;
     switch (column->kind) {
     case COLUMN_TEXT:
-        add_bytes(p, slice_of(field, strnlen((const char *)field, column->size)));
+    case COLUMN_TENANT:
+        if (sql_text_stored(column, field, &blob) != ERR_NONE)
+            blob = slice_of("", 0); /* pg_row_check() has seen that it is one */
+        add_bytes(p, blob);
+        break;
+    case COLUMN_HEX:
+        add_hex(p, slice_of(field, strnlen((const char *)field, column->size)));
         break;
     case COLUMN_INTEGER:
         memcpy(&v, field, sizeof v);
@@ -412,6 +428,8 @@ enum err pg_send_query(struct pg_connection *c, const struct sql_query *sql, siz
     for (size_t i = 0; i < sql->binds_len; i++) {
         if (sql->binds[i].column->kind == COLUMN_INTEGER)
             add_integer(&p, sql_bind_integer(&sql->binds[i]));
+        else if (sql->binds[i].column->kind == COLUMN_HEX)
+            add_hex(&p, sql_bind_bytes(&sql->binds[i]));
         else
             add_bytes(&p, sql_bind_bytes(&sql->binds[i]));
     }

@@ -4,19 +4,24 @@
 #include "core/utf8.h"
 #include "hub/store/postgres_connection.h"
 
-static enum err check_text(const char *text, size_t size)
+static enum err check_text(const struct column *column, const char *field)
 {
-    size_t len = strnlen(text, size);
-    if (len == size)
-        return ERR_INTERNAL;
-    while (len > 0) {
-        size_t n = utf8_sequence(slice_of(text, len));
+    struct slice text;
+    enum err err = sql_text_stored(column, field, &text);
+    while (err == ERR_NONE && text.len > 0) {
+        size_t n = utf8_sequence(text);
         if (n == 0)
             return ERR_INTERNAL;
-        text += n;
-        len -= n;
+        text = slice_of(text.data + n, text.len - n);
     }
-    return ERR_NONE;
+    return err;
+}
+
+static enum err check_hex(const char *text, size_t size)
+{
+    uint8_t bytes[SQL_HEX_MAX];
+    size_t len = strnlen(text, size);
+    return len == size ? ERR_INTERNAL : sql_hex_bytes(slice_of(text, len), bytes, &len);
 }
 
 enum err pg_row_check(const struct table *table, size_t columns, const void *row)
@@ -26,8 +31,10 @@ enum err pg_row_check(const struct table *table, size_t columns, const void *row
         const struct column *column = &table->columns[i];
         const char *field = (const char *)row + column->offset;
         struct slice blob = {NULL, 0};
-        if (column->kind == COLUMN_TEXT)
-            err = check_text(field, column->size);
+        if (column->kind == COLUMN_TEXT || column->kind == COLUMN_TENANT)
+            err = check_text(column, field);
+        if (column->kind == COLUMN_HEX)
+            err = check_hex(field, column->size);
         if (column->kind == COLUMN_BLOB)
             memcpy(&blob, field, sizeof blob);
         if (blob.len > column->size)
@@ -50,12 +57,10 @@ static enum err read_field(const struct column *column, struct slice bytes, stru
         return ERR_NONE;
     }
     case COLUMN_TEXT:
-        if (bytes.len >= column->size)
-            return ERR_IO;
-        memset(field, 0, column->size);
-        if (bytes.len > 0)
-            memcpy(field, bytes.data, bytes.len);
-        return ERR_NONE;
+    case COLUMN_TENANT:
+        return sql_text_read(column, bytes, field);
+    case COLUMN_HEX:
+        return sql_hex_read(column, bytes, field);
     case COLUMN_HASH:
         if (bytes.len != 0 && bytes.len != SHA256_SIZE)
             return ERR_IO;

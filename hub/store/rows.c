@@ -11,6 +11,16 @@
         .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
         .size = MEMBER_SIZE(type, member)                                                          \
     }
+#define TENANT(type)                                                                               \
+    {                                                                                              \
+        .name = "tenant", .kind = COLUMN_TENANT, .offset = offsetof(struct type, tenant),          \
+        .size = MEMBER_SIZE(type, tenant)                                                          \
+    }
+#define HEX(type, member)                                                                          \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_HEX, .offset = offsetof(struct type, member),              \
+        .size = MEMBER_SIZE(type, member)                                                          \
+    }
 #define SEARCHABLE_TEXT(type, member)                                                              \
     {                                                                                              \
         .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
@@ -44,7 +54,7 @@
     }
 
 static const struct column model_columns[] = {
-    TEXT(model_row, tenant),
+    TENANT(model_row),
     TEXT(model_row, id),
     TEXT(model_row, maker),
     INTEGER(model_row, proof),
@@ -58,7 +68,7 @@ static const struct column model_columns[] = {
 const struct table table_model = TABLE(0, "model", model_row, 2, model_columns);
 
 static const struct column device_columns[] = {
-    TEXT(device_row, tenant),
+    TENANT(device_row),
     TEXT(device_row, id),
     SEARCHABLE_TEXT(device_row, model),
     TEXT(device_row, maker),
@@ -71,8 +81,8 @@ static const struct column device_columns[] = {
     HASH(device_row, credential_hash),
     INTEGER(device_row, claim_expires_at),
     INTEGER(device_row, claim_used_at),
-    TEXT(device_row, certificate),
-    TEXT(device_row, confirmed),
+    HEX(device_row, certificate),
+    HEX(device_row, confirmed),
     HASH(device_row, report_hash),
     BLOB(device_row, report, DEVICE_REPORT_MAX),
     INTEGER(device_row, reported_at),
@@ -82,17 +92,17 @@ static const struct column device_columns[] = {
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
 static const struct column certificate_columns[] = {
-    TEXT(certificate_row, serial),
-    TEXT(certificate_row, tenant),
-    SEARCHABLE_TEXT(certificate_row, device),
+    HEX(certificate_row, serial),
+    TENANT(certificate_row),
+    TEXT(certificate_row, device),
     INTEGER(certificate_row, status),
-    HASH(certificate_row, spki_sha256),
     HASH(certificate_row, certificate_sha256),
     INTEGER(certificate_row, not_before),
     INTEGER(certificate_row, not_after),
     INTEGER(certificate_row, issued_at),
     INTEGER(certificate_row, first_used_at),
     INTEGER(certificate_row, ended_at),
+    HEX(certificate_row, previous),
     BLOB(certificate_row, der, CERTIFICATE_MAX),
 };
 const struct table table_certificate =
@@ -100,14 +110,13 @@ const struct table table_certificate =
 
 static const struct column device_key_columns[] = {
     HASH(device_key_row, spki_sha256),
-    TEXT(device_key_row, tenant),
+    TENANT(device_key_row),
     TEXT(device_key_row, device),
-    INTEGER(device_key_row, first_seen_at),
 };
 const struct table table_device_key = TABLE(3, "device_key", device_key_row, 1, device_key_columns);
 
 static const struct column device_seen_columns[] = {
-    TEXT(device_seen_row, tenant),
+    TENANT(device_seen_row),
     TEXT(device_seen_row, device),
     INTEGER(device_seen_row, seen_at),
     INTEGER(device_seen_row, checkins),
@@ -116,15 +125,18 @@ const struct table table_device_seen =
     TABLE(4, "device_seen", device_seen_row, 2, device_seen_columns);
 
 static const struct column manifest_columns[] = {
-    TEXT(manifest_row, tenant),           TEXT(manifest_row, id),
-    SEARCHABLE_TEXT(manifest_row, model), TEXT(manifest_row, owner),
-    INTEGER(manifest_row, devices),       INTEGER(manifest_row, created_at),
+    TENANT(manifest_row),
+    TEXT(manifest_row, id),
+    SEARCHABLE_TEXT(manifest_row, model),
+    TEXT(manifest_row, owner),
+    INTEGER(manifest_row, devices),
+    INTEGER(manifest_row, created_at),
     INTEGER(manifest_row, changed_at),
 };
 const struct table table_manifest = TABLE(5, "manifest", manifest_row, 2, manifest_columns);
 
 static const struct column token_columns[] = {
-    TEXT(token_row, tenant),    TEXT(token_row, name),          HASH(token_row, token_sha256),
+    TENANT(token_row),          TEXT(token_row, name),          HASH(token_row, token_sha256),
     INTEGER(token_row, scopes), INTEGER(token_row, created_at), INTEGER(token_row, expires_at),
 };
 const struct table table_token = TABLE(6, "token", token_row, 2, token_columns);

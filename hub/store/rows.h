@@ -12,11 +12,15 @@
 #define REASON_MAX_BYTES 200
 #define SERIAL_TEXT_SIZE (2 * SERIAL_MAX + 1) /* a serial number in hexadecimal, NUL included */
 
+#define STORE_TENANT "default"
+
 #define DEVICE_REPORT_MAX 4096 /* bytes: it stands in the device's row, read with every request */
 #define SETTING_VALUE_MAX 65536
 
 enum column_kind {
     COLUMN_TEXT,    /* char[size] */
+    COLUMN_TENANT,  /* char[size]; STORE_TENANT, which most have alone, is an empty text there */
+    COLUMN_HEX,     /* char[size], hexadecimal; bytes in the database */
     COLUMN_INTEGER, /* int64_t */
     COLUMN_HASH,    /* struct hash; NULL in the database where all zero */
     COLUMN_BLOB,    /* struct slice; at most `size` bytes */
@@ -97,12 +101,11 @@ struct certificate_row {
     char tenant[NAME_MAX_BYTES + 1];
     char device[NAME_MAX_BYTES + 1];
     int64_t status; /* enum certificate_status */
-    struct hash spki_sha256;
     struct hash certificate_sha256;
     int64_t not_before, not_after;
-    int64_t issued_at; /* milliseconds since 1970: a device's certificates are told apart by it */
-    int64_t first_used_at, ended_at;
-    struct slice der;
+    int64_t issued_at, first_used_at, ended_at;
+    char previous[SERIAL_TEXT_SIZE]; /* the device's newest before this; empty for its first */
+    struct slice der; /* while `issued`: whoever lost our answer gets the same bytes */
 };
 
 /* Which device a public key belongs to: one key, one device, for ever. */
@@ -110,7 +113,6 @@ struct device_key_row {
     struct hash spki_sha256; /* key */
     char tenant[NAME_MAX_BYTES + 1];
     char device[NAME_MAX_BYTES + 1];
-    int64_t first_seen_at;
 };
 
 /* Observations: written in batches, without ledger entries. */

@@ -160,13 +160,59 @@ int64_t sql_bind_integer(const struct sql_bind *b)
     return v;
 }
 
+static struct slice tenant_stored(struct slice name)
+{
+    return slice_equal(name, slice_of_text(STORE_TENANT)) ? slice_of("", 0) : name;
+}
+
 struct slice sql_bind_bytes(const struct sql_bind *b)
 {
-    if (b->filter != NULL)
-        return b->filter->text;
     const char *field = (const char *)b->row + b->column->offset;
-    bool text = b->column->kind == COLUMN_TEXT;
-    return slice_of(field, text ? strnlen(field, b->column->size) : SHA256_SIZE);
+    bool is_hash = b->column->kind == COLUMN_HASH;
+    struct slice bytes = b->filter != NULL ? b->filter->text
+                         : is_hash         ? slice_of(field, SHA256_SIZE)
+                                           : slice_of(field, strnlen(field, b->column->size));
+    return b->column->kind == COLUMN_TENANT ? tenant_stored(bytes) : bytes;
+}
+
+enum err sql_text_stored(const struct column *column, const void *field, struct slice *ret_stored)
+{
+    struct slice text = slice_of(field, strnlen(field, column->size));
+    bool is_tenant = column->kind == COLUMN_TENANT;
+    if (text.len == column->size || (is_tenant && text.len == 0))
+        return ERR_INTERNAL;
+    *ret_stored = is_tenant ? tenant_stored(text) : text;
+    return ERR_NONE;
+}
+
+enum err sql_text_read(const struct column *column, struct slice stored, void *field)
+{
+    if (column->kind == COLUMN_TENANT && stored.len == 0)
+        stored = slice_of_text(STORE_TENANT);
+    if (stored.len >= column->size)
+        return ERR_IO;
+    memset(field, 0, column->size);
+    if (stored.len > 0)
+        memcpy(field, stored.data, stored.len);
+    return ERR_NONE;
+}
+
+enum err sql_hex_bytes(struct slice text, uint8_t ret_bytes[SQL_HEX_MAX], size_t *ret_len)
+{
+    struct writer w = writer_over(ret_bytes, SQL_HEX_MAX);
+    writer_unhex(&w, text);
+    if (w.err != ERR_NONE)
+        return ERR_INTERNAL;
+    *ret_len = w.len;
+    return ERR_NONE;
+}
+
+enum err sql_hex_read(const struct column *column, struct slice bytes, void *field)
+{
+    struct writer w = writer_over(field, column->size - 1);
+    memset(field, 0, column->size);
+    writer_hex(&w, bytes);
+    return w.err == ERR_NONE ? ERR_NONE : ERR_IO;
 }
 
 static int compare_bytes(struct slice a, struct slice b)

@@ -34,9 +34,20 @@ struct sql_bind {
     const void *row;                   /* the value stands in this row ... */
     const struct store_filter *filter; /* ... or in this filter */
 };
-/* Its value: of a COLUMN_INTEGER, and of any other. */
+/* Its value: of a COLUMN_INTEGER, and of any other (of a COLUMN_HEX its text). */
 int64_t sql_bind_integer(const struct sql_bind *b);
 struct slice sql_bind_bytes(const struct sql_bind *b);
+
+/* A COLUMN_TEXT or COLUMN_TENANT as it stands in the database, and from it. ERR_INTERNAL for a text
+ * without its end or a tenant without a name, ERR_IO for bytes that the column has no room for. */
+MUST_USE enum err sql_text_stored(const struct column *column, const void *field,
+                                  struct slice *ret_stored);
+MUST_USE enum err sql_text_read(const struct column *column, struct slice stored, void *field);
+/* How the text of a COLUMN_HEX and the bytes in the database become each other. ERR_INTERNAL for a
+ * text that is no such value, ERR_IO for bytes that the column has no room for. */
+#define SQL_HEX_MAX 32
+MUST_USE enum err sql_hex_bytes(struct slice text, uint8_t ret_bytes[SQL_HEX_MAX], size_t *ret_len);
+MUST_USE enum err sql_hex_read(const struct column *column, struct slice bytes, void *field);
 
 struct sql_query {
     char text[SQL_TEXT_MAX];

@@ -136,19 +136,37 @@ static bool is_zero(const uint8_t *bytes, size_t n)
     return all == 0;
 }
 
+enum err sqlite_bind_hex(sqlite3_stmt *statement, int parameter, struct slice text)
+{
+    uint8_t bytes[SQL_HEX_MAX];
+    size_t len;
+    enum err err = sql_hex_bytes(text, bytes, &len);
+    if (err != ERR_NONE)
+        return err;
+    int code = sqlite3_bind_blob(statement, parameter, bytes, (int)len, SQLITE_TRANSIENT);
+    return sqlite_err(NULL, code);
+}
+
 enum err sqlite_bind(sqlite3_stmt *statement, int parameter, const struct column *column,
                      bool is_key, const void *row)
 {
     const uint8_t *field = (const uint8_t *)row + column->offset;
     int code = SQLITE_OK;
     switch (column->kind) {
-    case COLUMN_TEXT: {
-        size_t len = strnlen((const char *)field, column->size);
-        if (len == column->size)
-            return ERR_INTERNAL;
-        code =
-            sqlite3_bind_text(statement, parameter, (const char *)field, (int)len, SQLITE_STATIC);
+    case COLUMN_TEXT:
+    case COLUMN_TENANT: {
+        struct slice text;
+        enum err err = sql_text_stored(column, field, &text);
+        if (err != ERR_NONE)
+            return err;
+        code = sqlite3_bind_text(statement, parameter, (const char *)text.data, (int)text.len,
+                                 SQLITE_STATIC);
         break;
+    }
+    case COLUMN_HEX: {
+        size_t len = strnlen((const char *)field, column->size);
+        return len == column->size ? ERR_INTERNAL
+                                   : sqlite_bind_hex(statement, parameter, slice_of(field, len));
     }
     case COLUMN_INTEGER: {
         int64_t v;
@@ -185,7 +203,7 @@ static enum err read_field(sqlite3_stmt *statement, int at, const struct column 
         memcpy(field, &v, sizeof v);
         return ERR_NONE;
     }
-    const void *data = column->kind == COLUMN_TEXT
+    const void *data = column->kind == COLUMN_TEXT || column->kind == COLUMN_TENANT
                            ? (const void *)sqlite3_column_text(statement, at)
                            : sqlite3_column_blob(statement, at);
     size_t len = (size_t)sqlite3_column_bytes(statement, at);
@@ -195,12 +213,10 @@ static enum err read_field(sqlite3_stmt *statement, int at, const struct column 
         len = 0;
     switch (column->kind) {
     case COLUMN_TEXT:
-        if (len >= column->size)
-            return ERR_IO;
-        memset(field, 0, column->size);
-        if (len > 0)
-            memcpy(field, data, len);
-        return ERR_NONE;
+    case COLUMN_TENANT:
+        return sql_text_read(column, slice_of(data, len), field);
+    case COLUMN_HEX:
+        return sql_hex_read(column, slice_of(data, len), field);
     case COLUMN_HASH:
         if (len != 0 && len != SHA256_SIZE)
             return ERR_IO;

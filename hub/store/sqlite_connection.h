@@ -48,6 +48,8 @@ MUST_USE enum err sqlite_row_delete(struct sqlite_connection *c, const struct ta
 /* Binds a column's value from a row; the row must stay until the statement is reset. */
 MUST_USE enum err sqlite_bind(sqlite3_stmt *statement, int parameter, const struct column *column,
                               bool is_key, const void *row);
+/* The same for the text of a COLUMN_HEX, which is copied. */
+MUST_USE enum err sqlite_bind_hex(sqlite3_stmt *statement, int parameter, struct slice text);
 /* Fills in a whole row from the statement's result; its blobs are copied to the arena. */
 MUST_USE enum err sqlite_row_read(sqlite3_stmt *statement, const struct table *table,
                                   struct arena *arena, void *row);

@@ -121,11 +121,13 @@ static enum err bind_value(sqlite3_stmt *statement, int parameter, const struct 
         code = sqlite3_bind_int64(statement, parameter, sql_bind_integer(bind));
     struct slice bytes = column->kind == COLUMN_INTEGER ? (struct slice){0} : sql_bind_bytes(bind);
     const void *data = bytes.len == 0 ? "" : (const void *)bytes.data;
-    if (column->kind == COLUMN_TEXT)
+    if (column->kind == COLUMN_TEXT || column->kind == COLUMN_TENANT)
         code = sqlite3_bind_text64(statement, parameter, data, bytes.len, SQLITE_TRANSIENT,
                                    SQLITE_UTF8);
     if (column->kind == COLUMN_HASH)
         code = sqlite3_bind_blob64(statement, parameter, data, bytes.len, SQLITE_TRANSIENT);
+    if (column->kind == COLUMN_HEX)
+        return sqlite_bind_hex(statement, parameter, bytes);
     return sqlite_err(NULL, code);
 }
 

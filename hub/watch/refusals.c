@@ -141,7 +141,7 @@ static enum err append_finding(struct refusals_write *rw, struct tx *tx, const s
         return out.err;
     const struct ledger_act finding = {
         .act = "finding.refused",
-        .tenant = "default",
+        .tenant = STORE_TENANT,
         .actor = "hub",
         .subject = "hub/refusals",
         .data = writer_bytes(&out),

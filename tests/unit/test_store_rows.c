@@ -74,6 +74,19 @@ static void fill_field(const struct table *table, size_t number, enum filling fi
         else if (filling == FILL_OTHER)
             memcpy(field, "\xc3\xa9'\"%", 5);
         break;
+    case COLUMN_TENANT:
+        memset(field, 0, column->size);
+        (void)snprintf((char *)field, column->size, "%s",
+                       filling == FILL_LOW    ? STORE_TENANT
+                       : filling == FILL_HIGH ? "zz"
+                                              : "a");
+        break;
+    case COLUMN_HEX:
+        memset(field, 0, column->size);
+        if (filling != FILL_LOW)
+            memset(field, filling == FILL_HIGH ? 'f' : '7',
+                   filling == FILL_HIGH ? column->size - 1 : 6);
+        break;
     case COLUMN_INTEGER: {
         int64_t v = filling == FILL_LOW ? INT64_MIN : filling == FILL_HIGH ? INT64_MAX : -7;
         v = is_head ? 1 : v;
@@ -227,6 +240,20 @@ static void rows_beyond_their_bounds_are_refused(void **state)
             alignas(max_align_t) uint8_t row[ROW_MAX];
             fill_row(table, FILL_OTHER, FILL_OTHER, row);
             if (column->kind == COLUMN_TEXT) {
+                memset(row + column->offset, 'a', column->size);
+                assert_int_equal(change(&f, table, INSERT, row), ERR_INTERNAL);
+            } else if (column->kind == COLUMN_TENANT) {
+                memset(row + column->offset, 0, column->size);
+                assert_int_equal(change(&f, table, INSERT, row), ERR_INTERNAL);
+                memset(row + column->offset, 'a', column->size);
+                assert_int_equal(change(&f, table, INSERT, row), ERR_INTERNAL);
+            } else if (column->kind == COLUMN_HEX) {
+                const char *const wrong[] = {"abc", "0g", "AB", " a"};
+                for (size_t k = 0; k < ARRAY_LEN(wrong); k++) {
+                    memset(row + column->offset, 0, column->size);
+                    memcpy(row + column->offset, wrong[k], strlen(wrong[k]));
+                    assert_int_equal(change(&f, table, INSERT, row), ERR_INTERNAL);
+                }
                 memset(row + column->offset, 'a', column->size);
                 assert_int_equal(change(&f, table, INSERT, row), ERR_INTERNAL);
             } else if (column->kind == COLUMN_BLOB) {
