@@ -20,7 +20,7 @@
 #define TENANT      STORE_TENANT
 
 struct entry {
-    char *act, *data;
+    const char *act, *data;
 };
 
 static struct {
@@ -164,19 +164,25 @@ static void read_original(struct store *store, const char *name)
     store_reader_free(reader); /* the arena stays: rows point into it */
 }
 
+/* The texts stay until the end. */
+static const char *take_text(struct reader *r, uint8_t delimiter)
+{
+    struct slice text = reader_until(r, delimiter);
+    return r->err == ERR_NONE ? strndup((const char *)text.data, text.len) : NULL;
+}
+
 static void read_entries(const char *path)
 {
     uint8_t *bytes = NULL;
     size_t len = 0;
     must(path, file_read(path, 1 << 20, &bytes, &len));
-    char *text = strndup((const char *)bytes, len);
-    char *rest = NULL;
-    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        char *tab = strchr(line, '\t');
-        must(path, tab == NULL || fleet.entries_len == ENTRIES_MAX ? ERR_SYNTAX : ERR_NONE);
-        *tab = '\0';
-        fleet.entries[fleet.entries_len++] = (struct entry){.act = line, .data = tab + 1};
+    struct reader r = reader_over(slice_of(bytes, len));
+    while (reader_left(&r) > 0) {
+        must(path, fleet.entries_len == ENTRIES_MAX ? ERR_LIMIT : ERR_NONE);
+        struct entry *entry = &fleet.entries[fleet.entries_len++];
+        entry->act = take_text(&r, '\t');
+        entry->data = take_text(&r, '\n');
+        must(path, entry->act == NULL || entry->data == NULL ? ERR_SYNTAX : ERR_NONE);
     }
     must(path, fleet.entries_len == 0 ? ERR_SYNTAX : ERR_NONE);
 }

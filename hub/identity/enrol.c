@@ -299,7 +299,7 @@ static enum err write_certificate(struct enrolment *e, struct tx *tx, const char
     ROW_TEXT(row.previous, previous);
     row.der = e->certificate;
     enum err err = tx_insert(tx, &table_certificate, &row);
-    return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 128 random bits do not collide */
+    return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 96 random bits do not collide */
 }
 
 static enum err write_key(struct enrolment *e, struct tx *tx)
