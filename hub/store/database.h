@@ -30,6 +30,9 @@ struct database_ops {
     enum err (*start)(struct database *db);
     void (*stop)(struct database *db);
     uint64_t (*log_bytes)(struct database *db); /* of the write-ahead log; any thread */
+    /* store_set_watch() and store_seen_ms(); NULL where no other hub can change anything. */
+    void (*set_watch)(struct database *db, void (*changed)(void *ctx), void *ctx);
+    int64_t (*seen_ms)(const struct database *db); /* any thread */
 
     /* On the writer's thread. Errors are about a row (ERR_NOT_FOUND, ERR_EXISTS), or the fault of
      * the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY), or the database's: after

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "hub/store/postgres.h"
 #include "hub/store/postgres_cache.h"
+#include "hub/store/postgres_watch.h"
 
 #define CONNECT_MS      2000  /* what a batch waits for a database that is gone */
 #define TRIP_MS         5000  /* for one round trip */
@@ -27,6 +28,7 @@ struct database {
     char url[1024];
     struct pg_connection c;
     struct pg_cache cache;
+    struct pg_watch watch;
     int64_t id;     /* of the transaction */
     bool lost;      /* nothing more comes of it */
     bool look;      /* in this transaction inserts look first ... */
@@ -80,6 +82,7 @@ static enum err postgres_open(const char *location, struct database **ret_db, ch
         return ERR_NO_MEMORY;
     }
     db->c.url = db->url;
+    pg_watch_init(&db->watch, db->url);
     enum err err = pg_cache_init(&db->cache);
     if (err != ERR_NONE)
         explain_set(explain, "out of memory");
@@ -103,13 +106,23 @@ static enum err postgres_open(const char *location, struct database **ret_db, ch
 
 static enum err postgres_start(struct database *db)
 {
-    (void)db;
-    return ERR_NONE;
+    return pg_watch_start(&db->watch);
 }
 
 static void postgres_stop(struct database *db)
 {
-    (void)db;
+    pg_watch_stop(&db->watch);
+}
+
+static void postgres_set_watch(struct database *db, void (*changed)(void *ctx), void *ctx)
+{
+    db->watch.changed = changed;
+    db->watch.ctx = ctx;
+}
+
+static int64_t postgres_seen_ms(const struct database *db)
+{
+    return atomic_load(&db->watch.seen_ms);
 }
 
 static uint64_t postgres_log_bytes(struct database *db)
@@ -155,6 +168,7 @@ static enum err postgres_begin(struct database *db)
     enum err err = pg_connect(&db->c, clock_monotonic_ms() + CONNECT_MS);
     if (err != ERR_NONE)
         return err;
+    atomic_store(&db->watch.writer_pid, PQbackendPID(db->c.conn));
     pg_begin_trip(&db->c, TURN_MS);
     err = pg_send(&db->c, "BEGIN");
     if (err == ERR_NONE)
@@ -382,32 +396,36 @@ static enum err look_for_commit(struct database *db)
     return ERR_IO;
 }
 
+/* With a word to the other hubs at their end. */
 static enum err send_changes(struct database *db)
 {
     enum err err = ERR_NONE;
+    bool any = false;
     for (struct cached_row *e = db->cache.touched; e != NULL && err == ERR_NONE;
          e = e->next_touched)
         if (change_of(e) != SQL_KIND_COUNT)
             err = pg_prepare(&db->c, e->table, change_of(e));
     for (struct cached_row *e = db->cache.touched; e != NULL && err == ERR_NONE;
          e = e->next_touched)
-        if (change_of(e) != SQL_KIND_COUNT)
+        if (change_of(e) != SQL_KIND_COUNT) {
             err = pg_send_row(&db->c, e->table, change_of(e), e->row);
-    return err;
+            any = true;
+        }
+    return err == ERR_NONE && any ? pg_send(&db->c, PG_NOTIFY_SQL) : err;
 }
 
 static enum err check_changes(struct database *db)
 {
     enum err err = ERR_NONE;
+    bool any = false;
     for (struct cached_row *e = db->cache.touched; e != NULL && err == ERR_NONE;
          e = e->next_touched) {
-        PGresult *result = NULL;
         if (change_of(e) == SQL_KIND_COUNT)
             continue;
-        err = pg_next(&db->c, &result);
-        PQclear(result);
+        err = next_ignored(&db->c);
+        any = true;
     }
-    return err;
+    return err == ERR_NONE && any ? next_ignored(&db->c) : err;
 }
 
 /* An insert that was taken back without a look: had the row been there, it should have failed. */
@@ -468,6 +486,8 @@ const struct database_ops database_postgres = {
     .start = postgres_start,
     .stop = postgres_stop,
     .log_bytes = postgres_log_bytes,
+    .set_watch = postgres_set_watch,
+    .seen_ms = postgres_seen_ms,
     .begin = postgres_begin,
     .is_lost = postgres_is_lost,
     .prefetch = postgres_prefetch,

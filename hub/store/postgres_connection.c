@@ -254,7 +254,7 @@ enum err pg_finish(struct pg_connection *c)
 }
 
 /* Sync, the one answer, and the end of the trip. */
-static enum err ask(struct pg_connection *c, PGresult **ret_result)
+static enum err end_trip(struct pg_connection *c, PGresult **ret_result)
 {
     PGresult *result = NULL;
     enum err err = pg_sync(c);
@@ -270,13 +270,18 @@ static enum err ask(struct pg_connection *c, PGresult **ret_result)
     return err;
 }
 
+enum err pg_ask(struct pg_connection *c, const char *sql, int64_t milliseconds,
+                PGresult **ret_result)
+{
+    pg_begin_trip(c, milliseconds);
+    enum err err = pg_send(c, sql);
+    return err == ERR_NONE ? end_trip(c, ret_result) : err;
+}
+
 enum err pg_exec(struct pg_connection *c, const char *sql, int64_t milliseconds)
 {
     PGresult *result = NULL;
-    pg_begin_trip(c, milliseconds);
-    enum err err = pg_send(c, sql);
-    if (err == ERR_NONE)
-        err = ask(c, &result);
+    enum err err = pg_ask(c, sql, milliseconds, &result);
     PQclear(result);
     return err;
 }
@@ -299,10 +304,7 @@ enum err pg_integer(struct pg_connection *c, const char *sql, int64_t millisecon
                     int64_t *ret_value)
 {
     PGresult *result = NULL;
-    pg_begin_trip(c, milliseconds);
-    enum err err = pg_send(c, sql);
-    if (err == ERR_NONE)
-        err = ask(c, &result);
+    enum err err = pg_ask(c, sql, milliseconds, &result);
     if (err == ERR_NONE)
         err = pg_result_integer(result, ret_value);
     PQclear(result);
@@ -333,7 +335,7 @@ enum err pg_prepare(struct pg_connection *c, const struct table *table, enum sql
     PGresult *result = NULL;
     enum err err = sent(c, PQsendPrepare(c->conn, name, text, 0, NULL));
     if (err == ERR_NONE)
-        err = ask(c, &result);
+        err = end_trip(c, &result);
     PQclear(result);
     if (err == ERR_NONE)
         c->prepared[table->id][kind] = true;

@@ -45,7 +45,10 @@ MUST_USE enum err pg_sync(struct pg_connection *c);
 MUST_USE enum err pg_next(struct pg_connection *c, PGresult **ret_result);
 MUST_USE enum err pg_finish(struct pg_connection *c);
 
-/* A round trip for one statement without results, and for one integer (untouched where no row). */
+/* A round trip for one statement: with its answer (to be cleared by the caller with PQclear()),
+ * without, and for one integer (untouched where no row). */
+MUST_USE enum err pg_ask(struct pg_connection *c, const char *sql, int64_t milliseconds,
+                         PGresult **ret_result);
 MUST_USE enum err pg_exec(struct pg_connection *c, const char *sql, int64_t milliseconds);
 MUST_USE enum err pg_integer(struct pg_connection *c, const char *sql, int64_t milliseconds,
                              int64_t *ret_value);

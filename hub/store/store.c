@@ -88,6 +88,17 @@ void store_set_hooks(struct store *s, const struct store_hooks *hooks)
     s->writer.hooks = *hooks;
 }
 
+void store_set_watch(struct store *s, void (*changed)(void *ctx), void *ctx)
+{
+    if (s->ops->set_watch != NULL)
+        s->ops->set_watch(s->db, changed, ctx);
+}
+
+int64_t store_seen_ms(const struct store *s)
+{
+    return s->ops->seen_ms == NULL ? INT64_MAX : s->ops->seen_ms(s->db);
+}
+
 static void *thread_main(void *arg)
 {
     struct store *s = arg;

@@ -100,6 +100,17 @@ struct store_hooks {
     void (*abandoned)(void *ctx);                 /* the batch came to nothing */
 };
 
+/* ---- several hubs over one database ---- */
+
+/* `changed` is called, on a thread of the store's own, when another hub has committed something
+ * (at times also when none has: after the connection was lost, or for a commit of this hub), and
+ * must not block. Set once before store_start(); never called over SQLite. */
+void store_set_watch(struct store *s, void (*changed)(void *ctx), void *ctx);
+/* Of everything that was committed before this moment (monotonic milliseconds) changed() has told.
+ * Falls behind while the database can't be reached; long ago (but not so long that a difference
+ * could overflow) before the first time; INT64_MAX over SQLite, where there is no other hub. */
+int64_t store_seen_ms(const struct store *s);
+
 /* ---- life ---- */
 
 /* `url`: "sqlite:/path/to/hub.db", or "postgresql://user@host/database". Creates or migrates.
@@ -107,7 +118,7 @@ struct store_hooks {
  */
 MUST_USE enum err store_open(const char *url, struct store **ret_store, char explain[256]);
 void store_set_hooks(struct store *s, const struct store_hooks *hooks);
-MUST_USE enum err store_start(struct store *s); /* the writer's and the checkpointer's threads */
+MUST_USE enum err store_start(struct store *s); /* its threads */
 /* Takes no more writes, finishes those queued, ends the threads. */
 void store_drain(struct store *s);
 void store_close(struct store *s); /* NULL is fine */

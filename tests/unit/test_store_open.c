@@ -32,6 +32,18 @@ static void what_was_committed_is_there_after_reopening(void **state)
     fixture_remove(&f);
 }
 
+static void over_sqlite_nothing_is_ever_unseen(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_make(&f);
+    fixture_open(&f);
+    store_set_watch(f.store, NULL, NULL);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_true(store_seen_ms(f.store) == INT64_MAX);
+    fixture_remove(&f);
+}
+
 static void expect_open(const char *url, enum err expected, const char *word)
 {
     struct store *s = NULL;
@@ -51,6 +63,8 @@ static void what_cannot_be_opened_says_why(void **state)
     expect_open("sqlite", ERR_UNSUPPORTED, "sqlite:");
     expect_open("sqlite:", ERR_SYNTAX, "path");
     expect_open("sqlite:/nonexistent/folder/hub.db", ERR_IO, "/nonexistent/folder");
+    expect_open("postgresql:", ERR_SYNTAX, "postgresql://USER@HOST/DATABASE");
+    expect_open("postgresql://127.0.0.1:1/fleet", ERR_CLOSED, "127.0.0.1");
 
     fixture_open(&f);
     expect_open(f.url, ERR_BUSY, "another hub");
@@ -183,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_committed_is_there_after_reopening),
+        cmocka_unit_test(over_sqlite_nothing_is_ever_unseen),
         cmocka_unit_test(what_cannot_be_opened_says_why),
         cmocka_unit_test(a_migration_that_fails_leaves_nothing),
         cmocka_unit_test(the_log_stays_bounded_while_others_read),

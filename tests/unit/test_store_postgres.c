@@ -5,7 +5,40 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "store_fixture.h"
+
+/* How often a store has told of changes by others. */
+struct news {
+    pthread_mutex_t lock;
+    pthread_cond_t came;
+    unsigned told;
+};
+
+static void news_come(void *ctx)
+{
+    struct news *news = ctx;
+    pthread_mutex_lock(&news->lock);
+    news->told++;
+    pthread_cond_signal(&news->came);
+    pthread_mutex_unlock(&news->lock);
+}
+
+static unsigned news_told(struct news *news)
+{
+    pthread_mutex_lock(&news->lock);
+    unsigned told = news->told;
+    pthread_mutex_unlock(&news->lock);
+    return told;
+}
+
+static void news_wait(struct news *news, unsigned beyond)
+{
+    pthread_mutex_lock(&news->lock);
+    while (news->told <= beyond)
+        pthread_cond_wait(&news->came, &news->lock);
+    pthread_mutex_unlock(&news->lock);
+}
 
 /* Another hub's connection to the same database. */
 static void open_second(struct fixture *f, struct fixture *ret_second)
@@ -144,6 +177,64 @@ static void a_commit_whose_answer_was_lost_is_looked_up(void **state)
     fixture_remove(&f);
 }
 
+/* Waits until the hub has seen everything up to now. */
+static void wait_until_seen(struct fixture *f)
+{
+    int64_t now = clock_monotonic_ms();
+    while (store_seen_ms(f->store) < now)
+        usleep(1000);
+}
+
+static void what_another_hub_commits_is_told(void **state)
+{
+    (void)state;
+    struct news news = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    struct fixture f;
+    struct fixture second;
+    fixture_make(&f);
+    fixture_open(&f);
+    store_set_watch(f.store, news_come, &news);
+    int64_t now = clock_monotonic_ms();
+    assert_true(store_seen_ms(f.store) < now);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    wait_until_seen(&f);
+    open_second(&f, &second);
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "theirs-%d", i);
+        unsigned told = news_told(&news);
+        assert_int_equal(fixture_write(&second, run_insert, name), ERR_NONE);
+        news_wait(&news, told);
+        assert_int_equal(get_seen(&f, name), ERR_NONE);
+    }
+    close_second(&second);
+    fixture_remove(&f);
+}
+
+/* Whatever is committed while nobody listens has been told of once the clock passes it. */
+static void a_deaf_hub_hears_of_everything_later(void **state)
+{
+    (void)state;
+    struct news news = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    struct fixture f;
+    fixture_make(&f);
+    fixture_open(&f);
+    store_set_watch(f.store, news_come, &news);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    wait_until_seen(&f);
+    postgres_sql("CREATE TABLE elsewhere (n INT)");
+    for (int i = 0; i < 3; i++) {
+        unsigned told = news_told(&news);
+        postgres_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                     "WHERE application_name = 'holdfast-hub' AND query LIKE '%snapshot%'");
+        /* Not by a hub: so nobody notifies. */
+        postgres_sql("INSERT INTO elsewhere VALUES (1)");
+        wait_until_seen(&f);
+        assert_true(news_told(&news) > told);
+    }
+    fixture_remove(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +242,8 @@ int main(void)
         cmocka_unit_test(a_row_of_another_hub_refuses_one_insert_of_a_batch),
         cmocka_unit_test(connections_that_were_cut_come_back_by_themselves),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_looked_up),
+        cmocka_unit_test(what_another_hub_commits_is_told),
+        cmocka_unit_test(a_deaf_hub_hears_of_everything_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
