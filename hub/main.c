@@ -30,11 +30,10 @@
 
 #define EXIT_CONFIG 78 /* EX_CONFIG: what systemd shows as "configuration error" */
 
-#define DRAIN_MS            5000
-#define RATE_KEYS           65536
-#define TICK_MS             CHECKPOINTER_PAUSE_MS
-#define SIGHTINGS_SECONDS   5
-#define CERTIFICATE_SECONDS 60
+#define DRAIN_MS          5000
+#define RATE_KEYS         65536
+#define TICK_MS           CHECKPOINTER_PAUSE_MS
+#define SIGHTINGS_SECONDS 5
 
 static struct hub hub;
 static struct checkpointer checkpointer;
@@ -185,7 +184,7 @@ static bool is_due(int64_t *last_ms, int64_t seconds)
 
 static void loop_tick(struct loop_task *task)
 {
-    static int64_t refusals_ms, certificate_ms; /* loop 0 alone */
+    static int64_t refusals_ms; /* loop 0 alone */
     struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, tick);
     atomic_store(&here->tick_pending, false);
     if (is_due(&here->sightings_ms, SIGHTINGS_SECONDS))
@@ -195,8 +194,7 @@ static void loop_tick(struct loop_task *task)
     checkpointer_turn(&checkpointer);
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
         refusals_flush(hub.refusals);
-    if (is_due(&certificate_ms, CERTIFICATE_SECONDS))
-        server_certificate_turn(&hub);
+    server_certificate_turn(&hub);
 }
 
 static enum err make_loops(void)

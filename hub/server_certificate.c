@@ -12,6 +12,7 @@
 #define CHAIN_PEM_MAX (4 * CERTIFICATE_MAX * 2)
 #define FILE_MAX      (64 * 1024)
 #define DAY           (24 * 3600)
+#define RETRY_MS      60000 /* after a failure */
 
 static struct {
     char key_pem[SERVER_KEY_PEM_MAX];
@@ -19,6 +20,7 @@ static struct {
     size_t spki_len;
     int64_t not_before, not_after;
     bool asked; /* a certificate is on its way */
+    int64_t retry_at;
 } server;
 
 /* ---- into the listeners ---- */
@@ -135,7 +137,8 @@ enum err server_certificate_start(struct hub *hub, char explain[256])
     if (err == ERR_NONE)
         err = issue_first(hub, &first);
     if (err != ERR_NONE) {
-        (void)snprintf(explain, 256, "the hub's own TLS certificate could not be made: %s",
+        (void)snprintf(explain, 256, "the hub's own TLS certificate could not be made: %s%s",
+                       err == ERR_EXPIRED ? "by this machine's clock, the issuing CA is " : "",
                        err_text(err));
         return err;
     }
@@ -152,16 +155,21 @@ static void renewed(void *ctx, enum err err, struct slice der)
     server.asked = false;
     if (err == ERR_NONE)
         err = install(hub, der, explain);
-    if (err == ERR_NONE)
+    if (err == ERR_NONE) {
         log_event(LOG_LEVEL_NOTICE, "tls.renewed", F_INTEGER("not_after", server.not_after));
-    else
-        log_event(LOG_LEVEL_ERROR, "tls.renewal_failed", F_ERR(err), F_TEXT("detail", explain));
+        return;
+    }
+    server.retry_at = clock_monotonic_ms() + RETRY_MS;
+    log_event(LOG_LEVEL_ERROR, "tls.renewal_failed", F_ERR(err), F_TEXT("detail", explain));
 }
 
 void server_certificate_turn(struct hub *hub)
 {
+    int64_t now = clock_seconds();
     int64_t life = server.not_after - server.not_before;
-    if (server.asked || clock_seconds() < server.not_before + life / 3 * 2)
+    /* A clock that was set right may make it one of the future: nobody would take that. */
+    bool is_fresh = now >= server.not_before && now < server.not_before + life / 3 * 2;
+    if (server.asked || is_fresh || clock_monotonic_ms() < server.retry_at)
         return;
     server.asked = true;
     struct certificate_request request;

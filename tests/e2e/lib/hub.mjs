@@ -16,6 +16,7 @@ export const programs = {
   cli: join(build, 'cli/holdfast'),
   verify: join(build, 'verify/holdfast-verify'),
   powercut: join(build, 'tests/e2e/libpowercut.so'),
+  clockshift: join(build, 'tests/e2e/libclockshift.so'),
   powercutSelftest: join(build, 'tests/e2e/powercut_selftest'),
 };
 
@@ -313,11 +314,11 @@ export async function keepCertificate(answer, path) {
 }
 
 // A device with key and certificate, enrolled by curl and openssl alone.
-export async function enrolledDevice(hub, serial, { kind = 'P-256' } = {}) {
+export async function enrolledDevice(hub, serial, { kind = 'P-256', words } = {}) {
   const { [serial]: code } = await hub.claims(serial);
   const key = await newKey(join(hub.folder, `${serial}.key`), kind);
   const body = await csrBody(key, `/CN=${serial}`);
-  const answer = await enrol(hub, serial, code, body);
+  const answer = await enrol(hub, serial, code, body, words);
   if (answer.status !== 200) throw new Error(`enrolment of ${serial}: ${JSON.stringify(answer.json ?? answer)}`);
   const certificate = await keepCertificate(answer, join(hub.folder, `${serial}.crt`));
   return { serial, code, key, certificate, csr: body };
