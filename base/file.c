@@ -144,7 +144,7 @@ static enum err write_new(const char *path, struct slice bytes, mode_t mode)
     return close(fd) == 0 ? ERR_NONE : err_from_errno();
 }
 
-static enum err flush_folder_of(const char *path)
+enum err file_flush_folder(const char *path)
 {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -178,5 +178,5 @@ enum err file_replace(const char *path, struct slice bytes, mode_t mode)
         errno = saved;
         return err;
     }
-    return flush_folder_of(path);
+    return file_flush_folder(path);
 }

@@ -18,5 +18,7 @@ void file_free_secret(uint8_t *bytes, size_t len);
  * last step, the folder's flush, fails with ERR_IO may the new be there. `mode` holds whatever the
  * umask. One writer of a path at a time: two would share path.new. */
 MUST_USE enum err file_replace(const char *path, struct slice bytes, mode_t mode);
+/* Makes the names in the folder that `path` lies in durable. ERR_NOT_FOUND, ERR_IO. */
+MUST_USE enum err file_flush_folder(const char *path);
 
 #endif

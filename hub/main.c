@@ -24,6 +24,7 @@
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
 #include "hub/listeners.h"
+#include "hub/maintenance.h"
 #include "hub/served_bundle.h"
 #include "hub/server_certificate.h"
 
@@ -432,6 +433,8 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
+    if (argc > 1 && maintenance_is_verb(argv[1]))
+        return maintenance_run(argc - 1, argv + 1);
     const char *path = NULL;
     bool check = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {

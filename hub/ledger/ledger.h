@@ -64,4 +64,16 @@ ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t firs
                     size_t limit, struct arena *arena,
                     enum err (*entry)(void *ctx, uint64_t number, struct slice data), void *ctx);
 
+/* A whole ledger judged by its rows, as a copy of the store hands them out: all entries, then all
+ * nodes, then the head, each in the order of their keys. Rows of other tables are passed over. */
+struct ledger_audit;
+MUST_USE enum err ledger_audit_new(struct ledger_audit **ret_audit);
+/* ERR_CONFLICT, with an explanation, where the row is not what those before it demand. */
+MUST_USE enum err ledger_audit_row(struct ledger_audit *a, const struct table *table,
+                                   const void *row, char explain[256]);
+/* Was that all, and the tree of that size and root? */
+MUST_USE enum err ledger_audit_end(const struct ledger_audit *a, uint64_t size,
+                                   const struct hash *root, char explain[256]);
+void ledger_audit_free(struct ledger_audit *a); /* NULL is fine */
+
 #endif

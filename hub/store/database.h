@@ -65,12 +65,23 @@ struct database_ops {
                             void *ctx);
     enum err (*reader_count)(struct database_reader *r, const struct store_query *query,
                              uint64_t *ret_count);
+    /* A reader that sees one state for as long as it lives, of a database that may be in use and is
+     * not changed by that: its tables must be up to date (ERR_UNSUPPORTED). */
+    enum err (*snapshot_new)(const char *location, struct database_reader **ret_reader,
+                             char explain[256]);
 };
 
 extern const struct database_ops database_sqlite;
 extern const struct database_ops database_postgres;
 
 #define ROW_SIZE_MAX 2048 /* bytes of the largest row's struct */
+
+/* NULL, and explained, where no database has that scheme. */
+const struct database_ops *database_find(const char *url, const char **ret_location,
+                                         char explain[256]);
+/* Takes the reader over, also where it fails. */
+MUST_USE enum err store_reader_over(const struct database_ops *ops, struct database_reader *reader,
+                                    struct store_reader **ret_reader);
 
 /* Writes the start of `explain`; for the one place that knows what went wrong. */
 void explain_set(char explain[256], const char *format, ...) PRINTF_LIKE(2, 3);

@@ -25,7 +25,7 @@
 #define ID_SQL   "SELECT pg_current_xact_id()::text::bigint"
 
 struct database {
-    char url[1024];
+    char url[PG_URL_MAX];
     struct pg_connection c;
     struct pg_cache cache;
     struct pg_watch watch;
@@ -63,14 +63,14 @@ static enum err check_encoding(struct database *db, char explain[256])
 
 /* "postgresql://..." is a URL that libpq reads; after "postgresql:" stands what it calls a
  * connection string. */
-static enum err set_url(struct database *db, const char *location, char explain[256])
+enum err pg_url(const char *location, char ret_url[PG_URL_MAX], char explain[256])
 {
     bool is_url = strncmp(location, "//", 2) == 0;
-    if (location[0] == '\0' || strlen(location) + sizeof "postgresql:" > sizeof db->url) {
+    if (location[0] == '\0' || strlen(location) + sizeof "postgresql:" > PG_URL_MAX) {
         explain_set(explain, "the store's URL needs a database: postgresql://USER@HOST/DATABASE");
         return ERR_SYNTAX;
     }
-    (void)snprintf(db->url, sizeof db->url, "%s%s", is_url ? "postgresql:" : "", location);
+    (void)snprintf(ret_url, PG_URL_MAX, "%s%s", is_url ? "postgresql:" : "", location);
     return ERR_NONE;
 }
 
@@ -87,7 +87,7 @@ static enum err postgres_open(const char *location, struct database **ret_db, ch
     if (err != ERR_NONE)
         explain_set(explain, "out of memory");
     if (err == ERR_NONE)
-        err = set_url(db, location, explain);
+        err = pg_url(location, db->url, explain);
     if (err == ERR_NONE) {
         err = pg_connect(&db->c, clock_monotonic_ms() + TRIP_MS);
         if (err != ERR_NONE)
@@ -505,4 +505,5 @@ const struct database_ops database_postgres = {
     .reader_get = pg_reader_get,
     .reader_list = pg_reader_list,
     .reader_count = pg_reader_count,
+    .snapshot_new = pg_snapshot_open,
 };

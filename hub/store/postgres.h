@@ -4,9 +4,16 @@
 
 #include "hub/store/postgres_connection.h"
 
+#define PG_URL_MAX 1024
+/* What libpq reads of what stands behind "postgresql:": a URL whole, else a connection string.
+ * ERR_SYNTAX, explained. */
+MUST_USE enum err pg_url(const char *location, char ret_url[PG_URL_MAX], char explain[256]);
+
 MUST_USE enum err pg_migrate(struct pg_connection *c, char explain[256]);
 
 MUST_USE enum err pg_reader_open(const char *url, struct database_reader **ret_reader);
+MUST_USE enum err pg_snapshot_open(const char *location, struct database_reader **ret_reader,
+                                   char explain[256]);
 void pg_reader_free(struct database_reader *r);
 enum err pg_reader_get(struct database_reader *r, const struct table *table, struct arena *arena,
                        void *row);

@@ -5,13 +5,17 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "hub/store/migrations.h"
 #include "hub/store/postgres.h"
 
 #define READ_MS 1000
-#define OPEN_MS 3000 /* a new reader may wait: no loop runs with it yet */
+#define COPY_MS 60000 /* in a snapshot, which no loop waits for */
+#define OPEN_MS 3000  /* a new reader may wait: no loop runs with it yet */
 
 struct database_reader {
     struct pg_connection c;
+    bool snapshot;
+    char url[PG_URL_MAX]; /* of a snapshot; others have their database's */
 };
 
 enum err pg_reader_open(const char *url, struct database_reader **ret_reader)
@@ -25,6 +29,61 @@ enum err pg_reader_open(const char *url, struct database_reader **ret_reader)
         *ret_reader = r;
     else
         pg_reader_free(r);
+    return err;
+}
+
+/* Seen by the first statement after BEGIN. A connection that is lost takes what it saw with it. */
+static enum err begin_snapshot(struct pg_connection *c, int64_t *ret_done)
+{
+    enum err err = pg_exec(c, "SET idle_in_transaction_session_timeout = 0", COPY_MS);
+    if (err == ERR_NONE)
+        err = pg_exec(c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", COPY_MS);
+    if (err == ERR_NONE)
+        err = pg_integer(c, "SELECT coalesce(max(number), 0) FROM migration", COPY_MS, ret_done);
+    return err;
+}
+
+enum err pg_snapshot_open(const char *location, struct database_reader **ret_reader,
+                          char explain[256])
+{
+    int64_t done = 0;
+    struct database_reader *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        explain_set(explain, "out of memory");
+        return ERR_NO_MEMORY;
+    }
+    r->c.url = r->url;
+    enum err err = pg_url(location, r->url, explain);
+    if (err != ERR_NONE) {
+        pg_reader_free(r);
+        return err;
+    }
+    err = pg_connect(&r->c, clock_monotonic_ms() + OPEN_MS);
+    if (err == ERR_NONE)
+        err = begin_snapshot(&r->c, &done);
+    if (err != ERR_NONE)
+        explain_set(explain, "can't read the database: %s",
+                    r->c.message[0] != '\0' ? r->c.message : err_text(err));
+    if (err == ERR_NONE && (uint64_t)done != migrations_len) {
+        explain_set(explain, "the database was left by another version of Holdfast: start its hub "
+                             "once with this one, or use that one");
+        err = ERR_UNSUPPORTED;
+    }
+    r->snapshot = true;
+    if (err == ERR_NONE)
+        *ret_reader = r;
+    else
+        pg_reader_free(r);
+    return err;
+}
+
+/* Connected, and the clock of one call runs. */
+static enum err begin_call(struct database_reader *r)
+{
+    enum err err = ERR_NONE;
+    if (!r->c.connected)
+        err = r->snapshot ? ERR_CLOSED : pg_connect(&r->c, 0);
+    pg_begin_trip(&r->c, r->snapshot ? COPY_MS : READ_MS);
     return err;
 }
 
@@ -58,8 +117,7 @@ enum err pg_reader_get(struct database_reader *r, const struct table *table, str
 {
     if (pg_row_check(table, table->key_len, row) != ERR_NONE)
         return ERR_NOT_FOUND; /* no such name can have been stored */
-    enum err err = pg_connect(&r->c, 0);
-    pg_begin_trip(&r->c, READ_MS);
+    enum err err = begin_call(r);
     if (err == ERR_NONE)
         err = pg_prepare(&r->c, table, SQL_GET);
     if (err == ERR_NONE)
@@ -76,8 +134,7 @@ enum err pg_reader_get(struct database_reader *r, const struct table *table, str
 static enum err run_query(struct database_reader *r, const struct sql_query *sql, size_t limit,
                           PGresult **ret_result)
 {
-    enum err err = pg_connect(&r->c, 0);
-    pg_begin_trip(&r->c, READ_MS);
+    enum err err = begin_call(r);
     if (err == ERR_NONE)
         err = pg_send_query(&r->c, sql, limit);
     return err == ERR_NONE ? answer(&r->c, ret_result) : err;

@@ -174,6 +174,12 @@ static const struct column setting_columns[] = {
 };
 const struct table table_setting = TABLE(10, "setting", setting_row, 1, setting_columns);
 
+const struct table *const store_tables[TABLE_COUNT] = {
+    &table_model,       &table_device,      &table_certificate, &table_device_key,
+    &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
+    &table_ledger_node, &table_ledger_head, &table_setting,
+};
+
 static const char *word(const char *const *words, size_t n, int64_t which)
 {
     return which >= 0 && (uint64_t)which < n ? words[which] : "unknown";

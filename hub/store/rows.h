@@ -174,6 +174,7 @@ extern const struct table table_model, table_device, table_certificate, table_de
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting;
 #define TABLE_COUNT 11
+extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */
 const char *device_state_text(int64_t state);

@@ -15,8 +15,6 @@
 #include "hub/store/sqlite_reader.h"
 #include "hub/store/sqlite_wal.h"
 
-#define APPLICATION_ID 0x48464454 /* "HFDT": how file(1) and we tell our databases from others */
-
 /* A log that one long reader made grow is cut back to this when it starts over. */
 #define LOG_FILE_LIMIT "67108864"
 
@@ -105,14 +103,14 @@ static enum err check_application(struct database *db, char explain[256])
                     sqlite3_errmsg(db->writer.db));
         return err;
     }
-    if (application == APPLICATION_ID)
+    if (application == SQLITE_APPLICATION_ID)
         return ERR_NONE;
     if (tables != 0) {
         explain_set(explain, "%.150s is a database of some other program", db->path);
         return ERR_UNSUPPORTED;
     }
     char sql[64];
-    (void)snprintf(sql, sizeof sql, "PRAGMA application_id = %d", APPLICATION_ID);
+    (void)snprintf(sql, sizeof sql, "PRAGMA application_id = %d", SQLITE_APPLICATION_ID);
     err = sqlite_exec(&db->writer, sql);
     if (err != ERR_NONE)
         explain_set(explain, "can't write to %.150s: %s", db->path, sqlite3_errmsg(db->writer.db));
@@ -401,4 +399,5 @@ const struct database_ops database_sqlite = {
     .reader_get = sqlite_reader_get,
     .reader_list = sqlite_reader_list,
     .reader_count = sqlite_reader_count,
+    .snapshot_new = sqlite_snapshot_open,
 };

@@ -8,6 +8,9 @@
 #include "hub/store/database.h"
 #include "hub/store/sql.h"
 
+/* "HFDT": how file(1) and we tell our databases from others. */
+#define SQLITE_APPLICATION_ID 0x48464454
+
 struct row_statement {
     sqlite3_stmt *statement; /* NULL until first used */
     struct sql_columns binds;

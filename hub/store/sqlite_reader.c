@@ -1,9 +1,12 @@
 #include "hub/store/sqlite_reader.h"
 
+#include <errno.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "hub/store/migrations.h"
 #include "hub/store/sqlite_connection.h"
 
 /* The queries of the API have about a dozen forms. */
@@ -32,6 +35,53 @@ enum err sqlite_reader_open(const char *path, struct database_reader **ret_reade
         *ret_reader = r;
     else
         free(r);
+    return err;
+}
+
+/* The first read fixes what is seen. */
+static enum err begin_snapshot(struct sqlite_connection *c, const char *path, char explain[256])
+{
+    int64_t application = 0;
+    int64_t done = 0;
+    enum err err = sqlite_exec(c, "BEGIN");
+    if (err == ERR_NONE)
+        err = sqlite_integer(c, "PRAGMA application_id", &application);
+    if (err == ERR_NONE && application != SQLITE_APPLICATION_ID) {
+        explain_set(explain, "%.150s is no store of a hub", path);
+        return ERR_UNSUPPORTED;
+    }
+    if (err == ERR_NONE)
+        err = sqlite_integer(c, "SELECT coalesce(max(number), 0) FROM migration", &done);
+    if (err != ERR_NONE)
+        explain_set(explain, "can't read %.150s: %s", path, err_text(err));
+    else if ((uint64_t)done != migrations_len) {
+        explain_set(explain,
+                    "%.120s was left by another version of Holdfast: start its hub once "
+                    "with this one, or use that one",
+                    path);
+        err = ERR_UNSUPPORTED;
+    }
+    return err;
+}
+
+enum err sqlite_snapshot_open(const char *path, struct database_reader **ret_reader,
+                              char explain[256])
+{
+    struct database_reader *r = NULL;
+    if (access(path, F_OK) != 0) {
+        explain_set(explain, "%.150s: %s", path, strerror(errno));
+        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    }
+    enum err err = sqlite_reader_open(path, &r);
+    if (err != ERR_NONE) {
+        explain_set(explain, "can't read %.150s: %s", path, err_text(err));
+        return err;
+    }
+    err = begin_snapshot(&r->connection, path, explain);
+    if (err == ERR_NONE)
+        *ret_reader = r;
+    else
+        sqlite_reader_free(r);
     return err;
 }
 

@@ -5,6 +5,9 @@
 #include "hub/store/database.h"
 
 MUST_USE enum err sqlite_reader_open(const char *path, struct database_reader **ret_reader);
+/* Sees what the file holds now for as long as it lives. */
+MUST_USE enum err sqlite_snapshot_open(const char *path, struct database_reader **ret_reader,
+                                       char explain[256]);
 void sqlite_reader_free(struct database_reader *r);
 
 enum err sqlite_reader_get(struct database_reader *r, const struct table *table,

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "hub/store/copy_format.h"
 #include "hub/store/writer.h"
 
 /* For what a batch reads besides its writes: the ledger's head, and copies of keys. */
@@ -40,7 +41,8 @@ void explain_set(char explain[256], const char *format, ...)
 
 /* ---- life ---- */
 
-static const struct database_ops *find_database(const char *url, const char **ret_location)
+const struct database_ops *database_find(const char *url, const char **ret_location,
+                                         char explain[256])
 {
     for (size_t i = 0; i < ARRAY_LEN(databases); i++) {
         size_t len = strlen(databases[i]->scheme);
@@ -49,19 +51,43 @@ static const struct database_ops *find_database(const char *url, const char **re
         *ret_location = url + len;
         return databases[i];
     }
+    explain_set(explain,
+                "'%.150s' is no store we know: use sqlite:/path/to/hub.db or postgresql://...",
+                url);
     return NULL;
+}
+
+/* A store that is being filled is none yet. `err`: of looking for the mark. */
+static enum err explain_mark(enum err err, char explain[256])
+{
+    if (err == ERR_NOT_FOUND)
+        return ERR_NONE;
+    if (err == ERR_NONE)
+        explain_set(explain, "the store is not whole: what was filling it was cut short; run that "
+                             "again, it goes on where it stopped");
+    else
+        explain_set(explain, "can't read the store: %s", err_text(err));
+    return err == ERR_NONE ? ERR_REFUSED : err;
+}
+
+static enum err check_whole(struct store *s, char explain[256])
+{
+    struct setting_row mark = {.name = COPY_MARK_NAME};
+    enum err err = s->ops->begin(s->db);
+    if (err == ERR_NONE) {
+        err = s->ops->get(s->db, &table_setting, s->writer.tx.arena, &mark);
+        s->ops->abandon(s->db);
+        arena_reset(s->writer.tx.arena);
+    }
+    return explain_mark(err, explain);
 }
 
 enum err store_open(const char *url, struct store **ret_store, char explain[256])
 {
     const char *location = NULL;
-    const struct database_ops *ops = find_database(url, &location);
-    if (ops == NULL) {
-        explain_set(explain,
-                    "'%.150s' is no store we know: use sqlite:/path/to/hub.db or postgresql://...",
-                    url);
+    const struct database_ops *ops = database_find(url, &location, explain);
+    if (ops == NULL)
         return ERR_UNSUPPORTED;
-    }
     struct store *s = calloc(1, sizeof *s);
     struct arena *arena = arena_new(BATCH_ARENA_MAX);
     if (s == NULL || arena == NULL) {
@@ -79,6 +105,11 @@ enum err store_open(const char *url, struct store **ret_store, char explain[256]
     s->ops = ops;
     s->writer.tx = (struct tx){.ops = ops, .db = s->db, .arena = arena};
     write_queue_init(&s->writer.queue);
+    err = check_whole(s, explain);
+    if (err != ERR_NONE) {
+        store_close(s);
+        return err;
+    }
     *ret_store = s;
     return ERR_NONE;
 }
@@ -181,18 +212,44 @@ enum err store_submit(struct store *s, struct write *w)
 
 /* ---- reads ---- */
 
-enum err store_reader_new(struct store *s, struct store_reader **ret_reader)
+enum err store_reader_over(const struct database_ops *ops, struct database_reader *reader,
+                           struct store_reader **ret_reader)
 {
     struct store_reader *r = calloc(1, sizeof *r);
-    if (r == NULL)
+    if (r == NULL) {
+        ops->reader_free(reader);
         return ERR_NO_MEMORY;
-    r->ops = s->ops;
-    enum err err = s->ops->reader_new(s->db, &r->reader);
-    if (err == ERR_NONE)
-        *ret_reader = r;
-    else
-        free(r);
-    return err;
+    }
+    *r = (struct store_reader){.ops = ops, .reader = reader};
+    *ret_reader = r;
+    return ERR_NONE;
+}
+
+enum err store_reader_new(struct store *s, struct store_reader **ret_reader)
+{
+    struct database_reader *reader = NULL;
+    enum err err = s->ops->reader_new(s->db, &reader);
+    return err == ERR_NONE ? store_reader_over(s->ops, reader, ret_reader) : err;
+}
+
+enum err store_snapshot_new(const char *url, struct store_reader **ret_snapshot, char explain[256])
+{
+    const char *location = NULL;
+    struct database_reader *reader = NULL;
+    const struct database_ops *ops = database_find(url, &location, explain);
+    if (ops == NULL)
+        return ERR_UNSUPPORTED;
+    enum err err = ops->snapshot_new(location, &reader, explain);
+    if (err != ERR_NONE)
+        return err;
+    struct setting_row mark = {.name = COPY_MARK_NAME};
+    struct arena *arena = arena_new(SETTING_VALUE_MAX + 64);
+    err = arena == NULL ? ERR_NO_MEMORY : ops->reader_get(reader, &table_setting, arena, &mark);
+    arena_free(arena);
+    if (err == ERR_NOT_FOUND)
+        return store_reader_over(ops, reader, ret_snapshot);
+    ops->reader_free(reader);
+    return explain_mark(err, explain);
 }
 
 void store_reader_free(struct store_reader *r)

@@ -137,6 +137,10 @@ void store_stats(struct store *s, struct store_stats *ret_stats);
 
 MUST_USE enum err store_reader_new(struct store *s, struct store_reader **ret_reader);
 void store_reader_free(struct store_reader *r);
+/* A reader of a store that some other process may have open: it sees one state for as long as it
+ * lives. Nothing is created or brought up to date; ERR_UNSUPPORTED where that would be needed. */
+MUST_USE enum err store_snapshot_new(const char *url, struct store_reader **ret_snapshot,
+                                     char explain[256]);
 
 MUST_USE enum err store_get(struct store_reader *r, const struct table *table, struct arena *arena,
                             void *row); /* key filled in by the caller; ERR_NOT_FOUND */

@@ -39,7 +39,8 @@ ORDER = ['store', 'signer', 'ledger', 'policy', 'access', 'identity', 'supply', 
 REACTORS = ('telemetry', 'watch')
 # A domain's public header is DOMAIN.h, but for these.
 PUBLIC = {
-    'store': ('store.h', 'rows.h'),   # the interface, and what stands in it
+    'store': ('store.h', 'rows.h',    # the interface, and what stands in it
+              'copy.h'),              # and a whole one as a stream
     'ledger': ('ledger.h', 'act.h'),  # the log, and a write that is told to it
     'access': ('access.h', 'tokens.h'),
     'watch': ('watch.h', 'refusals.h'),
