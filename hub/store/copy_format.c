@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 #include "hub/store/migrations.h"
+#include "hub/store/sql.h"
 
 static const struct slice magic = SLICE_LITERAL("holdfast-store-1");
 
@@ -87,7 +88,9 @@ static void write_counted(struct writer *w, struct slice bytes)
 static void write_field(struct writer *w, const struct column *column, const uint8_t *field)
 {
     switch (column->kind) {
-    case COLUMN_TEXT: {
+    case COLUMN_TEXT:
+    case COLUMN_TENANT:
+    case COLUMN_HEX: {
         size_t len = strnlen((const char *)field, column->size);
         if (len == column->size)
             writer_fail(w, ERR_INTERNAL);
@@ -134,6 +137,8 @@ static void read_field(struct reader *r, const struct column *column, uint8_t *f
             memcpy(field, bytes.data, bytes.len);
         break;
     case COLUMN_TEXT:
+    case COLUMN_TENANT:
+    case COLUMN_HEX:
         bytes = reader_take(r, reader_be32(r));
         if (bytes.len >= column->size ||
             (bytes.len > 0 && memchr(bytes.data, '\0', bytes.len) != NULL))
@@ -164,25 +169,10 @@ enum err copy_row_read(struct slice fields, const struct table *table, void *row
 
 int copy_compare_keys(const struct table *table, const void *a, const void *b)
 {
-    for (size_t i = 0; i < table->key_len; i++) {
-        const struct column *column = &table->columns[i];
-        const uint8_t *x = (const uint8_t *)a + column->offset;
-        const uint8_t *y = (const uint8_t *)b + column->offset;
-        int order = 0;
-        if (column->kind == COLUMN_INTEGER) {
-            int64_t m, n;
-            memcpy(&m, x, sizeof m);
-            memcpy(&n, y, sizeof n);
-            order = m < n ? -1 : m > n;
-        } else if (column->kind == COLUMN_TEXT) {
-            order = strcmp((const char *)x, (const char *)y);
-        } else {
-            order = memcmp(x, y, SHA256_SIZE); /* no key has a blob */
-        }
-        if (order != 0)
-            return order;
-    }
-    return 0;
+    int order = 0;
+    for (size_t i = 0; i < table->key_len && order == 0; i++)
+        order = sql_compare(&table->columns[i], a, b);
+    return order;
 }
 
 bool copy_is_mark(const struct table *table, const void *row)

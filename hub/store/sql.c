@@ -232,6 +232,13 @@ static int compare_binds(const struct sql_bind *a, const struct sql_bind *b)
     return (x > y) - (x < y);
 }
 
+int sql_compare(const struct column *column, const void *row_a, const void *row_b)
+{
+    const struct sql_bind a = {.column = column, .row = row_a};
+    const struct sql_bind b = {.column = column, .row = row_b};
+    return compare_binds(&a, &b);
+}
+
 static void put_filter(struct query_writer *qw, const struct store_filter *filter)
 {
     const struct table *table = qw->q->table;

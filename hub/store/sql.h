@@ -37,6 +37,8 @@ struct sql_bind {
 /* Its value: of a COLUMN_INTEGER, and of any other (of a COLUMN_HEX its text). */
 int64_t sql_bind_integer(const struct sql_bind *b);
 struct slice sql_bind_bytes(const struct sql_bind *b);
+/* The order in which the database sorts two rows by one column. */
+int sql_compare(const struct column *column, const void *row_a, const void *row_b);
 
 /* A COLUMN_TEXT or COLUMN_TENANT as it stands in the database, and from it. ERR_INTERNAL for a text
  * without its end or a tenant without a name, ERR_IO for bytes that the column has no room for. */
