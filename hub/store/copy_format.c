@@ -122,6 +122,17 @@ void copy_row_write(struct writer *w, const struct table *table, const void *row
         write_field(w, &table->columns[i], (const uint8_t *)row + table->columns[i].offset);
 }
 
+/* Whoever has the recipient's certificate can make a copy: what no store would take is refused
+ * before one is filled. */
+static bool is_storable(const struct column *column, const uint8_t *field, struct slice text)
+{
+    uint8_t hex[SQL_HEX_MAX];
+    size_t len = 0;
+    if (column->kind == COLUMN_HEX)
+        return sql_hex_bytes(text, hex, &len) == ERR_NONE;
+    return sql_text_stored(column, field, &text) == ERR_NONE;
+}
+
 static void read_field(struct reader *r, const struct column *column, uint8_t *field)
 {
     struct slice bytes = {NULL, 0};
@@ -148,6 +159,8 @@ static void read_field(struct reader *r, const struct column *column, uint8_t *f
         memset(field, 0, column->size);
         if (bytes.len > 0)
             memcpy(field, bytes.data, bytes.len);
+        if (!is_storable(column, field, bytes))
+            reader_fail(r, ERR_SYNTAX);
         break;
     case COLUMN_BLOB:
         bytes = reader_take(r, reader_be32(r));

@@ -8,6 +8,7 @@
 
 #include "base/crypto.h"
 #include "hub/store/copy.h"
+#include "hub/store/copy_format.h"
 #include "store_fixture.h"
 
 #define COPY_MAX ((size_t)4 << 20)
@@ -185,6 +186,37 @@ static enum err refuse_row(void *ctx, const struct table *table, const void *row
     return (*left)-- == 0 ? ERR_CLOSED : ERR_NONE;
 }
 
+/* Of a certificate's row, which starts with its serial number and tenant. */
+static enum err read_certificate_of(const char *serial, const char *tenant)
+{
+    struct certificate_row row = {.serial = "0a1b", .tenant = "t"};
+    struct certificate_row found = {0};
+    uint8_t whole[1024];
+    uint8_t changed[1024];
+    struct writer w = writer_over(whole, sizeof whole);
+    copy_row_write(&w, &table_certificate, &row);
+    assert_int_equal(w.err, ERR_NONE);
+    struct writer c = writer_over(changed, sizeof changed);
+    writer_be32(&c, (uint32_t)strlen(serial));
+    writer_text(&c, serial);
+    writer_be32(&c, (uint32_t)strlen(tenant));
+    writer_text(&c, tenant);
+    size_t skip = 4 + 4 + 4 + 1;
+    writer_put(&c, slice_of(whole + skip, w.len - skip));
+    return copy_row_read(writer_bytes(&c), &table_certificate, &found);
+}
+
+static void test_rows_that_no_store_takes(void **state)
+{
+    (void)state;
+    assert_int_equal(read_certificate_of("0a1b", "t"), ERR_NONE);
+    assert_int_equal(read_certificate_of("", STORE_TENANT), ERR_NONE);
+    static const char *const no_hex[] = {"0A1B", "0a1", "0g", " 0a1b", "0x0a"};
+    for (size_t i = 0; i < ARRAY_LEN(no_hex); i++)
+        assert_int_equal(read_certificate_of(no_hex[i], "t"), ERR_SYNTAX);
+    assert_int_equal(read_certificate_of("0a1b", ""), ERR_SYNTAX);
+}
+
 static void test_watch_ends_it(void **state)
 {
     (void)state;
@@ -331,11 +363,17 @@ static void test_tables_by_id(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables_by_id),   cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_cut_short),      cmocka_unit_test(test_altered),
-        cmocka_unit_test(test_watch_ends_it),  cmocka_unit_test(test_fill),
-        cmocka_unit_test(test_fill_goes_on),   cmocka_unit_test(test_snapshot_of_half_a_store),
-        cmocka_unit_test(test_snapshot_stays), cmocka_unit_test(test_snapshot_of_nothing),
+        cmocka_unit_test(test_tables_by_id),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_altered),
+        cmocka_unit_test(test_rows_that_no_store_takes),
+        cmocka_unit_test(test_watch_ends_it),
+        cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_fill_goes_on),
+        cmocka_unit_test(test_snapshot_of_half_a_store),
+        cmocka_unit_test(test_snapshot_stays),
+        cmocka_unit_test(test_snapshot_of_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
