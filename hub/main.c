@@ -125,6 +125,7 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .links = hub.loops_len + 1, /* and one for the first server certificate */
+        .accept_roll_back = accept_roll_back,
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
 }
@@ -215,7 +216,9 @@ static enum err make_loops(void)
         if (err != ERR_NONE)
             return err;
     }
-    checkpointer_init(&checkpointer, hub.ledger, hub.loops[0].loop, hub.loops[0].signer);
+    struct hub_loop *first = &hub.loops[0];
+    checkpointer_init(&checkpointer, hub.ledger, first->loop, first->reader, first->signer,
+                      &hub.facts);
     return ERR_NONE;
 }
 
