@@ -5,8 +5,9 @@
  *   request   id u32 | kind u8 | body
  *   issue       profile u8 | tenant text | device text | n u8 | n names, text each
  *               | not_before i64 | not_after i64 | SPKI: the rest
- *   checkpoint  size u64 | root [32] | consistency proof from the last tree signed, [32] each: the
- * rest reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
+ *   checkpoint  size u64 | root [32] | proof that it continues the last tree signed, [32] each: the
+ *               rest
+ *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
  *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest

@@ -73,6 +73,16 @@ const struct migration migrations[] = {
         "name @text NOT NULL PRIMARY KEY, value @bytes NOT NULL, "
         "changed_at @integer NOT NULL) @plain",
     }},
+    {{
+        "CREATE TABLE subject ("
+        "tenant @text NOT NULL, id @text NOT NULL, state @integer NOT NULL, name @bytes NOT NULL, "
+        "name_mac @bytes, created_at @integer NOT NULL, erased_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, id)) @compact",
+        "CREATE INDEX subject_state ON subject (tenant, state, id)",
+        "CREATE TABLE subject_name ("
+        "tenant @text NOT NULL, name_mac @bytes NOT NULL, id @text NOT NULL, "
+        "PRIMARY KEY (tenant, name_mac)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

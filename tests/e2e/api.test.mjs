@@ -157,6 +157,16 @@ describe('the contract', { timeout: 60000 }, () => {
     await local('device_retire', '/v1/devices/s-2/retire', 200, { reason: 'old' });
     assert.equal((await local('device_revoke', '/v1/devices/s-2/revoke', 409, { reason: 'x' })).code, 'move-not-possible');
 
+    const { subjects } = await local('subject_list', '/v1/subjects', 200);
+    assert.ok(subjects.some(({ name, state }) => name === 'hospital' && state === 'known'));
+    const hospital = await local('subject_show', '/v1/subjects/hospital', 200);
+    assert.equal(hospital.subject, shown.subject);
+    assert.equal((await local('subject_show', '/v1/subjects/nobody', 404)).code, 'subject-not-found');
+    assert.equal((await local('subject_show', '/v1/subjects/~~', 400)).status, 400);
+    assert.equal((await local('subject_erase', '/v1/subjects/hospital/erase', 200)).state, 'erased');
+    assert.equal((await local('subject_erase', `/v1/subjects/${hospital.subject}/erase`, 409)).code, 'subject-erased');
+    assert.equal((await local('subject_erase', '/v1/subjects/hospital/erase', 404)).code, 'subject-not-found');
+
     await local('token_create', '/v1/tokens', 201, { name: 'both', scopes: ['ledger', 'metrics'], expires_at: LATER });
     assert.equal((await local('token_create', '/v1/tokens', 409, { name: 'both', scopes: ['ledger'], expires_at: LATER })).code, 'token-exists');
     assert.equal((await local('token_create', '/v1/tokens', 400, { name: 'late', scopes: ['ledger'], expires_at: '2001-01-01T00:00:00Z' })).field, 'expires_at');
