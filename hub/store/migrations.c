@@ -73,6 +73,12 @@ const struct migration migrations[] = {
         "name @text NOT NULL PRIMARY KEY, value @bytes NOT NULL, "
         "changed_at @integer NOT NULL) @plain",
     }},
+    {{
+        "ALTER TABLE model ADD COLUMN grace @integer NOT NULL DEFAULT 0",
+        "CREATE TABLE device_grace ("
+        "tenant @text NOT NULL, device @text NOT NULL, closed_before @integer NOT NULL, "
+        "approved_until @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 
