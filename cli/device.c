@@ -112,15 +112,14 @@ struct move {
     int64_t expires_at; /* of an approval; 0: it is none */
 };
 
-static void tell_moved(struct cli *cli, const char *id, const json_t *device)
+static void tell_moved(struct cli *cli, const char *id, const struct move *m, const json_t *device)
 {
-    const json_t *grace = json_object_get(device, "grace");
-    if (grace == NULL || strcmp(json_text_of(grace, "state"), "readmitted") != 0) {
+    char until[WHEN_TEXT_MAX];
+    if (m->expires_at == 0) {
         cli_say(cli, "%s is %s.", id, json_text_of(device, "state"));
         return;
     }
-    char until[WHEN_TEXT_MAX];
-    when_full(json_time_of(grace, "until"), clock_seconds(), until);
+    when_full(m->expires_at, clock_seconds(), until);
     cli_say(cli, "%s may come back once, until %s.", id, until);
 }
 
@@ -145,7 +144,7 @@ static int move_one(struct cli *cli, const char *id, const struct move *m, struc
     }
     if (refused)
         return cli->json ? cli_exit_of(&answer.problem) : cli_fail_problem(cli, &answer.problem);
-    tell_moved(cli, id, answer.json);
+    tell_moved(cli, id, m, answer.json);
     return CLI_OK;
 }
 

@@ -38,7 +38,8 @@ enum err grace_judge(const struct row_source *rows, const struct model_row *mode
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         return err;
     struct identity_grace g = {.until = used->not_after + model->grace,
-                               .closed_before = row.closed_before};
+                               .closed_before = row.closed_before,
+                               .approved_until = row.approved_until};
     bool closed = used->issued_at < row.closed_before;
     if (!closed && now < g.until) {
         g.state = GRACE_STATE_OPEN;
@@ -96,6 +97,10 @@ enum err identity_grace(struct store_reader *reader, struct arena *arena,
         err = grace_judge(&rows, &model, &used, ret_grace);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    if (ret_grace->state == GRACE_STATE_OPEN && ret_grace->approved_until > ret_grace->until) {
+        ret_grace->state = GRACE_STATE_READMITTED;
+        ret_grace->until = ret_grace->approved_until;
+    }
     /* Of a certificate that is in date, only what somebody has decided is worth a word. */
     bool usual = ret_grace->state == GRACE_STATE_OPEN || ret_grace->state == GRACE_STATE_OVER;
     return usual && used.not_after > clock_seconds() ? ERR_NOT_FOUND : ERR_NONE;

@@ -155,7 +155,8 @@ enum grace_state { GRACE_STATE_OPEN, GRACE_STATE_OVER, GRACE_STATE_CLOSED, GRACE
 struct identity_grace {
     enum grace_state state;
     int64_t until;         /* open, readmitted: until then; over: it was; closed: 0 */
-    int64_t closed_before; /* see struct device_grace_row */
+    int64_t closed_before; /* see struct device_grace_row, as for the next */
+    int64_t approved_until;
 };
 /* ERR_NOT_FOUND where there is nothing to say: the last certificate is in date, or none was used.
  */
