@@ -83,6 +83,12 @@ const struct migration migrations[] = {
         "tenant @text NOT NULL, name_mac @bytes NOT NULL, id @text NOT NULL, "
         "PRIMARY KEY (tenant, name_mac)) @compact",
     }},
+    {{
+        "ALTER TABLE model ADD COLUMN grace @integer NOT NULL DEFAULT 0",
+        "CREATE TABLE device_grace ("
+        "tenant @text NOT NULL, device @text NOT NULL, closed_before @integer NOT NULL, "
+        "approved_until @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

@@ -53,6 +53,7 @@ struct model_row {
     int64_t key_kinds;         /* bit mask of 1 << enum key_kind */
     int64_t lifetime;          /* seconds a trusted device's certificate lives */
     int64_t enrolled_lifetime; /* seconds one lives that may only prove itself */
+    int64_t grace;             /* seconds after its end in which a device comes back with it */
     int64_t in_use;            /* 1 once a manifest names it: then it can't be deleted */
     int64_t created_at, changed_at;
 };
@@ -113,6 +114,17 @@ struct device_key_row {
     struct hash spki_sha256; /* key */
     char tenant[NAME_MAX_BYTES + 1];
     char device[NAME_MAX_BYTES + 1];
+};
+
+/* Of the few devices whose way back with an expired certificate is not what their model says. */
+#define GRACE_CLOSED INT64_MAX
+struct device_grace_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    /* Certificates issued before this have no grace: GRACE_CLOSED after an incident that may have
+     * touched the device's keys; once it was readmitted, the moment of its return. */
+    int64_t closed_before;
+    int64_t approved_until; /* one return, by a person's word, until then; 0: none */
 };
 
 /* Observations: written in batches, without ledger entries. */
@@ -192,8 +204,8 @@ struct subject_name_row {
 
 extern const struct table table_model, table_device, table_certificate, table_device_key,
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
-    table_ledger_head, table_setting, table_subject, table_subject_name;
-#define TABLE_COUNT 13
+    table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace;
+#define TABLE_COUNT 14
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */

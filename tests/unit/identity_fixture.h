@@ -109,7 +109,8 @@ static inline enum err change_model(struct house *h, struct model_act *m, enum m
                                       .proof = proof,
                                       .key_kinds = 1 << KEY_P256,
                                       .lifetime = 90 * DAY,
-                                      .enrolled_lifetime = 3600}};
+                                      .enrolled_lifetime = 3600,
+                                      .grace = 30 * DAY}};
     (void)snprintf(m->model.id, sizeof m->model.id, "%s", id);
     identity_change_model(h->identity, &origin, m);
     return wait_act(h, &m->act);
@@ -220,14 +221,21 @@ static inline void enrol_by_claim(struct house *h, struct enrolling *x, const ch
     enrolling_start(h, x, key);
 }
 
-static inline void enrol_by_certificate(struct house *h, struct enrolling *x, const char *device,
-                                        const char *serial, EVP_PKEY *key)
+/* AUTHENTICATOR_CERTIFICATE or _EXPIRED. */
+static inline void enrol_by_certificate_as(struct house *h, struct enrolling *x,
+                                           enum authenticator authenticator, const char *device,
+                                           const char *serial, EVP_PKEY *key)
 {
-    *x = (struct enrolling){.arena = arena_new(256 * 1024),
-                            .e.authenticator = AUTHENTICATOR_CERTIFICATE};
+    *x = (struct enrolling){.arena = arena_new(256 * 1024), .e.authenticator = authenticator};
     (void)snprintf(x->e.device, sizeof x->e.device, "%s", device);
     (void)snprintf(x->e.serial, sizeof x->e.serial, "%s", serial);
     enrolling_start(h, x, key);
+}
+
+static inline void enrol_by_certificate(struct house *h, struct enrolling *x, const char *device,
+                                        const char *serial, EVP_PKEY *key)
+{
+    enrol_by_certificate_as(h, x, AUTHENTICATOR_CERTIFICATE, device, serial, key);
 }
 
 static inline enum err enrolling_wait(struct house *h, struct enrolling *x)
