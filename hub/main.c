@@ -100,6 +100,8 @@ static enum err shed_root(char explain[256])
     enum err err = sandbox_user(hub.config.user, &uid, &gid);
     if (err == ERR_NONE)
         err = sandbox_become(uid, gid);
+    if (err == ERR_NONE && unsetenv("HOME") != 0) /* libpq would look into root's */
+        err = ERR_IO;
     if (err != ERR_NONE)
         (void)snprintf(explain, 256, "cannot become the user '%s'", hub.config.user);
     return err;

@@ -82,7 +82,7 @@ static enum err connect_first(struct database *db, char explain[256])
     if (err == ERR_NONE)
         return err;
     explain_set(explain, "can't connect to the database: %s", db->c.message);
-    return err == ERR_UNAVAILABLE && pg_is_there(db->url) ? ERR_REFUSED : err;
+    return err == ERR_UNAVAILABLE && pg_is_there(&db->c) ? ERR_REFUSED : err;
 }
 
 static enum err postgres_open(const char *location, struct database **ret_db, char explain[256])

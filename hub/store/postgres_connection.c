@@ -29,10 +29,20 @@ static void ignore_notice(void *ctx, const char *message)
     (void)message;
 }
 
+/* One line of it: the first, the others being hints. But where a name has several addresses, each
+ * has a line, and the one that was tried last is the one that listens, if any does. */
 static void keep_message(struct pg_connection *c, const char *message)
 {
-    size_t len = strcspn(message, "\n");
-    (void)snprintf(c->message, sizeof c->message, "%.*s", (int)(len < 150 ? len : 150), message);
+    struct slice kept = slice_of(message, strcspn(message, "\n"));
+    while (*message != '\0') {
+        size_t len = strcspn(message, "\n");
+        if (slice_starts_with(slice_of(message, len), SLICE_LITERAL("connection to server")))
+            kept = slice_of(message, len);
+        message += len + (message[len] == '\n' ? 1 : 0);
+    }
+    size_t max = sizeof c->message - 1;
+    (void)snprintf(c->message, sizeof c->message, "%.*s", (int)(kept.len < max ? kept.len : max),
+                   (const char *)kept.data);
 }
 
 void pg_disconnect(struct pg_connection *c)
@@ -109,9 +119,18 @@ static struct url_parameters parameters_of(const char *url)
     return p;
 }
 
-bool pg_is_there(const char *url)
+/* libpq says so in English, as no program of ours sets a locale for messages. */
+static bool is_about_trust(const char *message)
 {
-    const struct url_parameters p = parameters_of(url);
+    return strstr(message, "SSL error") != NULL || strstr(message, "certificate") != NULL ||
+           strstr(message, "not support SSL") != NULL;
+}
+
+bool pg_is_there(const struct pg_connection *c)
+{
+    if (is_about_trust(c->message))
+        return true;
+    const struct url_parameters p = parameters_of(c->url);
     PGPing answer = PQpingParams(p.keywords, p.values, 1);
     return answer != PQPING_NO_RESPONSE && answer != PQPING_REJECT;
 }

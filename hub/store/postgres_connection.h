@@ -21,7 +21,7 @@ struct pg_connection {
     bool queued;      /* something was asked, and no pg_sync() sent after it */
     bool synced;      /* pg_finish() has something to wait for */
     char state[6];    /* SQLSTATE of the last error that the server told */
-    char message[160];
+    char message[256];
     bool prepared[TABLE_COUNT][SQL_KIND_COUNT];
     struct sql_columns binds[TABLE_COUNT][SQL_KIND_COUNT];
 };
@@ -30,9 +30,10 @@ struct pg_connection {
  * without waiting (but for the resolver). ERR_NONE once it is connected, else ERR_UNAVAILABLE. */
 MUST_USE enum err pg_connect(struct pg_connection *c, int64_t until);
 void pg_disconnect(struct pg_connection *c); /* harmless where it is not connected */
-/* Whether a server answers there that is neither starting nor ending, whatever it thinks of our
- * name and password: then waiting helps nothing. Takes up to 3 s for each of its addresses. */
-bool pg_is_there(const char *url);
+/* After pg_connect() failed: whether a server answers there that is neither starting nor ending,
+ * but one of us does not take the other: then waiting helps nothing. Takes up to 3 s for each of
+ * its addresses. */
+bool pg_is_there(const struct pg_connection *c);
 
 /* ERR_UNAVAILABLE: the connection is lost, or the server ended what was asked (a deadlock, a
  * timeout of its own): whatever was sent and not committed is undone. */

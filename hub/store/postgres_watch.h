@@ -31,7 +31,7 @@ struct pg_watch {
     atomic_bool started;
     int64_t started_ms;
     pthread_mutex_t lock;
-    char reason[160]; /* under the lock: why it can't be reached */
+    char reason[256]; /* under the lock: why it can't be reached */
 };
 
 /* The url stays the caller's. ERR_IO where the process has too many files open. */
