@@ -41,6 +41,7 @@ struct test_hub {
     const char *extra; /* header lines on every answer */
     bool revoked, not_trusted, forgets_new, loses_answers;
     int64_t grace;         /* seconds past its end in which a certificate brings a device back */
+    int64_t life;          /* seconds that certificates live; 0: TEST_LIFE */
     const char *uri;       /* in certificates */
     const uint8_t *spki;   /* in certificates, instead of the requested; 44 bytes of Ed25519 */
     bool issuer_in_answer; /* simpleenroll answers with the chain */
@@ -178,7 +179,7 @@ static inline void hub_issue(struct fake *f, const struct csr *csr)
         .uri = h->uri,
         .serial = (uint8_t)(h->issued_len + 1),
         .not_before = h->time - 300,
-        .not_after = h->time + TEST_LIFE,
+        .not_after = h->time + (h->life != 0 ? h->life : TEST_LIFE),
         .spki = h->spki != NULL ? slice_of(h->spki, 44) : csr->spki.der,
     };
     struct slice der = test_write_certificate(&c, buffer, sizeof buffer);

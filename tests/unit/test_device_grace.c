@@ -135,6 +135,45 @@ static void test_unused_renewal_that_lasts(void **state)
     assert_int_equal(w->fake.keys_made, 2);
 }
 
+/* Its clock is ahead, and the hub, whose clock is right, tells it so. */
+static void test_its_clock_is_ahead(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    w->hub.grace = 2 * SLEEP;
+    w->fake.wall += TEST_LIFE + 600;
+    assert_int_equal(device_phase_of(&w->device), DEVICE_EXPIRED);
+    w->hub.life = 4 * TEST_LIFE; /* or it would take the next one for over, too */
+    (void)live(w, 60);
+    assert_int_equal(device_phase_of(&w->device), DEVICE_ENROLLED);
+    assert_int_equal(w->hub.returns, 0);
+    assert_int_equal(w->hub.renewals, 1);
+    assert_int_equal(w->events[DEVICE_EVENT_CONFIRMED], 1);
+    assert_int_equal(w->events[DEVICE_EVENT_REFUSED], 0);
+}
+
+static bool says_in_date(struct fake *f)
+{
+    hub_problem(f, 403,
+                f->to_port == TEST_HUB_PORT ? "certificate-expired" : "certificate-in-date");
+    return true;
+}
+
+/* One that says so at one door and denies it at the other is asked no more often than any other. */
+static void test_the_hub_contradicts_itself(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    sleep_past_the_end(w);
+    w->fake.serve = says_in_date;
+    assert_int_equal(live(w, 12 * 3600), DEVICE_REFUSED);
+    assert_in_range(w->hub.refusals, 12, 30);
+    w->fake.serve = hub_serve;
+    w->hub.grace = 4 * SLEEP + 24 * 3600;
+    assert_int_equal(live(w, 2 * 3600), DEVICE_ENROLLED);
+    assert_int_equal(w->hub.returns, 1);
+}
+
 /* A hub that takes no key at all wears out neither the device's storage nor its own patience. */
 static void test_no_key_is_fresh_enough(void **state)
 {
@@ -162,6 +201,8 @@ int main(void)
         cmocka_unit_test_setup(test_lost_renewal_before_the_sleep, set_up),
         cmocka_unit_test_setup(test_unused_renewal_before_the_sleep, set_up),
         cmocka_unit_test_setup(test_unused_renewal_that_lasts, set_up),
+        cmocka_unit_test_setup(test_its_clock_is_ahead, set_up),
+        cmocka_unit_test_setup(test_the_hub_contradicts_itself, set_up),
         cmocka_unit_test_setup(test_no_key_is_fresh_enough, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
