@@ -22,7 +22,7 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
 {
     const char *state = json_text_of(d, "state");
     int64_t changed = json_time_of(d, "changed_at");
-    char when[WHEN_TEXT_MAX] = "";
+    char when[WHEN_TEXT_MAX] = "", owner[32];
     if (changed != 0)
         when_relative(changed, now, when);
     enum err err = table_add(t, json_text_of(d, "id"), COLOUR_NONE);
@@ -31,7 +31,7 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
     if (err == ERR_NONE)
         err = table_add(t, json_text_of(d, "model"), COLOUR_NONE);
     if (err == ERR_NONE)
-        err = table_add(t, json_text_of(d, "owner"), COLOUR_NONE);
+        err = table_add(t, json_owner_of(d, owner), COLOUR_NONE);
     if (err == ERR_NONE)
         err = table_add(t, json_text_of(d, "manifest"), COLOUR_NONE);
     if (err == ERR_NONE)

@@ -98,6 +98,7 @@ static void show_grace(const json_t *d, int64_t now)
 void device_show(const json_t *d)
 {
     int64_t now = clock_seconds();
+    char owner[32];
     const char *state = json_text_of(d, "state");
     text_pair("device", json_text_of(d, "id"), COLOUR_BOLD);
     text_pair("state", state, device_colour(state));
@@ -105,7 +106,7 @@ void device_show(const json_t *d)
     show_time("since", d, "changed_at", now);
     text_pair("model", json_text_of(d, "model"), COLOUR_NONE);
     text_pair("maker", json_text_of(d, "maker"), COLOUR_NONE);
-    text_pair("owner", json_text_of(d, "owner"), COLOUR_NONE);
+    text_pair("owner", json_owner_of(d, owner), COLOUR_NONE);
     text_pair("manifest", json_text_of(d, "manifest"), COLOUR_NONE);
     text_pair("proves by", json_text_of(d, "credential"), COLOUR_NONE);
     show_time("claim until", d, "claim_expires_at", now);

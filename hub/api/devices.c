@@ -17,9 +17,8 @@ static const char *device_name(const void *row)
 
 static void device_view_row(struct api_call *call, struct json_writer *j, const void *row)
 {
-    (void)call;
     static const struct device_details none;
-    view_device(j, row, &none);
+    view_device(call, j, row, &none);
 }
 
 static void add_filter(struct store_query *query, struct store_filter filters[FILTERS_MAX],
@@ -27,6 +26,15 @@ static void add_filter(struct store_query *query, struct store_filter filters[FI
 {
     filters[query->filters_len++] =
         (struct store_filter){.column = column, .text = slice_of_text(text)};
+}
+
+/* Nobody's, where nobody has that name. */
+static bool find_owner(struct api_call *call, const char *name, char ret_id[SUBJECT_ID_SIZE])
+{
+    (void)snprintf(ret_id, SUBJECT_ID_SIZE, "%s", "~");
+    enum err err = subjects_find(call->hub->subjects, call->here->reader,
+                                 http_request_arena(call->request), call->tenant, name, ret_id);
+    return api_read_ok(call, err == ERR_NOT_FOUND ? ERR_NONE : err);
 }
 
 void api_device_list(struct api_call *call)
@@ -39,6 +47,7 @@ void api_device_list(struct api_call *call)
     struct device_row after = {0};
     (void)snprintf(after.tenant, sizeof after.tenant, "%s", call->tenant);
     (void)snprintf(after.id, sizeof after.id, "%s", in.has_after ? in.after : "");
+    char owner[SUBJECT_ID_SIZE];
     struct store_filter filters[FILTERS_MAX];
     struct view_page page = {
         .name = "devices",
@@ -54,8 +63,10 @@ void api_device_list(struct api_call *call)
         add_filter(&page.query, filters, "model", in.model);
     if (in.has_manifest)
         add_filter(&page.query, filters, "manifest", in.manifest);
+    if (in.has_owner && !find_owner(call, in.owner, owner))
+        return;
     if (in.has_owner)
-        add_filter(&page.query, filters, "owner", in.owner);
+        add_filter(&page.query, filters, "owner", owner);
     if (in.has_state)
         filters[page.query.filters_len++] =
             (struct store_filter){.column = "state", .integer = (int64_t)in.state};

@@ -1,6 +1,7 @@
 #include "hub/api/views.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The contract's words and the rows' numbers are the same lists in the same order. */
 _Static_assert((int)API_DEVICE_STATE_RETIRED == (int)DEVICE_RETIRED &&
@@ -14,6 +15,26 @@ static void field_time(struct json_writer *j, const char *key, int64_t seconds)
 {
     if (seconds != 0)
         json_field_time(j, key, seconds);
+}
+
+/* Whose it is: the name where it can still be read, and who that is to the rows in any case. */
+static void field_owner(struct api_call *call, struct json_writer *j, const char *id)
+{
+    if (strcmp(call->owner.id, id) != 0) {
+        struct subject_row row = {0};
+        (void)snprintf(row.tenant, sizeof row.tenant, "%s", call->tenant);
+        (void)snprintf(row.id, sizeof row.id, "%.15s", id);
+        call->owner_name[0] = '\0';
+        enum err err =
+            store_get(call->here->reader, &table_subject, http_request_arena(call->request), &row);
+        if (err == ERR_NONE)
+            err = subjects_name(call->hub->subjects, &row, call->owner_name);
+        call->owner = row;
+        call->owner.name = (struct slice){0}; /* it lives as long as a row */
+    }
+    if (call->owner_name[0] != '\0')
+        json_field_text(j, "owner", call->owner_name);
+    json_field_text(j, "subject", id);
 }
 
 void view_certificate(struct json_writer *j, const struct certificate_row *row)
@@ -45,7 +66,7 @@ static void view_grace(struct json_writer *j, const struct identity_grace *grace
     json_close_object(j);
 }
 
-void view_device(struct json_writer *j, const struct device_row *row,
+void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details)
 {
     json_open_object(j);
@@ -53,7 +74,7 @@ void view_device(struct json_writer *j, const struct device_row *row,
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
     json_field_text(j, "maker", row->maker);
-    json_field_text(j, "owner", row->owner);
+    field_owner(call, j, row->owner);
     json_field_text(j, "manifest", row->manifest);
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] != '\0')
@@ -104,12 +125,12 @@ void view_model(struct json_writer *j, const struct model_row *row)
     json_close_object(j);
 }
 
-void view_manifest(struct json_writer *j, const struct manifest_row *row)
+void view_manifest(struct api_call *call, struct json_writer *j, const struct manifest_row *row)
 {
     json_open_object(j);
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
-    json_field_text(j, "owner", row->owner);
+    field_owner(call, j, row->owner);
     json_field_integer(j, "devices", row->devices);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "changed_at", row->changed_at);
@@ -134,6 +155,23 @@ void view_token(struct json_writer *j, const struct token_row *row)
     view_token_scopes(j, row->scopes);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "expires_at", row->expires_at);
+    json_close_object(j);
+}
+
+void view_subject(struct api_call *call, struct json_writer *j, const struct subject_row *row)
+{
+    char name[NAME_MAX_BYTES + 1];
+    bool readable = subjects_name(call->hub->subjects, row, name) == ERR_NONE;
+    json_open_object(j);
+    json_field_text(j, "subject", row->id);
+    if (readable)
+        json_field_text(j, "name", name);
+    json_field_text(j, "state",
+                    row->state == SUBJECT_ERASED ? "erased"
+                    : readable                   ? "known"
+                                                 : "unreadable");
+    json_field_time(j, "created_at", row->created_at);
+    field_time(j, "erased_at", row->erased_at);
     json_close_object(j);
 }
 
@@ -234,7 +272,7 @@ void view_reply_device(struct api_call *call, const char *id)
     };
     struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
     struct json_writer j = json_writer_over(&w);
-    view_device(&j, &device, &details);
+    view_device(call, &j, &device, &details);
     api_reply_json(call, 200, &w);
 }
 

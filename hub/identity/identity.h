@@ -8,6 +8,7 @@
 #include "core/csr.h"
 #include "hub/ledger/act.h"
 #include "hub/signer/signer.h"
+#include "hub/subjects/subjects.h"
 
 struct identity;
 
@@ -19,7 +20,7 @@ struct identity;
 #define IDENTITY_LABEL_MAX      (2 * NAME_MAX_BYTES + 2)
 
 MUST_USE enum err identity_new(struct store *store, struct ledger *ledger,
-                               struct identity **ret_identity);
+                               struct subjects *subjects, struct identity **ret_identity);
 void identity_free(struct identity *identity);
 
 /* "tenant/device": how live connections of a device are labelled. */
@@ -41,7 +42,10 @@ void identity_change_model(struct identity *identity, const struct act_origin *o
 
 struct manifest_act {
     struct act act;
-    struct manifest_row manifest; /* id, model, owner */
+    struct manifest_row manifest;   /* id, model */
+    char owner[NAME_MAX_BYTES + 1]; /* the name; the row has the subject's id */
+
+    struct subjects *subjects; /* private to manifest.c */
 };
 /* problems: manifest-exists, model-not-found */
 void identity_create_manifest(struct identity *identity, const struct act_origin *origin,

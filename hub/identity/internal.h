@@ -7,6 +7,7 @@
 struct identity {
     struct store *store;
     struct ledger *ledger;
+    struct subjects *subjects;
 };
 
 /* Where rows come from: a loop's reader, or the writer's transaction. The same decision runs over

@@ -157,6 +157,14 @@ describe('the contract', { timeout: 60000 }, () => {
     await local('device_retire', '/v1/devices/s-2/retire', 200, { reason: 'old' });
     assert.equal((await local('device_revoke', '/v1/devices/s-2/revoke', 409, { reason: 'x' })).code, 'move-not-possible');
 
+    const { subjects } = await local('subject_list', '/v1/subjects', 200);
+    assert.ok(subjects.some(({ name, state }) => name === 'hospital' && state === 'known'));
+    const hospital = await local('subject_show', '/v1/subjects/hospital', 200);
+    assert.equal(hospital.subject, shown.subject);
+    assert.equal((await local('subject_show', '/v1/subjects/nobody', 404)).code, 'subject-not-found');
+    assert.equal((await local('subject_erase', '/v1/subjects/hospital/erase', 200)).state, 'erased');
+    assert.equal((await local('subject_erase', `/v1/subjects/${hospital.subject}/erase`, 409)).code, 'subject-erased');
+    assert.equal((await local('subject_erase', '/v1/subjects/hospital/erase', 404)).code, 'subject-not-found');
     await until('the good device is confirmed', async () => (await hub.must(200, 'GET', '/v1/devices/good')).certificate.status === 'active');
     const soon = new Date(Date.now() + 3600000).toISOString().replace(/\.\d+/, '');
     assert.equal((await local('device_readmit', '/v1/devices/good/readmit', 200, { reason: 'found', expires_at: soon })).state, 'trusted');

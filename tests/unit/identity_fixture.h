@@ -13,6 +13,8 @@ struct house {
     struct store *store;
     struct store_reader *reader;
     struct ledger *ledger;
+    char keys[PATH_MAX + 32];
+    struct subjects *subjects;
     struct identity *identity;
     struct arena *arena; /* for one act at a time, and for reading */
 };
@@ -29,7 +31,10 @@ static inline int house_set_up(void **state)
     if (store_open(url, &h->store, explain) != ERR_NONE ||
         ledger_new(h->store, ORIGIN, &h->ledger, explain) != ERR_NONE)
         fail_msg("%s", explain);
-    assert_int_equal(identity_new(h->store, h->ledger, &h->identity), ERR_NONE);
+    (void)snprintf(h->keys, sizeof h->keys, "%s/subjects.keys", h->s->folder);
+    assert_int_equal(subjects_open(h->keys, h->store, h->ledger, false, &h->subjects, explain),
+                     ERR_NONE);
+    assert_int_equal(identity_new(h->store, h->ledger, h->subjects, &h->identity), ERR_NONE);
     assert_int_equal(store_reader_new(h->store, &h->reader), ERR_NONE);
     assert_int_equal(store_start(h->store), ERR_NONE);
     h->arena = arena_new((size_t)8 << 20);
@@ -44,6 +49,8 @@ static inline int house_tear_down(void **state)
     void *signer = h->s;
     store_drain(h->store);
     identity_free(h->identity);
+    subjects_free(h->subjects);
+    (void)unlink(h->keys);
     store_reader_free(h->reader);
     ledger_free(h->ledger);
     store_close(h->store);
@@ -114,7 +121,7 @@ static inline enum err create_manifest(struct house *h, struct manifest_act *m, 
 {
     unsigned ended;
     const struct act_origin origin = origin_of(h, h->arena, &ended);
-    *m = (struct manifest_act){.manifest = {.owner = "city"}};
+    *m = (struct manifest_act){.owner = "city"};
     (void)snprintf(m->manifest.id, sizeof m->manifest.id, "%s", id);
     (void)snprintf(m->manifest.model, sizeof m->manifest.model, "%s", model);
     identity_create_manifest(h->identity, &origin, m);

@@ -318,6 +318,7 @@ static const struct refusal {
     CASE(query_model_list, "state=trusted", "field-unknown", "state"),
     CASE(query_manifest_list, "x=", "field-unknown", "x"),
     CASE(query_token_list, "limit=0x10", "field-value", "limit"),
+    CASE(query_subject_list, "after=~~", "field-value", "after"),
     CASE(query_device_certificates, "after=a", "field-unknown", "after"),
 };
 
