@@ -104,6 +104,17 @@ static int run_show(struct cli *cli)
 
 /* ---- moves ---- */
 
+static void say_moved(struct cli *cli, const char *id, const json_t *device)
+{
+    int64_t exposed_until = json_time_of(device, "exposed_until");
+    char when[WHEN_TEXT_MAX];
+    cli_say(cli, "%s is %s.", id, json_text_of(device, "state"));
+    if (exposed_until == 0)
+        return;
+    when_full(exposed_until, clock_seconds(), when);
+    cli_say(cli, "Others that asked by OCSP before may go by that answer until %s.", when);
+}
+
 /* One device. A problem goes into `results` with --json, else it is told. */
 static int move_one(struct cli *cli, const char *id, const char *verb, struct slice body,
                     json_t *results)
@@ -125,7 +136,7 @@ static int move_one(struct cli *cli, const char *id, const char *verb, struct sl
     }
     if (refused)
         return cli->json ? cli_exit_of(&answer.problem) : cli_fail_problem(cli, &answer.problem);
-    cli_say(cli, "%s is %s.", id, json_text_of(answer.json, "state"));
+    say_moved(cli, id, answer.json);
     return CLI_OK;
 }
 

@@ -18,7 +18,7 @@ static const char *device_name(const void *row)
 static void device_view_row(struct api_call *call, struct json_writer *j, const void *row)
 {
     (void)call;
-    view_device(j, row, NULL, NULL);
+    view_device(j, row, NULL, NULL, 0);
 }
 
 static void add_filter(struct store_query *query, struct store_filter filters[FILTERS_MAX],
@@ -63,7 +63,7 @@ void api_device_list(struct api_call *call)
 
 void api_device_show(struct api_call *call)
 {
-    view_reply_device(call, api_param(call, 0));
+    view_reply_device(call, api_param(call, 0), 0);
 }
 
 /* ---- moves ---- */
@@ -83,7 +83,9 @@ static void move_closed(void *ctx, size_t closed)
               F_TEXT("state", device_state_text(m->act.state)),
               F_INTEGER("connections_closed", (int64_t)closed),
               F_INTEGER("durable_us", m->durable_us), F_INTEGER("closed_us", us));
-    view_reply_device(m->call, m->act.device);
+    const struct ocsp_service *ocsp = m->call->hub->ocsp;
+    view_reply_device(m->call, m->act.device,
+                      m->cuts && ocsp != NULL ? ocsp_exposed_until(ocsp) : 0);
 }
 
 static void move_ended(struct act *act)

@@ -32,7 +32,8 @@ void view_certificate(struct json_writer *j, const struct certificate_row *row)
 }
 
 void view_device(struct json_writer *j, const struct device_row *row,
-                 const struct certificate_row *certificate, const struct device_seen_row *seen)
+                 const struct certificate_row *certificate, const struct device_seen_row *seen,
+                 int64_t exposed_until)
 {
     json_open_object(j);
     json_field_text(j, "tenant", row->tenant);
@@ -50,6 +51,7 @@ void view_device(struct json_writer *j, const struct device_row *row,
     if (certificate != NULL) {
         json_key(j, "certificate");
         view_certificate(j, certificate);
+        field_time(j, "exposed_until", exposed_until);
     }
     if (row->report.len > 0) {
         json_key(j, "report");
@@ -189,7 +191,7 @@ static enum err load_device(struct api_call *call, struct device_row *device,
     return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
-void view_reply_device(struct api_call *call, const char *id)
+void view_reply_device(struct api_call *call, const char *id, int64_t exposed_until)
 {
     struct device_row device = {0};
     struct certificate_row certificate = {0};
@@ -204,7 +206,7 @@ void view_reply_device(struct api_call *call, const char *id)
     struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
     struct json_writer j = json_writer_over(&w);
     view_device(&j, &device, certificate.serial[0] != '\0' ? &certificate : NULL,
-                seen.seen_at != 0 ? &seen : NULL);
+                seen.seen_at != 0 ? &seen : NULL, exposed_until);
     api_reply_json(call, 200, &w);
 }
 

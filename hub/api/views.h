@@ -8,9 +8,11 @@
 #define VIEW_PAGE_MAX (6 * 1024 * 1024) /* bytes of a page: 1,000 devices with full reports fit */
 
 void view_certificate(struct json_writer *j, const struct certificate_row *row);
-/* `certificate` and `seen` may be NULL. */
+/* `certificate` and `seen` may be NULL. `exposed_until`: until when others may go by what they were
+ * told of the certificate before it was cut off; 0 where nobody was told. */
 void view_device(struct json_writer *j, const struct device_row *row,
-                 const struct certificate_row *certificate, const struct device_seen_row *seen);
+                 const struct certificate_row *certificate, const struct device_seen_row *seen,
+                 int64_t exposed_until);
 void view_model(struct json_writer *j, const struct model_row *row);
 void view_manifest(struct json_writer *j, const struct manifest_row *row);
 void view_token_scopes(struct json_writer *j, int64_t scopes);
@@ -26,7 +28,7 @@ struct view_page {
 };
 void view_reply_page(struct api_call *call, struct view_page *page);
 
-/* Answers with one device, read afresh. */
-void view_reply_device(struct api_call *call, const char *device);
+/* Answers with one device, read afresh. `exposed_until` as above, where this answers a cut. */
+void view_reply_device(struct api_call *call, const char *device, int64_t exposed_until);
 
 #endif

@@ -6,10 +6,12 @@
  *   issue       profile u8 | tenant text | device text | n u8 | n names, text each
  *               | not_before i64 | not_after i64 | SPKI: the rest
  *   checkpoint  size u64 | root [32]
- *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
- *   report    error u8 | explanation: the rest; or, where the error is 0,
- *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
- *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
+ *   ocsp        hash u8 | serial text | status u8 | reason u8 | revoked_at i64 | this_update i64
+ *               | next_update i64
+ *   reply     id u32 | kind u8 | error u8 | the certificate (DER), the signed note or the response:
+ * the rest report    error u8 | explanation: the rest; or, where the error is 0, | ledger key's
+ * name text, key [32] | SHA-256 of the issuing certificate [32] | not_after i64 | size u64 and root
+ * [32] of the last tree signed | chain: the rest
  *
  * The readers take what was written by a process that may have been taken over: bounded, strict,
  * no trailing bytes. They check form; whether to do it is for handlers.c. */
@@ -26,6 +28,7 @@
 enum signer_request_kind {
     SIGNER_ISSUE = 1,
     SIGNER_CHECKPOINT = 2,
+    SIGNER_OCSP = 3,
 };
 
 struct signer_request_head {
@@ -44,6 +47,9 @@ MUST_USE enum err signer_issue_read(struct slice body, struct certificate_reques
 void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root);
 MUST_USE enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size,
                                          struct hash *ret_root);
+
+void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer);
+MUST_USE enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer);
 
 struct signer_reply {
     uint32_t id;
