@@ -5,13 +5,15 @@
  *   request   id u32 | kind u8 | body
  *   issue       profile u8 | tenant text | device text | n u8 | n names, text each
  *               | not_before i64 | not_after i64 | SPKI: the rest
- *   checkpoint  size u64 | root [32]
+ *   checkpoint  size u64 | root [32] | proof that it continues the last tree signed, [32] each: the
+ *               rest
  *   ocsp        hash u8 | serial text | status u8 | reason u8 | revoked_at i64 | this_update i64
  *               | next_update i64
- *   reply     id u32 | kind u8 | error u8 | the certificate (DER), the signed note or the response:
- * the rest report    error u8 | explanation: the rest; or, where the error is 0, | ledger key's
- * name text, key [32] | SHA-256 of the issuing certificate [32] | not_after i64 | size u64 and root
- * [32] of the last tree signed | chain: the rest
+ *   reply     id u32 | kind u8 | error u8 | the certificate, note or response that was signed: the
+ *             rest
+ *   report    error u8 | explanation: the rest; or, where the error is 0,
+ *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
+ *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
  *
  * The readers take what was written by a process that may have been taken over: bounded, strict,
  * no trailing bytes. They check form; whether to do it is for handlers.c. */
@@ -44,9 +46,10 @@ void signer_issue_write(struct writer *w, const struct certificate_request *requ
 /* ERR_SYNTAX, ERR_LIMIT. The spki points into the message. */
 MUST_USE enum err signer_issue_read(struct slice body, struct certificate_request *ret_request);
 
-void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root);
-MUST_USE enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size,
-                                         struct hash *ret_root);
+void signer_checkpoint_write(struct writer *w, const struct checkpoint_request *request);
+/* The proof is copied to `proof`. */
+MUST_USE enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROOF_MAX],
+                                         struct checkpoint_request *ret_request);
 
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer);
 MUST_USE enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer);
