@@ -1,6 +1,7 @@
 /* holdfast-hub: puts the parts together, in the order that makes it safe, and takes them apart. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 #include "base/sandbox.h"
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
+#include "hub/database.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
 #include "hub/served_bundle.h"
@@ -38,6 +40,7 @@
 static struct hub hub;
 static struct checkpointer checkpointer;
 static bool accept_roll_back; /* --accept-roll-back */
+static bool forget_subjects;
 static int drained_fd = -1;
 static sem_t flushed; /* at the end: posted by each loop */
 
@@ -99,6 +102,8 @@ static enum err shed_root(char explain[256])
     enum err err = sandbox_user(hub.config.user, &uid, &gid);
     if (err == ERR_NONE)
         err = sandbox_become(uid, gid);
+    if (err == ERR_NONE && unsetenv("HOME") != 0) /* libpq would look into root's */
+        err = ERR_IO;
     if (err != ERR_NONE)
         (void)snprintf(explain, 256, "cannot become the user '%s'", hub.config.user);
     return err;
@@ -125,6 +130,7 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .links = hub.loops_len + 1, /* and one for the first server certificate */
+        .accept_roll_back = accept_roll_back,
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
 }
@@ -157,13 +163,24 @@ static enum err check_fleet(char explain[256])
 
 /* ---- parts ---- */
 
-static enum err open_store(char explain[256])
+static enum err open_subjects(char explain[256])
 {
-    enum err err = store_open(hub.config.store, &hub.store, explain);
+    static char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/subjects.keys", hub.config.state);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return ERR_LIMIT;
+    return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
+}
+
+static enum err open_store(int signals_fd, char explain[256])
+{
+    enum err err = database_open(&hub, signals_fd, explain);
     if (err == ERR_NONE)
         err = ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
     if (err == ERR_NONE)
-        err = identity_new(hub.store, hub.ledger, &hub.identity);
+        err = open_subjects(explain);
+    if (err == ERR_NONE)
+        err = identity_new(hub.store, hub.ledger, hub.subjects, &hub.identity);
     if (err == ERR_NONE)
         err = tokens_new(hub.store, hub.ledger, &hub.tokens);
     if (err == ERR_NONE)
@@ -215,13 +232,15 @@ static enum err make_loops(void)
         if (err != ERR_NONE)
             return err;
     }
-    checkpointer_init(&checkpointer, hub.ledger, hub.loops[0].loop, hub.loops[0].signer);
+    struct hub_loop *first = &hub.loops[0];
+    checkpointer_init(&checkpointer, hub.ledger, first->loop, first->reader, first->signer,
+                      &hub.facts);
     return ERR_NONE;
 }
 
 /* ---- start, run, end ---- */
 
-static int start(void)
+static int start(int signals_fd)
 {
     char explain[256] = "";
     hub.started_at = clock_seconds();
@@ -243,7 +262,7 @@ static int start(void)
     err = shed_root(explain);
     if (err != ERR_NONE)
         return fail("hub.user", err, explain);
-    err = open_store(explain);
+    err = open_store(signals_fd, explain);
     if (err != ERR_NONE)
         return fail("store.open", err, explain);
     err = checkpointer_check(hub.ledger, hub.store, &hub.facts, accept_roll_back, explain);
@@ -307,8 +326,10 @@ static int run(int signals_fd)
                                {.fd = drained_fd, .events = POLLIN},
                                {.fd = signer_death_fd(hub.signer), .events = POLLIN}};
         int n = poll(fds, ARRAY_LEN(fds), TICK_MS);
-        if (n == 0)
+        if (n == 0) {
             tick();
+            database_turn(&hub);
+        }
         if (n > 0 && fds[1].revents != 0)
             return EXIT_SUCCESS;
         if (n > 0 && fds[2].revents != 0 && !draining) {
@@ -370,6 +391,7 @@ static void stop(void)
     refusals_free(hub.refusals);
     tokens_free(hub.tokens);
     identity_free(hub.identity);
+    subjects_free(hub.subjects);
     ledger_free(hub.ledger);
     store_close(hub.store);
     signer_stop(hub.signer);
@@ -396,7 +418,7 @@ static int serve(void)
     drained_fd = eventfd(0, EFD_CLOEXEC);
     if (signals_fd < 0 || drained_fd < 0)
         return fail("hub.start", ERR_IO, "");
-    int status = start();
+    int status = start(signals_fd);
     if (status != EXIT_SUCCESS)
         return status;
     log_event(LOG_LEVEL_NOTICE, "hub.started", F_TEXT("version", HUB_VERSION),
@@ -415,10 +437,12 @@ static int serve(void)
 
 static void usage(FILE *to)
 {
-    (void)fputs("usage: holdfast-hub --config FILE [--check | --accept-roll-back]\n\n"
+    (void)fputs("usage: holdfast-hub --config FILE [--check | --accept-roll-back | "
+                "--forget-subjects]\n\n"
                 "  --config FILE       the configuration (see holdfast-hub.conf(5))\n"
                 "  --check             read it, say whether it is right, and end\n"
                 "  --accept-roll-back  start on a database that is older than what was signed\n"
+                "  --forget-subjects   start without the keys of owners' names, which were lost\n"
                 "  --version, --help\n",
                 to);
 }
@@ -429,6 +453,7 @@ int main(int argc, char **argv)
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, 'k'},
         {"accept-roll-back", no_argument, NULL, 'r'},
+        {"forget-subjects", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -447,6 +472,9 @@ int main(int argc, char **argv)
             break;
         case 'r':
             accept_roll_back = true;
+            break;
+        case 'f':
+            forget_subjects = true;
             break;
         case 'v':
             (void)printf("holdfast-hub %s\n", HUB_VERSION);

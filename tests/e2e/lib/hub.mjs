@@ -48,7 +48,8 @@ export class Hub {
   }
 
   // `config`: lines that replace or extend the standard configuration, by key. `options`: a `prefix`
-  // of words before the program, more `env`, and `prepare(hub)`, run once its folder is there.
+  // of words before the program, more `env`, `cliEnv` for the command beside it, and `prepare(hub)`, run
+  // once its folder is there.
   static async start(config = {}, options = {}) {
     const folder = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'));
     const hub = new Hub(folder);
@@ -66,7 +67,7 @@ export class Hub {
   async make(config) {
     await mkdir(this.state);
     await this.options.prepare?.(this);
-    const init = ['ca', 'init', '--state', this.state, '--fleet', 'fleet.example'];
+    const init = ['ca', 'init', '--state', this.state, '--fleet', config.fleet ?? 'fleet.example'];
     if (config['signer-user']) init.push('--signer-user', config['signer-user']);
     await run(programs.cli, init);
     this.config = {
@@ -178,7 +179,7 @@ export class Hub {
 
   async cli(...words) {
     try {
-      const { stdout, stderr } = await run(programs.cli, ['--socket', this.socket, ...words]);
+      const { stdout, stderr } = await run(programs.cli, ['--socket', this.socket, ...words], { env: { ...process.env, ...this.options.cliEnv } });
       return { code: 0, stdout, stderr };
     } catch (error) {
       if (typeof error.code !== 'number') throw error;
