@@ -9,12 +9,12 @@ import tempfile
 import rig
 
 ENTRIES = int(os.environ.get("HOLDFAST_BENCH_ENTRIES", "3000000"))
-GO_SOURCE = os.path.join(rig.ROOT, "tests", "e2e", "sumdb", "verify_folder.go")
+GO_SOURCES = [os.path.join(rig.ROOT, "tests", "e2e", "sumdb", name) for name in ("verify_folder.go", "common.go")]
 
 
 def build_go(folder):
     program = os.path.join(folder, "verify_folder")
-    subprocess.run(["go", "build", "-o", program, GO_SOURCE], check=True,
+    subprocess.run(["go", "build", "-o", program, *GO_SOURCES], check=True,
                    env={**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode",
                         "GOCACHE": os.environ.get("GOCACHE", os.path.join(folder, "cache"))})
     return program
