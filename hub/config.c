@@ -59,6 +59,8 @@ const struct config_key hub_config_keys[] = {
         "requests from one address that need no credentials"),
     KEY("reader-per-minute", CONFIG_INTEGER, reader_per_minute, 1, MANY, "6000",
         "requests with one token"),
+    KEY("rotation-per-minute", CONFIG_INTEGER, rotation_per_minute, 1, MANY, "6000",
+        "devices that rotations ask to renew, all together"),
     KEY("log-target", CONFIG_TEXT, log_target, 0, 0, "stderr", "stderr, syslog or journal"),
     KEY("log-level", CONFIG_TEXT, log_level, 0, 0, "notice",
         "error, warning, notice, info or debug"),

@@ -31,6 +31,7 @@ struct hub_config {
     int64_t device_writes_per_minute;
     int64_t public_per_minute;
     int64_t reader_per_minute;
+    int64_t rotation_per_minute;
     char log_target[CONFIG_TEXT_MAX];
     char log_level[CONFIG_TEXT_MAX];
 };

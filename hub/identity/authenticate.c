@@ -25,7 +25,8 @@ static void confirm_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_certificate, &certificate);
 }
 
-static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char *retired)
+static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char *retired,
+                              const char *rotation)
 {
     uint8_t bytes[256];
     struct writer out = writer_over(bytes, sizeof bytes);
@@ -34,6 +35,8 @@ static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char 
     json_field_text(&j, "serial", c->serial);
     if (retired[0] != '\0')
         json_field_text(&j, "retired", retired);
+    if (rotation[0] != '\0')
+        json_field_text(&j, "rotation", rotation);
     json_close_object(&j);
     if (out.err != ERR_NONE)
         return out.err;
@@ -71,8 +74,15 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
             return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     }
     ROW_TEXT(device.confirmed, c->serial);
-    err = tx_update(tx, &table_device, &device);
-    return err != ERR_NONE ? err : confirm_entry(c, tx, before);
+    char rotation[NAME_MAX_BYTES + 1];
+    ROW_TEXT(rotation, device.rotation);
+    err = rotation_confirmed(tx, &device, c->serial);
+    if (err == ERR_NONE)
+        err = tx_update(tx, &table_device, &device);
+    /* The entry names the rotation that this ends. */
+    if (device.rotation[0] != '\0')
+        rotation[0] = '\0';
+    return err != ERR_NONE ? err : confirm_entry(c, tx, before, rotation);
 }
 
 static const struct write_kind confirm_kind = {
@@ -181,6 +191,8 @@ enum err identity_authenticate(struct identity *identity, struct store_reader *r
     ROW_TEXT(view.device, device.id);
     view.state = device.state;
     view.report_hash = device.report_hash;
+    ROW_TEXT(view.rotation, device.rotation);
+    view.renew_at = device.renew_at;
     if (view.certificate.status == CERTIFICATE_ISSUED)
         confirm(identity, loop, &view);
     *ret_view = view;

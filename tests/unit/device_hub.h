@@ -40,6 +40,9 @@ struct test_hub {
     const char *code;
     const char *extra; /* header lines on every answer */
     bool revoked, not_trusted, forgets_new, loses_answers;
+    bool asks_rotation; /* of whoever has the first certificate */
+    bool pesters;       /* of everybody, always */
+    bool refuses_renewals;
     const char *uri;       /* in certificates */
     const uint8_t *spki;   /* in certificates, instead of the requested; 44 bytes of Ed25519 */
     bool issuer_in_answer; /* simpleenroll answers with the chain */
@@ -220,6 +223,10 @@ static inline void hub_enrol(struct fake *f, bool renewal)
     f->port.sha256(&csr.spki.der, 1, hash);
     if (renewal && !hub_authenticate(f, &by))
         return;
+    if (renewal && h->refuses_renewals) {
+        hub_problem(f, 403, "csr-key-not-allowed");
+        return;
+    }
     bool claim = !renewal && hub_knows_claim(f);
     struct slice peer = slice_of(f->client, f->client_len);
     f->port.sha256(&peer, 1, client);
@@ -271,11 +278,13 @@ static inline void hub_device_request(struct fake *f)
     } else if (h->not_trusted) {
         hub_problem(f, 403, "device-not-trusted");
     } else if (hub_is(f, TEST_HUB_PORT, "POST /v1/device/checkin ")) {
-        char extra[128];
+        char extra[192];
         h->checkins++;
+        bool asks = h->pesters || (h->asks_rotation && h->confirmed == 0);
         (void)snprintf(extra, sizeof extra,
-                       "Holdfast-Next-Checkin: %lld\r\nHoldfast-Trust-Bundle: %llu\r\n",
-                       (long long)h->next_checkin, (unsigned long long)h->bundle_version);
+                       "Holdfast-Next-Checkin: %lld\r\nHoldfast-Trust-Bundle: %llu\r\n%s",
+                       (long long)h->next_checkin, (unsigned long long)h->bundle_version,
+                       asks ? "Holdfast-Rotation: 20270115-00c0ffee\r\n" : "");
         hub_reply(f, 204, extra, slice_of(NULL, 0));
     } else if (hub_is(f, TEST_HUB_PORT, "PUT /v1/device/report ")) {
         struct slice body = hub_body(f);

@@ -9,9 +9,10 @@
 #include "store_fixture.h"
 
 static const struct table *const tables[TABLE_COUNT] = {
-    &table_model,       &table_device,      &table_certificate, &table_device_key,
-    &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
-    &table_ledger_node, &table_ledger_head, &table_setting,
+    &table_model,           &table_device,      &table_certificate, &table_device_key,
+    &table_device_seen,     &table_manifest,    &table_token,       &table_ledger_entry,
+    &table_ledger_node,     &table_ledger_head, &table_setting,     &table_rotation,
+    &table_rotation_device,
 };
 
 #define ROW_MAX 4096
