@@ -46,6 +46,7 @@ struct test_hub {
     const char *uri;       /* in certificates */
     const uint8_t *spki;   /* in certificates, instead of the requested; 44 bytes of Ed25519 */
     bool issuer_in_answer; /* simpleenroll answers with the chain */
+    bool new_with_old;     /* /cacerts has a certificate of the root's own name, too */
     uint64_t bundle_version;
     struct slice bundle;
     int64_t next_checkin;
@@ -305,10 +306,13 @@ static inline bool hub_serve(struct fake *f)
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "POST /.well-known/est/simpleenroll ")) {
         hub_enrol(f, false);
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "GET /.well-known/est/cacerts ")) {
-        uint8_t issuing[512];
+        uint8_t issuing[512], root[512];
         h->cacerts++;
-        struct slice certificate = hub_authority("root", "issuing", issuing, sizeof issuing);
-        hub_certificates(f, &certificate, 1);
+        const struct slice certificates[] = {
+            hub_authority("root", "issuing", issuing, sizeof issuing),
+            hub_authority("root", "root", root, sizeof root),
+        };
+        hub_certificates(f, certificates, h->new_with_old ? 2 : 1);
     } else if (f->to_port == TEST_HUB_PORT) {
         hub_device_request(f);
     } else {
