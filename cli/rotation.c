@@ -68,6 +68,8 @@ static void show(const json_t *r)
     text_pair("state", json_text_or_null(r, "state"), COLOUR_NONE);
     when_duration(json_number_of(r, "over_seconds"), over);
     text_pair("asked over", over, COLOUR_NONE);
+    if (strcmp(json_text_of(r, "keys"), "touched") == 0)
+        text_pair("keys", "may be in other hands", COLOUR_BAD);
     show_time("begun", r, "created_at");
     show_time("ended", r, "ended_at");
     show_count("devices", r, "devices");
@@ -180,6 +182,8 @@ static int write_request(struct cli *cli, struct writer *w)
     json_open_object(&j);
     json_field_text(&j, "reason", reason);
     json_field_integer(&j, "over_seconds", over);
+    if (cli_has(cli, "keys-touched"))
+        json_field_text(&j, "keys", "touched");
     code = cli->operands_len > 0 ? write_devices(cli, &j) : write_filters(cli, &j);
     json_close_object(&j);
     if (code != CLI_OK)
@@ -311,7 +315,8 @@ static const char *reason_text(const char *reason)
         {"not-confirmed", "has a new certificate, and has not used it yet"},
         {"not-trusted", "waits for approval: holdfast device approve"},
         {"quarantined", "in quarantine: holdfast device release, or revoke"},
-        {"expired", "its certificate has run out: it must enrol anew"},
+        {"expired",
+         "its certificate has run out: it returns within its grace, or once it is readmitted"},
         {"cancelled", "had not renewed when the rotation was cancelled"},
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -324,7 +329,7 @@ static enum err straggler_row(struct table *t, const json_t *s, int64_t now)
 {
     const char *state = json_text_of(s, "state"), *reason = json_text_of(s, "reason"),
                *problem = json_text_of(s, "problem");
-    char due[WHEN_TEXT_MAX], seen[WHEN_TEXT_MAX] = "never", why[128];
+    char due[WHEN_TEXT_MAX], seen[WHEN_TEXT_MAX] = "never", why[160];
     when_relative(json_time_of(s, "due_at"), now, due);
     if (json_time_of(s, "seen_at") != 0)
         when_relative(json_time_of(s, "seen_at"), now, seen);

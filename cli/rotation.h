@@ -4,7 +4,8 @@
 
 #include "cli/cli.h"
 
-/* Needs the options model, state, manifest, owner, all, reason, over and wait. */
+/* Needs the options model, state, manifest, owner, all, reason, over, keys-touched and
+ * wait. */
 int rotation_begin(struct cli *cli);
 
 #endif

@@ -11,7 +11,6 @@ static void field_where_set(struct json_writer *j, const char *key, const char *
 
 static void view_rotation(struct api_call *call, struct json_writer *j, const void *row)
 {
-    (void)call;
     const struct rotation_row *r = row;
     json_open_object(j);
     json_field_text(j, "id", r->id);
@@ -19,10 +18,14 @@ static void view_rotation(struct api_call *call, struct json_writer *j, const vo
     json_field_text(j, "reason", r->reason);
     field_where_set(j, "model", r->model);
     field_where_set(j, "manifest", r->manifest);
-    field_where_set(j, "owner", r->owner);
+    if (r->owner[0] != '\0')
+        view_owner(call, j, r->owner);
     if (r->state != ROTATION_ANY_STATE)
         json_field_text(j, "state", device_state_text(r->state));
     json_field_integer(j, "over_seconds", r->spread);
+    json_field_text(j, "keys",
+                    api_incident_keys_words.texts[r->keys_touched ? API_INCIDENT_KEYS_TOUCHED
+                                                                  : API_INCIDENT_KEYS_UNTOUCHED]);
     json_field_integer(j, "devices", r->devices);
     json_field_integer(j, "renewed", r->renewed);
     json_field_integer(j, "moved", r->moved);
@@ -106,6 +109,21 @@ static bool has_filter(const struct request_rotation_create *in)
     return in->has_model || in->has_manifest || in->has_owner || in->has_state;
 }
 
+/* False after answering: a name that nobody has is a mistake, and not an empty rotation. */
+static bool find_owner(struct api_call *call, const char *name, struct rotation_row *row)
+{
+    char id[SUBJECT_ID_SIZE];
+    enum err err = subjects_find(call->hub->subjects, call->here->reader,
+                                 http_request_arena(call->request), call->tenant, name, id);
+    if (err == ERR_NOT_FOUND)
+        err = problem_set(&call->problem, 404, "subject-not-found", "owner",
+                          "there is no owner '%s'", name);
+    if (!api_read_ok(call, err))
+        return false;
+    (void)snprintf(row->owner, sizeof row->owner, "%s", id);
+    return true;
+}
+
 void api_rotation_create(struct api_call *call)
 {
     struct request_rotation_create in;
@@ -134,7 +152,9 @@ void api_rotation_create(struct api_call *call)
     row->spread = in.over_seconds;
     (void)snprintf(row->model, sizeof row->model, "%s", in.has_model ? in.model : "");
     (void)snprintf(row->manifest, sizeof row->manifest, "%s", in.has_manifest ? in.manifest : "");
-    (void)snprintf(row->owner, sizeof row->owner, "%s", in.has_owner ? in.owner : "");
+    if (in.has_owner && !find_owner(call, in.owner, row))
+        return;
+    row->keys_touched = in.keys == API_INCIDENT_KEYS_TOUCHED;
     row->state = in.has_state ? (int64_t)in.state : ROTATION_ANY_STATE;
     const struct act_origin origin = api_origin(call, create_ended);
     identity_rotate(call->hub->identity, &origin, r);

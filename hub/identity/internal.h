@@ -9,6 +9,7 @@
 struct identity {
     struct store *store;
     struct ledger *ledger;
+    struct subjects *subjects;
     atomic_bool rotation_made; /* or one is being made: there may be devices to select */
     bool selecting;            /* of the loop that turns, as is the next */
     int64_t selected_ms;       /* looked last; monotonic */
@@ -38,6 +39,17 @@ struct certificate_row certificate_row_of(const char *serial);
 MUST_USE enum err certificate_end(struct tx *tx, struct certificate_row *row,
                                   enum certificate_status status);
 
+struct device_grace_row grace_row_of(const char *tenant, const char *device);
+/* The way back with `used`, the certificate that a device of that model used last. */
+MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_row *model,
+                              const struct certificate_row *used, struct identity_grace *ret_grace);
+/* No grace for certificates that were issued before (GRACE_CLOSED: for none, until the device was
+ * readmitted); an approval that stands is void or used. */
+MUST_USE enum err grace_close(struct tx *tx, const char *tenant, const char *device,
+                              int64_t closed_before);
+/* The same for certificates that were issued before a moment, where no more is closed already. */
+MUST_USE enum err grace_close_before(struct tx *tx, const char *tenant, const char *device,
+                                     int64_t moment);
 /* ---- rotations ---- */
 
 struct rotation_row rotation_row_of(const char *tenant, const char *id);

@@ -83,6 +83,8 @@ static enum err take(struct taking *t, struct tx *tx, const char *id, int64_t *r
     ROW_TEXT(device.rotation, r->id);
     device.renew_at = row.due_at;
     err = tx_update(tx, &table_device, &device);
+    if (err == ERR_NONE && r->keys_touched)
+        err = grace_close_before(tx, r->tenant, id, tx_now_ms(tx) / 1000 + 1);
     if (err != ERR_NONE)
         return err;
     r->devices++;
@@ -137,6 +139,8 @@ static enum err rotate_entry(struct rotation_act *r, struct tx *tx)
     if (row->state != ROTATION_ANY_STATE)
         json_field_text(&j, "state", device_state_text(row->state));
     json_field_integer(&j, "over_seconds", row->spread);
+    if (row->keys_touched)
+        json_field_text(&j, "keys", "touched");
     json_close_object(&j);
     if (out.err != ERR_NONE)
         return out.err;

@@ -143,7 +143,9 @@ void rotation_refused(struct identity *identity, const struct enrolment *e,
     struct arena *arena = e->act.write.arena;
     const char *code = e->act.write.problem.code;
     struct device_row device = device_row_of(e->act.tenant, e->device);
-    if (e->authenticator != AUTHENTICATOR_CERTIFICATE || code == NULL ||
+    bool one_of_ours =
+        e->authenticator == AUTHENTICATOR_CERTIFICATE || e->authenticator == AUTHENTICATOR_EXPIRED;
+    if (!one_of_ours || code == NULL ||
         store_get(reader, &table_device, arena, &device) != ERR_NONE || device.rotation[0] == '\0')
         return;
     struct rotation_device_row waiting = waiting_row_of(device.tenant, device.rotation, device.id);

@@ -74,12 +74,28 @@ const struct migration migrations[] = {
         "changed_at @integer NOT NULL) @plain",
     }},
     {{
+        "CREATE TABLE subject ("
+        "tenant @text NOT NULL, id @text NOT NULL, state @integer NOT NULL, name @bytes NOT NULL, "
+        "name_mac @bytes, created_at @integer NOT NULL, erased_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, id)) @compact",
+        "CREATE INDEX subject_state ON subject (tenant, state, id)",
+        "CREATE TABLE subject_name ("
+        "tenant @text NOT NULL, name_mac @bytes NOT NULL, id @text NOT NULL, "
+        "PRIMARY KEY (tenant, name_mac)) @compact",
+    }},
+    {{
+        "ALTER TABLE model ADD COLUMN grace @integer NOT NULL DEFAULT 0",
+        "CREATE TABLE device_grace ("
+        "tenant @text NOT NULL, device @text NOT NULL, closed_before @integer NOT NULL, "
+        "approved_until @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
+    }},
+    {{
         "ALTER TABLE device ADD COLUMN rotation @text NOT NULL DEFAULT ''",
         "ALTER TABLE device ADD COLUMN renew_at @integer NOT NULL DEFAULT 0",
         "CREATE TABLE rotation ("
         "tenant @text NOT NULL, id @text NOT NULL, reason @text NOT NULL, actor @text NOT NULL, "
         "model @text NOT NULL, manifest @text NOT NULL, owner @text NOT NULL, "
-        "state @integer NOT NULL, spread @integer NOT NULL, "
+        "state @integer NOT NULL, keys_touched @integer NOT NULL, spread @integer NOT NULL, "
         "phase @integer NOT NULL, position @text NOT NULL, devices @integer NOT NULL, "
         "renewed @integer NOT NULL, moved @integer NOT NULL, gone @integer NOT NULL, "
         "created_at @integer NOT NULL, ended_at @integer NOT NULL, "

@@ -77,11 +77,11 @@ describe('rotation', { timeout: 240000 }, () => {
 
   it('rotates a model in a wave, each device from a moment of its own on', async () => {
     const before = await currents();
-    const { id } = await json('device', 'rotate', '--model', 'lamp', '--reason', 'a batch', '--over', '8s');
+    const { id } = await json('device', 'rotate', '--model', 'lamp', '--reason', 'a batch', '--over', '8s', '--keys-touched');
     await until('they are taken in', async () => (await rotation(id)).phase !== 'selecting');
     const due = new Map((await stragglers(id)).map(({ device, due_at }) => [device, Date.parse(due_at)]));
     const done = await ended(id);
-    assert.deepEqual([done.phase, done.devices, done.renewed, done.model], ['complete', 2, 2, 'lamp']);
+    assert.deepEqual([done.phase, done.devices, done.renewed, done.model, done.keys], ['complete', 2, 2, 'lamp', 'touched']);
     const after = await currents();
     for (const serial of agents.keys())
       assert.equal(after.get(serial) !== before.get(serial), serial.startsWith('l'), serial);
@@ -161,6 +161,7 @@ describe('rotation', { timeout: 240000 }, () => {
       [['device', 'rotate', 't1', '--reason', 'x', '--over', 'soon'], 2, /--over must be a duration/],
       [['device', 'rotate', '--all', '--reason', 'x', '--over', '1y'], 1, /over_seconds/],
       [['device', 'rotate', 'nobody', '--reason', 'x'], 4, /there is no device 'nobody'/],
+      [['device', 'rotate', '--owner', 'nobody', '--reason', 'x'], 4, /there is no owner 'nobody'/],
       [['device', 'rotate', 't3', '--reason', 'x'], 1, /'t3' is revoked: it has no certificate/],
       [['device', 'rotate', '--state', 'fine', '--reason', 'x'], 1, /state/],
       [['rotation', 'show', 'none'], 4, /there is no rotation 'none'/],

@@ -307,6 +307,43 @@ static void says_what_can_be_seen(void **state)
     thing_free(&t);
 }
 
+/* ---- an incident ---- */
+
+static struct device_grace_row read_grace(struct house *h, const char *device, enum err expected)
+{
+    struct device_grace_row row = {.tenant = TENANT};
+    (void)snprintf(row.device, sizeof row.device, "%s", device);
+    assert_int_equal(store_get(h->reader, &table_device_grace, h->arena, &row), expected);
+    return row;
+}
+
+/* Certificates with the keys that may be in other hands have no grace; the next ones do. */
+static void touched_keys_have_no_grace(void **state)
+{
+    struct house *h = *state;
+    struct move_act m;
+    make_models(h);
+    struct thing a = new_thing(h, "listed", "a"), b = new_thing(h, "listed", "b");
+    (void)rotate_one(h, "a");
+    (void)read_grace(h, "a", ERR_NOT_FOUND);
+    m = (struct move_act){.move = MOVE_QUARANTINE, .keys_touched = true, .reason = "a test"};
+    (void)snprintf(m.device, sizeof m.device, "b");
+    unsigned ended;
+    const struct act_origin origin = origin_of(h, h->arena, &ended);
+    identity_move(h->identity, &origin, &m);
+    assert_int_equal(wait_act(h, &m.act), ERR_NONE);
+
+    const char *const both[] = {"a", "b"};
+    struct rotation_act r = {.rotation = {.state = ROTATION_ANY_STATE, .keys_touched = 1}};
+    assert_int_equal(rotate(h, &r, both, 2, 0), ERR_NONE);
+    int64_t moment = read_grace(h, "a", ERR_NONE).closed_before;
+    assert_true(moment > read_certificate(h, a.now.e.issued).issued_at);
+    assert_true(moment <= clock_seconds() + 1);
+    assert_int_equal(read_grace(h, "b", ERR_NONE).closed_before, GRACE_CLOSED);
+    thing_free(&a);
+    thing_free(&b);
+}
+
 /* ---- who leaves otherwise ---- */
 
 static void moves_to_a_later_one_or_goes(void **state)
@@ -462,7 +499,7 @@ static void filters_find_theirs_chunk_by_chunk(void **state)
 
     /* the hub is started anew before it has looked */
     identity_free(h->identity);
-    assert_int_equal(identity_new(h->store, h->ledger, &h->identity), ERR_NONE);
+    assert_int_equal(identity_new(h->store, h->ledger, h->subjects, &h->identity), ERR_NONE);
     turn_until_selected(h, listed.rotation.id);
     assert_counts(h, listed.rotation.id, ROTATION_RUNNING, 0, 0, 0, 2);
     assert_true(find_waiting(h, listed.rotation.id, "a", &row));
@@ -514,6 +551,7 @@ int main(void)
         TEST(what_was_issued_before_does_not_count),
         TEST(a_refusal_is_noted_and_grows_no_log),
         TEST(says_what_can_be_seen),
+        TEST(touched_keys_have_no_grace),
         TEST(moves_to_a_later_one_or_goes),
         TEST(nobody_is_asked_after_a_cancel),
         TEST(only_who_can_renew_is_taken),
