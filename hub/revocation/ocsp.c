@@ -58,19 +58,19 @@ int64_t ocsp_exposed_until(const struct ocsp_service *s)
 
 static void end_with_error(struct ocsp_question *q, enum ocsp_response_status status, enum err err)
 {
-    static const uint8_t nothing[OCSP_ERROR_SIZE];
     struct writer w = arena_writer(q->arena, OCSP_ERROR_SIZE);
     ocsp_write_error(&w, status);
     q->response_status = status;
     q->err = err;
-    q->response = w.err == ERR_NONE ? writer_bytes(&w) : slice_of(nothing, 0);
+    q->response = w.err == ERR_NONE ? writer_bytes(&w) : slice_of(NULL, 0);
     q->is_kept = false;
     q->done(q);
 }
 
 static void end_with_err(struct ocsp_question *q, enum err err)
 {
-    bool passes = err == ERR_BUSY || err == ERR_CLOSED || err == ERR_TIMEOUT;
+    bool passes =
+        err == ERR_BUSY || err == ERR_CLOSED || err == ERR_TIMEOUT || err == ERR_UNAVAILABLE;
     end_with_error(q, passes ? OCSP_TRY_LATER : OCSP_INTERNAL_ERROR, err);
 }
 

@@ -222,6 +222,8 @@ describe('ocsp', () => {
     const age = Number(first.headers['cache-control'].match(/^max-age=(\d+), public, no-transform, must-revalidate$/)[1]);
     assert.ok(age <= VALIDITY && age > VALIDITY / 2, String(age));
     assert.equal(Date.parse(expires) - Date.parse(first.headers['last-modified']), VALIDITY * 1000);
+    const lived = Date.parse(expires) - Date.parse(first.headers.date);
+    assert.ok(Math.abs(lived / 1000 - age) <= 1, 'max-age counts from Date');
     const text = await textOf(first.body);
     assert.equal(Date.parse(text.match(/Next Update: (.*)$/m)[1]), Date.parse(expires));
 
