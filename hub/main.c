@@ -248,6 +248,8 @@ static enum err make_loops(void)
             err = signer_link_new(hub.signer, here->loop, &here->signer);
         if (err == ERR_NONE)
             err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err == ERR_NONE)
+            err = ledger_shown_new(hub.ledger, here->reader, &here->shown);
         if (err != ERR_NONE)
             return err;
     }
@@ -401,6 +403,7 @@ static void stop(void)
     for (size_t i = 0; i < hub.loops_len; i++) {
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
+        ledger_shown_free(hub.loops[i].shown);
         store_reader_free(hub.loops[i].reader);
         loop_free(hub.loops[i].loop);
     }
