@@ -283,6 +283,29 @@ void crl_free(struct crl_signing *c)
     free(c);
 }
 
+uint64_t crl_entries_left(const struct crl_signing *c)
+{
+    return c->entries_left;
+}
+
+/* ---- shards ---- */
+
+unsigned crl_shard_of(struct slice serial, unsigned shards)
+{
+    return shards == 0 || serial.len == 0 ? 0 : serial.data[serial.len - 1] & (shards - 1);
+}
+
+void crl_url_write(struct writer *w, struct slice public_url, unsigned shard, bool delta)
+{
+    writer_put(w, public_url);
+    writer_text(w, "/crl/");
+    if (shard == CRL_WHOLE)
+        writer_text(w, "all");
+    else
+        writer_decimal(w, shard);
+    writer_text(w, delta ? "-delta.crl" : ".crl");
+}
+
 /* ---- reading ---- */
 
 static void read_extension(struct reader *r, struct crl_facts *facts)

@@ -64,8 +64,26 @@ MUST_USE enum err crl_add(struct crl_signing *c, const struct crl_entry *entry);
 MUST_USE enum err crl_finish(struct crl_signing *c, struct writer *suffix);
 void crl_free(struct crl_signing *c); /* NULL is fine */
 
+/* Bytes of entries that were announced and have not come. */
+uint64_t crl_entries_left(const struct crl_signing *c);
+
 /* What stands before `len` bytes of prefix, entries and suffix. */
 void crl_header_write(struct writer *w, uint64_t len);
+
+/* ---- shards ---- */
+
+/* A power of two. One list of each is what a certificate of that shard names. */
+#define CRL_SHARDS_MAX 256
+#define CRL_WHOLE      CRL_SHARDS_MAX /* instead of a shard: the list of all certificates */
+/* By the last bits of the serial number, which are random. */
+unsigned crl_shard_of(struct slice serial, unsigned shards);
+
+#define CRL_PATH_MAX 32
+/* Where a list is served: "http://hub.example" -> "http://hub.example/crl/7.crl", "/crl/all.crl",
+ * "/crl/7-delta.crl". */
+void crl_url_write(struct writer *w, struct slice public_url, unsigned shard, bool delta);
+
+/* ---- reading ---- */
 
 struct crl_facts {
     int64_t this_update, next_update;

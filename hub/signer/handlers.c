@@ -151,6 +151,23 @@ static enum err handle_checkpoint(struct signer_keys *k, struct slice body, stru
     return err;
 }
 
+static enum err handle_crl_begin(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct crl_request request;
+    enum err err = signer_crl_begin_read(body, &request);
+    return err != ERR_NONE ? err : crl_desk_begin(&k->crl, k->issuer, &request, result);
+}
+
+static enum err handle_crl_add(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    return crl_desk_add(&k->crl, body, result);
+}
+
+static enum err handle_crl_finish(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    return body.len > 0 ? ERR_SYNTAX : crl_desk_finish(&k->crl, result);
+}
+
 static const struct {
     enum signer_request_kind kind;
     const char *checks;
@@ -163,6 +180,10 @@ static const struct {
     {SIGNER_CHECKPOINT,
      "a tree no smaller than any signed before, and the same root at the same size",
      handle_checkpoint},
+    {SIGNER_CRL_BEGIN, "a list of this issuer, or a shard there is; dates of now; a number that grows",
+     handle_crl_begin},
+    {SIGNER_CRL_ADD, "serial numbers of that shard, as many as were announced", handle_crl_add},
+    {SIGNER_CRL_FINISH, "all that was announced has come", handle_crl_finish},
 };
 
 static enum err dispatch(struct signer_keys *k, uint8_t kind, struct slice body,

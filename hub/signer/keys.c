@@ -186,6 +186,16 @@ static enum err take_server_names(const struct signer_options *options, struct s
     return ERR_NONE;
 }
 
+static enum err open_crl_desk(const struct signer_options *options, struct signer_keys *k,
+                              char explain[256])
+{
+    enum err err = crl_desk_open(&k->crl, options->public_url, options->crl_shards);
+    if (err != ERR_NONE)
+        return fail(err, explain, "no revocation lists can be made in %u shards behind '%.100s'",
+                    options->crl_shards, options->public_url != NULL ? options->public_url : "");
+    return ERR_NONE;
+}
+
 enum err signer_keys_open(const struct signer_options *options, uid_t owner,
                           struct signer_keys *ret_keys, struct signer_facts *ret_facts,
                           char explain[256])
@@ -197,6 +207,8 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
         return fail(ERR_SYNTAX, explain, "'%.63s' can't be a fleet's name", options->fleet);
     memcpy(k.fleet, fleet.data, fleet.len);
     enum err err = take_server_names(options, &k, explain);
+    if (err == ERR_NONE)
+        err = open_crl_desk(options, &k, explain);
     if (err == ERR_NONE)
         err = check_private(options->folder, true, owner, explain);
     if (err == ERR_NONE)
@@ -220,6 +232,7 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
 
 void signer_keys_close(struct signer_keys *k)
 {
+    crl_desk_close(&k->crl);
     issuer_free(k->issuer);
     EVP_PKEY_free(k->ledger);
     ledger_state_close(&k->state);

@@ -6,7 +6,12 @@
  *   issue       profile u8 | tenant text | device text | n u8 | n names, text each
  *               | not_before i64 | not_after i64 | SPKI: the rest
  *   checkpoint  size u64 | root [32]
- *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
+ *   crl-begin   shard u16 | number u64 | base u64 | this_update i64 | next_update i64
+ *               | bytes of all entries u64
+ *   crl-add     entries: n u8 | serial [n] | date i64 | reason u8, one after the other
+ *   crl-finish  nothing
+ *   reply     id u32 | kind u8 | error u8 | the certificate (DER), the signed note, the list's
+ *             prefix, the bytes of entries still to come (u64), or its suffix: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
  *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
@@ -19,13 +24,17 @@
 #include "core/cursor.h"
 #include "hub/signer/signer.h"
 
-#define SIGNER_REQUEST_MAX 2560 /* all names at full length, the largest SPKI */
+#define SIGNER_REQUEST_MAX                                                                         \
+    8192 /* SIGNER_CRL_ENTRIES of the largest; all names at full length and a key take less */
 #define SIGNER_REPLY_MAX                                                                           \
     (CERTIFICATE_MAX + 16) /* one certificate, or a checkpoint, which is less */
 
 enum signer_request_kind {
     SIGNER_ISSUE = 1,
     SIGNER_CHECKPOINT = 2,
+    SIGNER_CRL_BEGIN = 3,
+    SIGNER_CRL_ADD = 4,
+    SIGNER_CRL_FINISH = 5,
 };
 
 struct signer_request_head {
@@ -44,6 +53,13 @@ MUST_USE enum err signer_issue_read(struct slice body, struct certificate_reques
 void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root);
 MUST_USE enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size,
                                          struct hash *ret_root);
+
+void signer_crl_begin_write(struct writer *w, const struct crl_request *request);
+MUST_USE enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_request);
+
+void signer_crl_entry_write(struct writer *w, const struct crl_entry *entry);
+/* The next of a body's entries; errors go to the reader. */
+struct crl_entry signer_crl_entry_read(struct reader *r);
 
 struct signer_reply {
     uint32_t id;

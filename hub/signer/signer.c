@@ -155,6 +155,7 @@ struct slot {
     union {
         signer_certificate_fn *certificate;
         signer_note_fn *note;
+        signer_crl_fn *crl;
     } done;
     void *ctx;
     uint8_t *message; /* malloc'd, where the socket was full */
@@ -178,8 +179,10 @@ static void call(uint8_t kind, const struct slot *slot, enum err err, struct sli
 {
     if (kind == SIGNER_ISSUE)
         slot->done.certificate(slot->ctx, err, body);
-    else
+    else if (kind == SIGNER_CHECKPOINT)
         slot->done.note(slot->ctx, err, body);
+    else
+        slot->done.crl(slot->ctx, err, body);
 }
 
 static struct slot *take_slot(struct signer_link *l)
@@ -347,6 +350,41 @@ void signer_sign_checkpoint(struct signer_link *l, uint64_t size, const struct h
     enum err err = submit(l, &waiting, &body);
     if (err != ERR_NONE)
         done(ctx, err, slice_of(NULL, 0));
+}
+
+static void submit_crl(struct signer_link *l, enum signer_request_kind kind, struct writer *body,
+                       signer_crl_fn *done, void *ctx)
+{
+    const struct slot waiting = {.kind = (uint8_t)kind, .done.crl = done, .ctx = ctx};
+    enum err err = submit(l, &waiting, body);
+    if (err != ERR_NONE)
+        done(ctx, err, slice_of(NULL, 0));
+}
+
+void signer_crl_begin(struct signer_link *l, const struct crl_request *request, signer_crl_fn *done,
+                      void *ctx)
+{
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    signer_crl_begin_write(&body, request);
+    submit_crl(l, SIGNER_CRL_BEGIN, &body, done, ctx);
+}
+
+void signer_crl_add(struct signer_link *l, const struct crl_entry *entries, size_t n,
+                    signer_crl_fn *done, void *ctx)
+{
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    for (size_t i = 0; i < n; i++)
+        signer_crl_entry_write(&body, &entries[i]);
+    submit_crl(l, SIGNER_CRL_ADD, &body, done, ctx);
+}
+
+void signer_crl_finish(struct signer_link *l, signer_crl_fn *done, void *ctx)
+{
+    uint8_t byte;
+    struct writer body = writer_over(&byte, 0);
+    submit_crl(l, SIGNER_CRL_FINISH, &body, done, ctx);
 }
 
 enum err signer_link_new(struct signer *s, struct loop *loop, struct signer_link **ret_link)
