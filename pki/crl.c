@@ -7,7 +7,7 @@
 
 #include "pki/issuer_internal.h"
 
-#define DER_ENUMERATED 0x0a
+#define DER_ENUMERATED   0x0a
 #define GENERAL_NAME_URI 6 /* GeneralName, section 4.2.1.6 */
 
 #define OID_CRL_NUMBER                 SLICE_LITERAL("\x55\x1d\x14")

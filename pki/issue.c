@@ -11,14 +11,14 @@
 #include "core/oid.h"
 #include "pki/issuer_internal.h"
 
-#define SERIAL_SIZE        16 /* bytes: those of a time, then random ones */
-#define SERIAL_TIME        4
-#define KEY_IDENTIFIER     20 /* bytes of ours: RFC 7093 section 2, method 1 */
-#define COMMON_NAME_MAX    64 /* ub-common-name */
-#define URI_MAX            256
-#define NAMES_MAX          32
-#define DNS_NAME_MAX       253
-#define DNS_LABEL_MAX      63
+#define SERIAL_SIZE     16 /* bytes: those of a time, then random ones */
+#define SERIAL_TIME     4
+#define KEY_IDENTIFIER  20 /* bytes of ours: RFC 7093 section 2, method 1 */
+#define COMMON_NAME_MAX 64 /* ub-common-name */
+#define URI_MAX         256
+#define NAMES_MAX       32
+#define DNS_NAME_MAX    253
+#define DNS_LABEL_MAX   63
 
 #define SAN_DNS 2
 #define SAN_URI 6
@@ -37,7 +37,7 @@
     SLICE_LITERAL(                                                                                 \
         "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
         "\x01")
-#define OID_SUBJECT_KEY_IDENTIFIER   SLICE_LITERAL("\x55\x1d\x0e")
+#define OID_SUBJECT_KEY_IDENTIFIER SLICE_LITERAL("\x55\x1d\x0e")
 
 void issuer_free(struct issuer *i)
 {

@@ -1,4 +1,5 @@
-/* What is signed with the issuing key shares: certificates (issue.c) and revocation lists (crl.c). */
+/* What is signed with the issuing key shares: certificates (issue.c) and revocation lists (crl.c).
+ */
 #ifndef PKI_ISSUER_INTERNAL_H
 #define PKI_ISSUER_INTERNAL_H
 

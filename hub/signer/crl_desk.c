@@ -92,7 +92,7 @@ static enum err check_entry(const struct crl_desk *d, const struct crl_entry *en
     if (entry->reason == CRL_REMOVE && d->request.base == 0)
         return ERR_REFUSED;
     return entry->date > d->request.this_update + SIGNER_CRL_BACKDATING_MAX ? ERR_REFUSED
-                                                                           : ERR_NONE;
+                                                                            : ERR_NONE;
 }
 
 enum err crl_desk_add(struct crl_desk *d, struct slice body, struct writer *result)

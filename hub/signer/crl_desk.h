@@ -4,9 +4,9 @@
 
 #include "hub/signer/signer.h"
 
-#define SIGNER_CRL_BACKDATING_MAX 3600LL          /* seconds: for readers whose clocks are behind */
-#define SIGNER_CRL_LIFETIME_MAX   (10LL * 86400)  /* a list is believed until its nextUpdate */
-#define SIGNER_CRL_FUTURE_MAX     300LL           /* for a clock set back since the hub read it */
+#define SIGNER_CRL_BACKDATING_MAX 3600LL         /* seconds: for readers whose clocks are behind */
+#define SIGNER_CRL_LIFETIME_MAX   (10LL * 86400) /* a list is believed until its nextUpdate */
+#define SIGNER_CRL_FUTURE_MAX     300LL          /* for a clock set back since the hub read it */
 
 struct crl_desk {
     char public_url[CRL_URL_MAX + 1]; /* empty: there are no shards */

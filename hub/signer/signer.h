@@ -101,8 +101,8 @@ typedef void signer_note_fn(void *ctx, enum err err, struct slice note);
 void signer_sign_checkpoint(struct signer_link *l, uint64_t size, const struct hash *root,
                             signer_note_fn *done, void *ctx);
 
-/* One revocation list at a time, over any link: begin, add until all entries are in, finish. Each is
- * answered before the next is sent; a new begin drops what was not finished. */
+/* One revocation list at a time, over any link: begin, add until all entries are in, finish. Each
+ * is answered before the next is sent; a new begin drops what was not finished. */
 #define SIGNER_CRL_ALL     UINT16_MAX /* instead of a shard: the issuer's certificates, whole */
 #define SIGNER_CRL_ENTRIES 256        /* in one message */
 struct crl_request {

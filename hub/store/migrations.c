@@ -73,6 +73,13 @@ const struct migration migrations[] = {
         "name @text NOT NULL PRIMARY KEY, value @bytes NOT NULL, "
         "changed_at @integer NOT NULL) @plain",
     }},
+    {{
+        "CREATE TABLE crl_entry ("
+        "entry @integer NOT NULL, serial @bytes NOT NULL, reason @integer NOT NULL, "
+        "date @integer NOT NULL, not_after @integer NOT NULL, PRIMARY KEY (entry, serial)) "
+        "@compact",
+        "ALTER TABLE certificate ADD COLUMN listed @integer NOT NULL DEFAULT 0",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

@@ -188,8 +188,8 @@ static void is_empty_where_nothing_has_ended(void **state)
 static void holds_what_was_put_in(void **state)
 {
     (void)state;
-    static const enum crl_reason reasons[] = {CRL_NO_REASON, CRL_SUPERSEDED,
-                                              CRL_CESSATION, CRL_HOLD};
+    static const enum crl_reason reasons[] = {CRL_NO_REASON, CRL_SUPERSEDED, CRL_CESSATION,
+                                              CRL_HOLD};
     static const size_t counts[] = {1, 2, 3, 4, 5, 400, 2000};
     for (size_t k = 0; k < ARRAY_LEN(counts); k++) { /* lengths of one to three octets */
         size_t n = counts[k];
@@ -315,7 +315,7 @@ static void refuses_entries_that_are_none(void **state)
     bad[1].serial_len = SERIAL_MAX + 1;
     bad[2].serial[0] = 0; /* the same number would have two texts */
     bad[3].reason = (enum crl_reason)7;
-    bad[4].reason = (enum crl_reason)-1;
+    bad[4].reason = (enum crl_reason) - 1;
     bad[5].date = INT64_MIN;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint8_t bytes[CRL_ENTRY_MAX];

@@ -298,9 +298,8 @@ static void shards_are_a_power_of_two(void **state)
         unsigned shards;
         enum err err;
     } cases[] = {
-        {NULL, 0, ERR_NONE},   {"", 0, ERR_NONE},      {URL, 1, ERR_NONE},
-        {URL, 256, ERR_NONE},  {URL, 0, ERR_SYNTAX},   {URL, 3, ERR_SYNTAX},
-        {URL, 512, ERR_SYNTAX}, {NULL, 2, ERR_SYNTAX},
+        {NULL, 0, ERR_NONE},  {"", 0, ERR_NONE},    {URL, 1, ERR_NONE},     {URL, 256, ERR_NONE},
+        {URL, 0, ERR_SYNTAX}, {URL, 3, ERR_SYNTAX}, {URL, 512, ERR_SYNTAX}, {NULL, 2, ERR_SYNTAX},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct crl_desk d;
