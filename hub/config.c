@@ -41,6 +41,8 @@ const struct config_key hub_config_keys[] = {
     KEY("loops", CONFIG_INTEGER, loops, 0, 128, "0", "event loops; 0: two for each processor"),
     KEY("checkin-interval", CONFIG_DURATION, checkin_interval, 1, 24 * HOUR, "15m",
         "how often devices check in"),
+    KEY("crl-lifetime", CONFIG_DURATION, crl_lifetime, 60, 10 * 24 * HOUR, "1d",
+        "until when others may go by a list of revoked certificates that they have"),
     KEY("connections", CONFIG_INTEGER, connections, 1, MANY, "50000",
         "open connections on each listener"),
     KEY("connections-per-address", CONFIG_INTEGER, connections_per_address, 1, MANY, "200",

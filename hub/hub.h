@@ -11,6 +11,7 @@
 #include "hub/config.h"
 #include "hub/identity/identity.h"
 #include "hub/ledger/ledger.h"
+#include "hub/revocation/crl.h"
 #include "hub/signer/signer.h"
 #include "hub/store/store.h"
 #include "hub/watch/refusals.h"
@@ -40,6 +41,7 @@ struct hub {
     struct identity *identity;
     struct tokens *tokens;
     struct refusals *refusals;
+    struct crl_service *crls;
     struct rate_table *rates;
     struct tls_server *tls[LISTENER_COUNT]; /* NULL for the local one */
     struct http_server *http;

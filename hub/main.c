@@ -124,7 +124,7 @@ static enum err start_signer(char explain[256])
         .origin = origin,
         .server_names = names,
         .server_names_len = names_len,
-        .links = hub.loops_len + 1, /* and one for the first server certificate */
+        .links = hub.loops_len + 2, /* and the first server certificate, and revocation lists */
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
 }
@@ -219,6 +219,17 @@ static enum err make_loops(void)
     return ERR_NONE;
 }
 
+static enum err make_crls(char explain[256])
+{
+    static char folder[CONFIG_TEXT_MAX + 16];
+    (void)snprintf(folder, sizeof folder, "%s/crl", hub.config.state);
+    const struct crl_options options = {.folder = folder,
+                                        .store = hub.store,
+                                        .signer = hub.signer,
+                                        .lifetime = hub.config.crl_lifetime};
+    return crl_service_new(&options, &hub.crls, explain);
+}
+
 /* ---- start, run, end ---- */
 
 static int start(void)
@@ -252,6 +263,9 @@ static int start(void)
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
+    err = make_crls(explain);
+    if (err != ERR_NONE)
+        return fail("crl.start", err, explain);
     err = listeners_make_tls(&hub, explain);
     if (err != ERR_NONE)
         return fail("tls.start", err, explain);
@@ -269,6 +283,8 @@ static int start(void)
     err = store_start(hub.store);
     for (size_t i = 0; err == ERR_NONE && i < hub.loops_len; i++)
         err = loop_start(hub.loops[i].loop);
+    if (err == ERR_NONE)
+        err = crl_service_start(hub.crls);
     if (err == ERR_NONE)
         err = served_bundle_load(&hub);
     if (err == ERR_NONE)
@@ -352,6 +368,7 @@ static void stop(void)
             ; /* interrupted */
     }
     refusals_flush(hub.refusals);
+    crl_service_free(hub.crls);
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)
         loop_stop(hub.loops[i].loop);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "hub/signer/requests.h"
 
 enum err crl_desk_open(struct crl_desk *d, const char *public_url, unsigned shards)
 {
@@ -36,7 +35,7 @@ static uint64_t *last_number(struct crl_desk *d, const struct crl_request *reque
     return &d->numbers[delta][place];
 }
 
-static enum err check(struct crl_desk *d, const struct crl_request *request)
+static enum err check_list(struct crl_desk *d, const struct crl_request *request)
 {
     if (request->shard != SIGNER_CRL_ALL && request->shard >= d->shards)
         return ERR_REFUSED;
@@ -56,7 +55,7 @@ enum err crl_desk_begin(struct crl_desk *d, struct issuer *issuer,
                         const struct crl_request *request, struct writer *prefix)
 {
     drop(d);
-    enum err err = check(d, request);
+    enum err err = check_list(d, request);
     if (err != ERR_NONE)
         return err;
     uint8_t point_bytes[CRL_URL_MAX], freshest_bytes[CRL_URL_MAX];
@@ -95,19 +94,19 @@ static enum err check_entry(const struct crl_desk *d, const struct crl_entry *en
                                                                             : ERR_NONE;
 }
 
-enum err crl_desk_add(struct crl_desk *d, struct slice body, struct writer *result)
+static enum err check_begun(const struct crl_desk *d)
 {
-    if (d->signing == NULL)
-        return ERR_CONFLICT;
-    struct reader r = reader_over(body);
-    enum err err = ERR_NONE;
-    while (err == ERR_NONE && reader_left(&r) > 0) {
-        struct crl_entry entry = signer_crl_entry_read(&r);
-        err = r.err;
+    return d->signing == NULL ? ERR_CONFLICT : ERR_NONE;
+}
+
+enum err crl_desk_add(struct crl_desk *d, const struct crl_entry *entries, size_t n,
+                      struct writer *result)
+{
+    enum err err = check_begun(d);
+    for (size_t i = 0; i < n && err == ERR_NONE; i++) {
+        err = check_entry(d, &entries[i]);
         if (err == ERR_NONE)
-            err = check_entry(d, &entry);
-        if (err == ERR_NONE)
-            err = crl_add(d->signing, &entry);
+            err = crl_add(d->signing, &entries[i]);
     }
     if (err == ERR_NONE)
         writer_be64(result, crl_entries_left(d->signing));
@@ -118,9 +117,9 @@ enum err crl_desk_add(struct crl_desk *d, struct slice body, struct writer *resu
 
 enum err crl_desk_finish(struct crl_desk *d, struct writer *suffix)
 {
-    if (d->signing == NULL)
-        return ERR_CONFLICT;
-    enum err err = crl_finish(d->signing, suffix);
+    enum err err = check_begun(d);
+    if (err == ERR_NONE)
+        err = crl_finish(d->signing, suffix);
     drop(d);
     if (err == ERR_NONE)
         *last_number(d, &d->request, d->request.base > 0) = d->request.number;

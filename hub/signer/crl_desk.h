@@ -24,8 +24,8 @@ void crl_desk_close(struct crl_desk *d);
 
 MUST_USE enum err crl_desk_begin(struct crl_desk *d, struct issuer *issuer,
                                  const struct crl_request *request, struct writer *prefix);
-/* `body`: entries as requests.h has them. */
-MUST_USE enum err crl_desk_add(struct crl_desk *d, struct slice body, struct writer *result);
+MUST_USE enum err crl_desk_add(struct crl_desk *d, const struct crl_entry *entries, size_t n,
+                               struct writer *result);
 MUST_USE enum err crl_desk_finish(struct crl_desk *d, struct writer *suffix);
 
 #endif

@@ -160,12 +160,16 @@ static enum err handle_crl_begin(struct signer_keys *k, struct slice body, struc
 
 static enum err handle_crl_add(struct signer_keys *k, struct slice body, struct writer *result)
 {
-    return crl_desk_add(&k->crl, body, result);
+    struct crl_entry entries[SIGNER_CRL_ENTRIES];
+    size_t n = 0;
+    enum err err = signer_crl_add_read(body, entries, &n);
+    return err != ERR_NONE ? err : crl_desk_add(&k->crl, entries, n, result);
 }
 
 static enum err handle_crl_finish(struct signer_keys *k, struct slice body, struct writer *result)
 {
-    return body.len > 0 ? ERR_SYNTAX : crl_desk_finish(&k->crl, result);
+    enum err err = signer_crl_finish_read(body);
+    return err != ERR_NONE ? err : crl_desk_finish(&k->crl, result);
 }
 
 static const struct {

@@ -137,30 +137,56 @@ enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_reques
     return err;
 }
 
-void signer_crl_entry_write(struct writer *w, const struct crl_entry *entry)
+void signer_crl_add_write(struct writer *w, const struct crl_entry *entries, size_t n)
 {
-    if (entry->serial_len > SERIAL_MAX) {
+    if (n > SIGNER_CRL_ENTRIES)
         writer_fail(w, ERR_LIMIT);
-        return;
+    for (size_t i = 0; i < n && w->err == ERR_NONE; i++) {
+        const struct crl_entry *entry = &entries[i];
+        if (entry->serial_len > SERIAL_MAX) {
+            writer_fail(w, ERR_LIMIT);
+            return;
+        }
+        writer_u8(w, (uint8_t)entry->serial_len);
+        writer_put(w, slice_of(entry->serial, entry->serial_len));
+        writer_be64(w, (uint64_t)entry->date);
+        writer_u8(w, (uint8_t)entry->reason);
     }
-    writer_u8(w, (uint8_t)entry->serial_len);
-    writer_put(w, slice_of(entry->serial, entry->serial_len));
-    writer_be64(w, (uint64_t)entry->date);
-    writer_u8(w, (uint8_t)entry->reason);
 }
 
-struct crl_entry signer_crl_entry_read(struct reader *r)
+static void read_entry(struct reader *r, struct crl_entry *entry)
 {
-    struct crl_entry entry = {0};
+    *entry = (struct crl_entry){0};
     struct slice serial = reader_take(r, reader_u8(r));
     if (serial.len > SERIAL_MAX)
         reader_fail(r, ERR_LIMIT);
     else if (serial.len > 0)
-        memcpy(entry.serial, serial.data, serial.len);
-    entry.serial_len = serial.len;
-    entry.date = (int64_t)reader_be64(r);
-    entry.reason = (enum crl_reason)reader_u8(r);
-    return entry;
+        memcpy(entry->serial, serial.data, serial.len);
+    entry->serial_len = serial.len;
+    entry->date = (int64_t)reader_be64(r);
+    entry->reason = (enum crl_reason)reader_u8(r);
+}
+
+enum err signer_crl_add_read(struct slice body, struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
+                             size_t *ret_n)
+{
+    struct reader r = reader_over(body);
+    size_t n = 0;
+    while (reader_left(&r) > 0) {
+        if (n == SIGNER_CRL_ENTRIES)
+            reader_fail(&r, ERR_LIMIT);
+        else
+            read_entry(&r, &ret_entries[n++]);
+    }
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_n = n;
+    return err;
+}
+
+enum err signer_crl_finish_read(struct slice body)
+{
+    return body.len > 0 ? ERR_SYNTAX : ERR_NONE;
 }
 
 void signer_reply_write(struct writer *w, uint32_t id, uint8_t kind, enum err err)

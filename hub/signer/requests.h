@@ -57,9 +57,12 @@ MUST_USE enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size,
 void signer_crl_begin_write(struct writer *w, const struct crl_request *request);
 MUST_USE enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_request);
 
-void signer_crl_entry_write(struct writer *w, const struct crl_entry *entry);
-/* The next of a body's entries; errors go to the reader. */
-struct crl_entry signer_crl_entry_read(struct reader *r);
+void signer_crl_add_write(struct writer *w, const struct crl_entry *entries, size_t n);
+/* ERR_SYNTAX; ERR_LIMIT for more than SIGNER_CRL_ENTRIES. */
+MUST_USE enum err signer_crl_add_read(struct slice body,
+                                      struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
+                                      size_t *ret_n);
+MUST_USE enum err signer_crl_finish_read(struct slice body);
 
 struct signer_reply {
     uint32_t id;

@@ -375,8 +375,7 @@ void signer_crl_add(struct signer_link *l, const struct crl_entry *entries, size
 {
     uint8_t bytes[SIGNER_REQUEST_MAX];
     struct writer body = writer_over(bytes, sizeof bytes);
-    for (size_t i = 0; i < n; i++)
-        signer_crl_entry_write(&body, &entries[i]);
+    signer_crl_add_write(&body, entries, n);
     submit_crl(l, SIGNER_CRL_ADD, &body, done, ctx);
 }
 

@@ -11,7 +11,7 @@
 static const struct table *const tables[TABLE_COUNT] = {
     &table_model,       &table_device,      &table_certificate, &table_device_key,
     &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
-    &table_ledger_node, &table_ledger_head, &table_setting, &table_crl_entry,
+    &table_ledger_node, &table_ledger_head, &table_setting,     &table_crl_entry,
 };
 
 #define ROW_MAX 4096

@@ -33,7 +33,7 @@ LIBRARIES = [
 ]
 
 # Domains of the hub from the bottom up: each may use those below it.
-ORDER = ['store', 'signer', 'ledger', 'policy', 'access', 'identity', 'supply', 'posture', 'updates',
+ORDER = ['store', 'signer', 'ledger', 'policy', 'access', 'identity', 'revocation', 'supply', 'posture', 'updates',
          'segments', 'telemetry', 'watch', 'api']
 # Those that react to the ledger: nobody below main and api may call them (law 3).
 REACTORS = ('telemetry', 'watch')
@@ -43,6 +43,7 @@ PUBLIC = {
               'copy.h'),              # and a whole one as a stream
     'ledger': ('ledger.h', 'act.h'),  # the log, and a write that is told to it
     'access': ('access.h', 'tokens.h'),
+    'revocation': ('revocation.h', 'crl.h'),
     'watch': ('watch.h', 'refusals.h'),
 }
 
