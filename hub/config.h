@@ -22,6 +22,7 @@ struct hub_config {
     char signer_user[CONFIG_TEXT_MAX];
     int64_t loops;
     int64_t checkin_interval; /* seconds */
+    char crl_folder[CONFIG_TEXT_MAX];
     int64_t crl_lifetime;
     int64_t connections;
     int64_t connections_per_address;

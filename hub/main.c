@@ -221,9 +221,7 @@ static enum err make_loops(void)
 
 static enum err make_crls(char explain[256])
 {
-    static char folder[CONFIG_TEXT_MAX + 16];
-    (void)snprintf(folder, sizeof folder, "%s/crl", hub.config.state);
-    const struct crl_options options = {.folder = folder,
+    const struct crl_options options = {.folder = hub.config.crl_folder,
                                         .store = hub.store,
                                         .signer = hub.signer,
                                         .lifetime = hub.config.crl_lifetime};

@@ -115,8 +115,6 @@ static void look(evutil_socket_t fd, short what, void *arg)
 void crl_ended(struct crl_service *s, const struct crl_outcome *o)
 {
     const char *kind = kind_text(o->job.delta);
-    if (o->number > s->number)
-        s->number = o->number; /* also where it failed: some lists may have it */
     if (o->err == ERR_CLOSED)
         return; /* the hub is ending */
     if (o->err != ERR_NONE) {

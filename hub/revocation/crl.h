@@ -1,5 +1,5 @@
 /* The lists of revoked certificates that others fetch, kept as files that are always there to be
- * served: <state>/crl/all.crl, and a list for each shard (pki/crl.h), each with its delta.
+ * served: all.crl, and a list for each shard (pki/crl.h), each with its delta.
  *
  * They are made on a thread of their own: soon after a certificate ends, is held or let go, and
  * again before they grow old. How soon depends on how long it takes: making complete lists never

@@ -199,6 +199,10 @@ void crl_build_start(struct crl_service *s, const struct crl_job *job)
     b->outcome.number = (uint64_t)now > s->number ? (uint64_t)now : s->number + 1;
     if (b->arena == NULL || b->sweep == NULL)
         goto out;
+    s->number = b->outcome.number; /* noted before it is used: it is never used again */
+    err = crl_files_save(s);
+    if (err != ERR_NONE)
+        goto out;
     err = store_list(s->reader, &newest, b->arena, note_newest, &b->outcome.covered);
     arena_reset(b->arena);
     if (err != ERR_NONE)

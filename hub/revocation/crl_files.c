@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "hub/revocation/crl_internal.h"
 
-#define REFRESH_MAX 256 /* bytes of the file that says when all lists were made */
+#define NUMBERS_MAX 256 /* bytes of the file that holds what is to be remembered of them */
 #define ETAG_BYTES  8   /* the last ones of a signature: no two lists have the same */
 
 enum err crl_files_path(const struct crl_service *s, unsigned shard, bool delta, const char *suffix,
@@ -89,17 +89,20 @@ enum err crl_files_publish(struct crl_service *s, unsigned shard, bool delta)
     return err == ERR_NONE ? take_up(s, shard, delta) : err;
 }
 
-static void refresh_path(const struct crl_service *s, char path[PATH_MAX])
+static void numbers_path(const struct crl_service *s, char path[PATH_MAX])
 {
-    (void)snprintf(path, PATH_MAX, "%s/refreshed", s->folder);
+    (void)snprintf(path, PATH_MAX, "%s/numbers", s->folder);
 }
 
-/* Two lines of three numbers. */
+/* The last CRLNumber, which may only grow, whatever becomes of the lists; then the two refreshes.
+ */
 enum err crl_files_save(const struct crl_service *s)
 {
-    uint8_t bytes[REFRESH_MAX];
+    uint8_t bytes[NUMBERS_MAX];
     char path[PATH_MAX];
     struct writer w = writer_over(bytes, sizeof bytes);
+    writer_decimal(&w, s->number);
+    writer_text(&w, "\n");
     for (size_t i = 0; i < ARRAY_LEN(s->refresh); i++) {
         writer_decimal(&w, s->refresh[i].number);
         writer_text(&w, " ");
@@ -108,21 +111,23 @@ enum err crl_files_save(const struct crl_service *s)
         writer_decimal(&w, (uint64_t)s->refresh[i].made_at);
         writer_text(&w, "\n");
     }
-    refresh_path(s, path);
+    numbers_path(s, path);
     return w.err != ERR_NONE ? w.err : file_replace(path, writer_bytes(&w), 0600);
 }
 
-static enum err load_refresh(struct crl_service *s)
+static enum err load_numbers(struct crl_service *s)
 {
     char path[PATH_MAX];
     uint8_t *bytes = NULL;
     size_t len = 0;
-    refresh_path(s, path);
-    enum err err = file_read(path, REFRESH_MAX, &bytes, &len);
+    numbers_path(s, path);
+    enum err err = file_read(path, NUMBERS_MAX, &bytes, &len);
     if (err != ERR_NONE)
         return err;
     struct crl_refresh refresh[ARRAY_LEN(s->refresh)] = {0};
     struct reader r = reader_over(slice_of(bytes, len));
+    uint64_t number = reader_decimal(&r, INT64_MAX);
+    reader_expect(&r, SLICE_LITERAL("\n"));
     for (size_t i = 0; i < ARRAY_LEN(refresh); i++) {
         refresh[i].number = reader_decimal(&r, INT64_MAX);
         reader_expect(&r, SLICE_LITERAL(" "));
@@ -133,8 +138,10 @@ static enum err load_refresh(struct crl_service *s)
     }
     err = reader_finish(&r);
     free(bytes);
-    if (err == ERR_NONE)
+    if (err == ERR_NONE) {
         memcpy(s->refresh, refresh, sizeof refresh);
+        s->number = number;
+    }
     return err;
 }
 
@@ -146,10 +153,11 @@ static bool is_ours(const struct crl_service *s, unsigned shard, bool delta)
 enum err crl_files_load(struct crl_service *s, char explain[256])
 {
     if (mkdir(s->folder, 0700) != 0 && errno != EEXIST) {
-        (void)snprintf(explain, 256, "%.150s: %s", s->folder, strerror(errno));
+        (void)snprintf(explain, 256, "%.120s: %s; crl-folder says where the hub may write",
+                       s->folder, strerror(errno));
         return ERR_IO;
     }
-    bool complete = load_refresh(s) == ERR_NONE;
+    bool complete = load_numbers(s) == ERR_NONE;
     for (unsigned shard = 0; shard <= CRL_SHARDS_MAX; shard++)
         for (unsigned delta = 0; delta < 2; delta++) {
             if (!is_ours(s, shard, delta == 1))
@@ -159,9 +167,7 @@ enum err crl_files_load(struct crl_service *s, char explain[256])
             if (there && s->lists[shard][delta].facts.number > s->number)
                 s->number = s->lists[shard][delta].facts.number;
         }
-    if (s->refresh[0].number > s->number)
-        s->number = s->refresh[0].number;
-    /* Where any is missing all are made anew: numbers alone are kept, for they may only grow. */
+    /* Where any is missing all are made anew. */
     if (!complete)
         memset(s->refresh, 0, sizeof s->refresh);
     return ERR_NONE;

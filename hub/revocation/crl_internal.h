@@ -44,7 +44,7 @@ struct crl_service {
     atomic_bool stopping;
     struct crl_build *build;       /* under way, or NULL */
     struct crl_refresh refresh[2]; /* the newest, the one before */
-    uint64_t number;               /* the last CRLNumber */
+    uint64_t number;               /* the last CRLNumber, used or not */
     int64_t covered[2];            /* complete lists, deltas: as in crl_refresh */
     int64_t made_at[2];
     int64_t rest_until_ms; /* monotonic: no complete list that is not overdue before this */
@@ -82,7 +82,7 @@ MUST_USE enum err crl_files_path(const struct crl_service *s, unsigned shard, bo
                                  const char *suffix, char path[PATH_MAX]);
 /* The list that was written under its name and ".new" is the newest now. */
 MUST_USE enum err crl_files_publish(struct crl_service *s, unsigned shard, bool delta);
-/* Keeps s->refresh. */
+/* Keeps s->number and s->refresh. */
 MUST_USE enum err crl_files_save(const struct crl_service *s);
 void crl_files_close(struct crl_service *s);
 

@@ -60,9 +60,11 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* When nobody is connected. */
 static size_t open_files(void)
 {
     size_t n = 0;
+    WAIT_FOR(open_connections(listener) == 0);
     DIR *folder = opendir("/proc/self/fd");
     assert_non_null(folder);
     while (readdir(folder) != NULL)
@@ -130,7 +132,7 @@ static void comes_whole_and_the_connection_goes_on(void **state)
     assert_int_equal(read_file(fd, 0), FILE_SIZE);
     assert_true(wait_for_close(fd));
     close(fd);
-    WAIT_FOR(open_files() == before);
+    assert_int_equal(open_files(), before);
 }
 
 /* Longer in all than a request may take, but never without a step. */
@@ -156,7 +158,7 @@ static void leaves_who_does_not(void **state)
     WAIT_FOR(open_connections(listener) == 0);
     assert_true(read_file(fd, 0) < FILE_SIZE);
     close(fd);
-    WAIT_FOR(open_files() == before);
+    assert_int_equal(open_files(), before);
 }
 
 static void closes_the_file_where_the_client_leaves(void **state)
@@ -170,8 +172,7 @@ static void closes_the_file_where_the_client_leaves(void **state)
             read_head(fd, FILE_SIZE);
         close(fd);
     }
-    WAIT_FOR(open_files() == before);
-    assert_int_equal(open_connections(listener), 0);
+    assert_int_equal(open_files(), before);
 }
 
 int main(void)
