@@ -14,6 +14,7 @@
 #include "hub/revocation/crl.h"
 #include "hub/signer/signer.h"
 #include "hub/store/store.h"
+#include "hub/subjects/subjects.h"
 #include "hub/watch/refusals.h"
 
 #define HUB_VERSION   "0.1.0"
@@ -38,6 +39,7 @@ struct hub {
     struct ledger *ledger;
     struct signer *signer;
     struct signer_facts facts;
+    struct subjects *subjects;
     struct identity *identity;
     struct tokens *tokens;
     struct refusals *refusals;
