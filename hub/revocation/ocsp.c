@@ -12,6 +12,7 @@
 #define ROUNDS_MAX         3 /* of signing what has changed meanwhile */
 
 struct ocsp_service {
+    const struct store *store;
     struct ocsp_issuer issuer;
     int64_t issuer_not_after;
     int64_t validity;
@@ -24,11 +25,12 @@ enum err ocsp_service_new(const struct ocsp_options *options, struct ocsp_servic
     struct ocsp_service *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ERR_NO_MEMORY;
+    s->store = options->store;
     s->validity = options->validity;
     s->issuer_not_after = options->issuer_not_after;
     enum err err = ocsp_issuer_read(options->issuer, &s->issuer);
     if (err == ERR_NONE)
-        err = ocsp_cache_new(&s->cache);
+        err = ocsp_cache_new(options->store, &s->cache);
     if (err == ERR_NONE)
         err = rate_table_new(1, &s->unknown);
     if (err == ERR_NONE)
@@ -85,6 +87,12 @@ static void end_with_response(struct ocsp_question *q)
 
 static void answer(struct ocsp_question *q);
 
+static enum err look_up(struct ocsp_question *q, struct standing *ret_standing)
+{
+    return revocation_look_up(q->service->store, q->reader, q->arena, q->id.serial, ret_standing,
+                              &q->stamps);
+}
+
 static bool is_same(const struct standing *a, const struct standing *b)
 {
     return a->status == b->status && a->reason == b->reason && a->since == b->since;
@@ -95,7 +103,7 @@ static void signed_now(void *ctx, enum err err, struct slice response)
     struct ocsp_question *q = ctx;
     struct standing standing;
     if (err == ERR_NONE)
-        err = revocation_look_up(q->reader, q->arena, q->id.serial, &standing);
+        err = look_up(q, &standing);
     if (err != ERR_NONE) {
         end_with_err(q, err);
         return;
@@ -183,7 +191,11 @@ void ocsp_ask(struct ocsp_service *s, struct ocsp_question *q)
         end_with_error(q, OCSP_MALFORMED_REQUEST, ERR_NONE);
         return;
     }
-    err = revocation_look_up(q->reader, q->arena, q->id.serial, &q->standing);
+    if (ocsp_cache_find_unchanged(s->cache, q, clock_seconds()) == ERR_NONE) {
+        end_with_response(q);
+        return;
+    }
+    err = look_up(q, &q->standing);
     if (err != ERR_NONE)
         end_with_err(q, err);
     else

@@ -15,21 +15,24 @@ struct entry {
     uint8_t hash, serial_len;
     uint8_t serial[SERIAL_MAX];
     struct standing standing;
+    struct standing_stamps stamps;
     int64_t this_update, next_update;
     int64_t renew_at;
     uint8_t tag[OCSP_TAG_SIZE];
 };
 
 struct ocsp_cache {
+    const struct store *store;
     pthread_mutex_t locks[LOCKS];
     struct entry entries[SETS][WAYS];
 };
 
-enum err ocsp_cache_new(struct ocsp_cache **ret_cache)
+enum err ocsp_cache_new(const struct store *store, struct ocsp_cache **ret_cache)
 {
     struct ocsp_cache *c = calloc(1, sizeof *c);
     if (c == NULL)
         return ERR_NO_MEMORY;
+    c->store = store;
     for (size_t i = 0; i < LOCKS; i++)
         (void)pthread_mutex_init(&c->locks[i], NULL);
     *ret_cache = c;
@@ -84,7 +87,13 @@ static enum err take(struct entry *e, struct ocsp_question *q, int64_t now)
     return ERR_NONE;
 }
 
-enum err ocsp_cache_find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now)
+static bool is_unchanged(const struct ocsp_cache *c, const struct entry *e)
+{
+    return store_is_unchanged(c->store, &e->stamps.certificate) &&
+           store_is_unchanged(c->store, &e->stamps.device);
+}
+
+static enum err find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now, bool looked_up)
 {
     size_t set = set_of(&q->id);
     pthread_mutex_t *lock = &c->locks[set % LOCKS];
@@ -93,14 +102,31 @@ enum err ocsp_cache_find(struct ocsp_cache *c, struct ocsp_question *q, int64_t 
     for (size_t i = 0; i < WAYS; i++) {
         struct entry *e = &c->entries[set][i];
         /* A clock that was set back makes it one of the future. */
-        if (is_of(e, &q->id) && says(e, &q->standing) && now >= e->this_update &&
-            now < e->next_update) {
-            err = take(e, q, now);
-            break;
-        }
+        if (!is_of(e, &q->id) || now < e->this_update || now >= e->next_update)
+            continue;
+        if (looked_up ? !says(e, &q->standing) : !is_unchanged(c, e))
+            continue;
+        if (!looked_up && now >= e->renew_at)
+            break; /* whoever has it renewed looks first */
+        if (looked_up)
+            e->stamps = q->stamps;
+        else
+            q->standing = e->standing;
+        err = take(e, q, now);
+        break;
     }
     (void)pthread_mutex_unlock(lock);
     return err;
+}
+
+enum err ocsp_cache_find_unchanged(struct ocsp_cache *c, struct ocsp_question *q, int64_t now)
+{
+    return find(c, q, now, false);
+}
+
+enum err ocsp_cache_find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now)
+{
+    return find(c, q, now, true);
 }
 
 static struct entry *place_for(struct entry *ways, const struct ocsp_request *id)
@@ -128,6 +154,7 @@ void ocsp_cache_keep(struct ocsp_cache *c, const struct ocsp_question *q)
         .hash = (uint8_t)q->id.hash,
         .serial_len = (uint8_t)q->id.serial.len,
         .standing = q->standing,
+        .stamps = q->stamps,
         .this_update = q->this_update,
         .next_update = q->next_update,
         .renew_at = q->this_update + (q->next_update - q->this_update + 1) / 2,
