@@ -24,6 +24,7 @@
 #include "base/sandbox.h"
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
+#include "hub/database.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
 #include "hub/served_bundle.h"
@@ -101,6 +102,8 @@ static enum err shed_root(char explain[256])
     enum err err = sandbox_user(hub.config.user, &uid, &gid);
     if (err == ERR_NONE)
         err = sandbox_become(uid, gid);
+    if (err == ERR_NONE && unsetenv("HOME") != 0) /* libpq would look into root's */
+        err = ERR_IO;
     if (err != ERR_NONE)
         (void)snprintf(explain, 256, "cannot become the user '%s'", hub.config.user);
     return err;
@@ -182,9 +185,9 @@ static enum err open_subjects(char explain[256])
     return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
 }
 
-static enum err open_store(char explain[256])
+static enum err open_store(int signals_fd, char explain[256])
 {
-    enum err err = store_open(hub.config.store, &hub.store, explain);
+    enum err err = database_open(&hub, signals_fd, explain);
     if (err == ERR_NONE)
         err = ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
     if (err == ERR_NONE)
@@ -252,7 +255,7 @@ static enum err make_loops(void)
 
 /* ---- start, run, end ---- */
 
-static int start(void)
+static int start(int signals_fd)
 {
     char explain[256] = "";
     hub.started_at = clock_seconds();
@@ -274,7 +277,7 @@ static int start(void)
     err = shed_root(explain);
     if (err != ERR_NONE)
         return fail("hub.user", err, explain);
-    err = open_store(explain);
+    err = open_store(signals_fd, explain);
     if (err != ERR_NONE)
         return fail("store.open", err, explain);
     err = checkpointer_check(hub.ledger, hub.store, &hub.facts, accept_roll_back, explain);
@@ -338,8 +341,10 @@ static int run(int signals_fd)
                                {.fd = drained_fd, .events = POLLIN},
                                {.fd = signer_death_fd(hub.signer), .events = POLLIN}};
         int n = poll(fds, ARRAY_LEN(fds), TICK_MS);
-        if (n == 0)
+        if (n == 0) {
             tick();
+            database_turn(&hub);
+        }
         if (n > 0 && fds[1].revents != 0)
             return EXIT_SUCCESS;
         if (n > 0 && fds[2].revents != 0 && !draining) {
@@ -429,7 +434,7 @@ static int serve(void)
     drained_fd = eventfd(0, EFD_CLOEXEC);
     if (signals_fd < 0 || drained_fd < 0)
         return fail("hub.start", ERR_IO, "");
-    int status = start();
+    int status = start(signals_fd);
     if (status != EXIT_SUCCESS)
         return status;
     log_event(LOG_LEVEL_NOTICE, "hub.started", F_TEXT("version", HUB_VERSION),

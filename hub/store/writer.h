@@ -9,7 +9,7 @@
 #include "hub/store/row_changes.h"
 
 struct writer_counts {
-    atomic_uint_least64_t commits, writes, refused, abandoned;
+    atomic_uint_least64_t commits, writes, refused, abandoned, replayed;
 };
 
 struct tx {
