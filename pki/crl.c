@@ -29,11 +29,12 @@ struct crl_signing {
 static bool is_reason(enum crl_reason reason)
 {
     switch (reason) {
-    case CRL_NO_REASON:
-    case CRL_SUPERSEDED:
-    case CRL_CESSATION:
-    case CRL_HOLD:
-    case CRL_REMOVE:
+    case REASON_UNSPECIFIED:
+    case REASON_SUPERSEDED:
+    case REASON_CESSATION_OF_OPERATION:
+    case REASON_CERTIFICATE_HOLD:
+    case REASON_REMOVE_FROM_CRL:
+    case REASON_PRIVILEGE_WITHDRAWN:
         return true;
     }
     return false;
@@ -59,7 +60,7 @@ void crl_entry_write(struct writer *w, const struct crl_entry *entry)
     uint8_t bytes[CRL_ENTRY_MAX];
     struct der_writer der = der_writer_over(bytes, sizeof bytes);
     size_t whole = der_mark(&der);
-    if (entry->reason != CRL_NO_REASON)
+    if (entry->reason != REASON_UNSPECIFIED)
         put_reason(&der, entry->reason);
     der_put_time(&der, entry->date);
     der_put_unsigned(&der, slice_of(entry->serial, entry->serial_len));

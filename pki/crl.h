@@ -15,15 +15,6 @@
 #include "core/x509.h"
 #include "pki/issue.h"
 
-/* CRLReason, section 5.3.1: those that are used here. */
-enum crl_reason {
-    CRL_NO_REASON = 0, /* revoked, for a reason that is nobody's business: no extension */
-    CRL_SUPERSEDED = 4,
-    CRL_CESSATION = 5,
-    CRL_HOLD = 6,
-    CRL_REMOVE = 8, /* in deltas alone: it is good again */
-};
-
 struct crl_entry {
     uint8_t serial[SERIAL_MAX]; /* big-endian, without leading zeroes */
     size_t serial_len;

@@ -378,7 +378,7 @@ static enum err write_certificate(struct enrolment *e, struct tx *tx,
     row.der = e->certificate;
     enum err err = ERR_NONE;
     if (device->state == DEVICE_QUARANTINED) /* what it renews to is held with it */
-        err = certificate_list(&e->act, tx, &row, CRL_HOLD);
+        err = certificate_list(&e->act, tx, &row, REASON_CERTIFICATE_HOLD);
     if (err == ERR_NONE)
         err = tx_insert(tx, &table_certificate, &row);
     return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 96 random bits do not collide */
@@ -443,7 +443,7 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
     /* A certificate that was never used is replaced, not kept beside the new one. */
     if (f.newest.serial[0] != '\0' && f.newest.status == CERTIFICATE_ISSUED &&
         !slice_equal(slice_of_text(f.newest.serial), slice_of_text(e->serial))) {
-        err = certificate_end(&e->act, tx, &f.newest, CERTIFICATE_RETIRED, CRL_SUPERSEDED);
+        err = certificate_end(&e->act, tx, &f.newest, CERTIFICATE_RETIRED, REASON_SUPERSEDED);
         if (err != ERR_NONE)
             return err;
     }

@@ -17,11 +17,12 @@ struct move_rule {
     (FROM(DEVICE_EXPECTED) | FROM(DEVICE_ENROLLED) | FROM(DEVICE_TRUSTED) |                        \
      FROM(DEVICE_QUARANTINED))
 
-static const struct certificate_change held = {.reason = CRL_HOLD};
-static const struct certificate_change let_go = {.reason = CRL_REMOVE};
-static const struct certificate_change revoked = {.ends = true, .status = CERTIFICATE_REVOKED};
+static const struct certificate_change held = {.reason = REASON_CERTIFICATE_HOLD};
+static const struct certificate_change let_go = {.reason = REASON_REMOVE_FROM_CRL};
+static const struct certificate_change revoked = {
+    .ends = true, .status = CERTIFICATE_REVOKED, .reason = REASON_PRIVILEGE_WITHDRAWN};
 static const struct certificate_change retired = {
-    .ends = true, .status = CERTIFICATE_RETIRED, .reason = CRL_CESSATION};
+    .ends = true, .status = CERTIFICATE_RETIRED, .reason = REASON_CESSATION_OF_OPERATION};
 
 static const struct move_rule moves[] = {
     [MOVE_APPROVE] = {.verb = "device.approve",

@@ -116,7 +116,7 @@ static bool is_over(const struct crl_build *b, const struct crl_entry_row *row)
 {
     if (row->not_after + b->s->lifetime < b->outcome.made_at)
         return true;
-    return row->reason == CRL_REMOVE && row->entry < b->s->refresh[1].covered;
+    return row->reason == REASON_REMOVE_FROM_CRL && row->entry < b->s->refresh[1].covered;
 }
 
 static enum err keep(struct crl_build *b, const struct crl_entry_row *row)
@@ -131,7 +131,7 @@ static enum err keep(struct crl_build *b, const struct crl_entry_row *row)
     struct shard *shard =
         &b->shards[crl_shard_of(slice_of(entry.serial, entry.serial_len), (unsigned)b->shards_len)];
     shard->changed = shard->changed || row->entry >= b->s->covered[b->job.delta];
-    if (w.err != ERR_NONE || (entry.reason == CRL_REMOVE && !b->job.delta))
+    if (w.err != ERR_NONE || (entry.reason == REASON_REMOVE_FROM_CRL && !b->job.delta))
         return w.err;
     if (shard->entries == NULL)
         shard->entries = open_nameless(b->s->folder);

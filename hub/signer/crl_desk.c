@@ -10,10 +10,10 @@ enum err crl_desk_open(struct crl_desk *d, const char *public_url, unsigned shar
     if (url.len > CRL_URL_MAX - CRL_PATH_MAX)
         return ERR_LIMIT;
     bool is_power = shards > 0 && shards <= CRL_SHARDS_MAX && (shards & (shards - 1)) == 0;
-    if (url.len > 0 ? !is_power : shards != 0)
+    if (shards != 0 && (!is_power || url.len == 0))
         return ERR_SYNTAX;
     *d = (struct crl_desk){.shards = shards};
-    if (url.len > 0)
+    if (shards != 0)
         memcpy(d->public_url, url.data, url.len);
     return ERR_NONE;
 }
@@ -88,7 +88,7 @@ static enum err check_entry(const struct crl_desk *d, const struct crl_entry *en
     struct slice serial = slice_of(entry->serial, entry->serial_len);
     if (d->request.shard != SIGNER_CRL_ALL && crl_shard_of(serial, d->shards) != d->request.shard)
         return ERR_REFUSED;
-    if (entry->reason == CRL_REMOVE && d->request.base == 0)
+    if (entry->reason == REASON_REMOVE_FROM_CRL && d->request.base == 0)
         return ERR_REFUSED;
     return entry->date > d->request.this_update + SIGNER_CRL_BACKDATING_MAX ? ERR_REFUSED
                                                                             : ERR_NONE;

@@ -7,12 +7,14 @@
  *               | not_before i64 | not_after i64 | SPKI: the rest
  *   checkpoint  size u64 | root [32] | proof that it continues the last tree signed, [32] each: the
  *               rest
+ *   ocsp        hash u8 | serial text | status u8 | reason u8 | revoked_at i64 | this_update i64
+ *               | next_update i64
  *   crl-begin   shard u16 | number u64 | base u64 | this_update i64 | next_update i64
  *               | bytes of all entries u64
  *   crl-add     entries: n u8 | serial [n] | date i64 | reason u8, one after the other
  *   crl-finish  nothing
- *   reply     id u32 | kind u8 | error u8 | the certificate (DER), the signed note, the list's
- *             prefix, the bytes of entries still to come (u64), or its suffix: the rest
+ *   reply     id u32 | kind u8 | error u8 | the certificate (DER), the signed note or response,
+ *             the list's prefix, the bytes of entries still to come (u64), or its suffix: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
  *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
@@ -33,9 +35,10 @@
 enum signer_request_kind {
     SIGNER_ISSUE = 1,
     SIGNER_CHECKPOINT = 2,
-    SIGNER_CRL_BEGIN = 3,
-    SIGNER_CRL_ADD = 4,
-    SIGNER_CRL_FINISH = 5,
+    SIGNER_OCSP = 3,
+    SIGNER_CRL_BEGIN = 4,
+    SIGNER_CRL_ADD = 5,
+    SIGNER_CRL_FINISH = 6,
 };
 
 struct signer_request_head {
@@ -65,6 +68,9 @@ MUST_USE enum err signer_crl_add_read(struct slice body,
                                       struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
                                       size_t *ret_n);
 MUST_USE enum err signer_crl_finish_read(struct slice body);
+
+void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer);
+MUST_USE enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer);
 
 struct signer_reply {
     uint32_t id;

@@ -11,6 +11,7 @@
 #include "core/spki.h"
 #include "core/x509.h"
 #include "pki/crl.h"
+#include "pki/ocsp.h"
 
 struct signer;      /* the process, as its parent sees it */
 struct signer_link; /* one loop's way to it */
@@ -24,11 +25,11 @@ struct signer_options {
      * certificate for any other; none given, none at all. */
     const char *const *server_names;
     size_t server_names_len;
-    /* Where others fetch revocation lists, without a slash at the end: "http://hub.example"; NULL:
-     * nowhere, and there are no shards. Their number is a power of two. */
+    /* Base of the URLs that devices' certificates name for questions about their state, and that
+     * lists of revoked ones name, without a final slash; NULL or empty: none. */
     const char *public_url;
-    unsigned crl_shards;
-    size_t links; /* how many signer_link_new() will ask for */
+    unsigned crl_shards; /* of the lists behind it: a power of two; 0: only the list of all */
+    size_t links;        /* how many signer_link_new() will ask for */
     /* The owner knows that the database is not the one that was signed: the first tree that is
      * larger than it is signed without a proof. */
     bool accept_roll_back;
@@ -36,6 +37,7 @@ struct signer_options {
 
 #define SERVER_NAMES_MAX 8
 #define SERVER_NAME_SIZE 128 /* bytes, NUL included */
+#define PUBLIC_URL_MAX   200 /* bytes; what is put behind it has the rest of a URI's 256 */
 
 /* What the signer says of itself when it has started. */
 struct signer_facts {
@@ -111,6 +113,16 @@ struct checkpoint_request {
 typedef void signer_note_fn(void *ctx, enum err err, struct slice note);
 void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_request *request,
                             signer_note_fn *done, void *ctx);
+
+/* Signs what it is told of a certificate: an answer that starts now and holds no longer than
+ * OCSP_VALIDITY_MAX, for a serial that is its issuer's to speak of. ERR_REFUSED for anything else;
+ * ERR_EXPIRED where the issuing certificate ends before the answer would. Gives the whole
+ * OCSPResponse. */
+#define OCSP_VALIDITY_MAX                                                                          \
+    (86400LL) /* seconds: also how long a hub that was taken over can be quoted */
+typedef void signer_ocsp_fn(void *ctx, enum err err, struct slice response);
+void signer_ocsp(struct signer_link *l, const struct ocsp_answer *answer, signer_ocsp_fn *done,
+                 void *ctx);
 
 /* One revocation list at a time, over any link: begin, add until all entries are in, finish. Each
  * is answered before the next is sent; a new begin drops what was not finished. */

@@ -207,7 +207,7 @@ struct subject_name_row {
 struct crl_entry_row {
     int64_t entry;                 /* key; the ledger's, of the act that did it */
     char serial[SERIAL_TEXT_SIZE]; /* key */
-    int64_t reason;                /* enum crl_reason (pki/crl.h) */
+    int64_t reason;                /* enum crl_reason (core/x509.h) */
     int64_t date;
     int64_t not_after; /* the certificate's own */
 };

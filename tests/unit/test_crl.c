@@ -188,8 +188,9 @@ static void is_empty_where_nothing_has_ended(void **state)
 static void holds_what_was_put_in(void **state)
 {
     (void)state;
-    static const enum crl_reason reasons[] = {CRL_NO_REASON, CRL_SUPERSEDED, CRL_CESSATION,
-                                              CRL_HOLD};
+    static const enum crl_reason reasons[] = {REASON_UNSPECIFIED, REASON_SUPERSEDED,
+                                              REASON_CESSATION_OF_OPERATION,
+                                              REASON_CERTIFICATE_HOLD};
     static const size_t counts[] = {1, 2, 3, 4, 5, 400, 2000};
     for (size_t k = 0; k < ARRAY_LEN(counts); k++) { /* lengths of one to three octets */
         size_t n = counts[k];
@@ -209,7 +210,7 @@ static void holds_what_was_put_in(void **state)
             int critical = -1;
             ASN1_ENUMERATED *reason =
                 X509_REVOKED_get_ext_d2i(found, NID_crl_reason, &critical, NULL);
-            if (entries[i].reason == CRL_NO_REASON) {
+            if (entries[i].reason == REASON_UNSPECIFIED) {
                 assert_null(reason);
                 assert_int_equal(critical, -1); /* absent, not broken */
             } else {
@@ -230,7 +231,7 @@ static void names_its_distribution_point(void **state)
     struct crl_frame frame = complete();
     frame.distribution_point = SLICE_LITERAL(URL);
     frame.freshest = SLICE_LITERAL(URL2);
-    struct crl_entry e = entry_of(1, CRL_HOLD);
+    struct crl_entry e = entry_of(1, REASON_CERTIFICATE_HOLD);
     X509_CRL *crl = must_make(&frame, &e, 1);
     int critical = -1;
     ISSUING_DIST_POINT *point =
@@ -261,7 +262,7 @@ static void says_what_a_delta_is_based_on(void **state)
     (void)state;
     struct crl_frame frame = complete();
     frame.base = 17;
-    struct crl_entry e = entry_of(1, CRL_REMOVE);
+    struct crl_entry e = entry_of(1, REASON_REMOVE_FROM_CRL);
     X509_CRL *crl = must_make(&frame, &e, 1);
     int critical = -1;
     assert_int_equal(number_in(crl, NID_delta_crl, &critical), 17);
@@ -308,7 +309,7 @@ static void refuses_frames_that_contradict_themselves(void **state)
 static void refuses_entries_that_are_none(void **state)
 {
     (void)state;
-    struct crl_entry good = entry_of(1, CRL_NO_REASON), bad[6];
+    struct crl_entry good = entry_of(1, REASON_UNSPECIFIED), bad[6];
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         bad[i] = good;
     bad[0].serial_len = 0;
@@ -338,7 +339,7 @@ static void signs_exactly_what_was_announced(void **state)
 {
     (void)state;
     struct crl_frame frame = complete();
-    struct crl_entry e = entry_of(1, CRL_NO_REASON);
+    struct crl_entry e = entry_of(1, REASON_UNSPECIFIED);
     uint8_t bytes[CRL_PREFIX_MAX];
     struct writer w = writer_over(bytes, sizeof bytes);
     crl_entry_write(&w, &e);
@@ -400,7 +401,7 @@ static void reads_whole_lists_alone(void **state)
 {
     (void)state;
     struct crl_frame frame = complete();
-    struct crl_entry e = entry_of(1, CRL_HOLD);
+    struct crl_entry e = entry_of(1, REASON_CERTIFICATE_HOLD);
     uint8_t *der = NULL;
     size_t len = 0;
     struct crl_facts facts = {0};

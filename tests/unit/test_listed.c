@@ -92,13 +92,13 @@ static void lists_each_move_in_its_place(void **state)
     assert_int_equal(read_certificate(h, serial).listed, 0);
     for (unsigned i = 0; i < 2; i++) {
         must_move(h, "a", MOVE_QUARANTINE);
-        assert_only(h, serial, CRL_HOLD);
+        assert_only(h, serial, REASON_CERTIFICATE_HOLD);
         must_move(h, "a", MOVE_RELEASE);
-        assert_only(h, serial, CRL_REMOVE);
+        assert_only(h, serial, REASON_REMOVE_FROM_CRL);
     }
     must_move(h, "a", MOVE_QUARANTINE);
     must_move(h, "a", MOVE_REVOKE);
-    assert_only(h, serial, CRL_NO_REASON);
+    assert_only(h, serial, REASON_PRIVILEGE_WITHDRAWN);
     assert_int_equal(read_certificate(h, serial).status, CERTIFICATE_REVOKED);
 }
 
@@ -109,7 +109,7 @@ static void tells_what_was_retired(void **state)
     make_models(h);
     enrol(h, "a", serial);
     must_move(h, "a", MOVE_RETIRE);
-    assert_only(h, serial, CRL_CESSATION);
+    assert_only(h, serial, REASON_CESSATION_OF_OPERATION);
 }
 
 /* One that was never used is replaced at once, not when the newer one is used. */
@@ -122,7 +122,7 @@ static void lists_what_was_replaced(void **state)
     renew(h, "a", first, second);
     assert_int_equal(read_listed(h).n, 0);
     renew(h, "a", first, third);
-    assert_only(h, second, CRL_SUPERSEDED);
+    assert_only(h, second, REASON_SUPERSEDED);
     must_move(h, "a", MOVE_QUARANTINE);
     struct listed l = read_listed(h);
     assert_int_equal(l.n, 2); /* the newest; of the first it was never seen that it was used */
@@ -142,7 +142,7 @@ static void holds_what_is_issued_in_quarantine(void **state)
     assert_int_equal(l.n, 2);
     assert_string_equal(l.rows[0].serial, first);
     assert_string_equal(l.rows[1].serial, second);
-    assert_int_equal(l.rows[1].reason, CRL_HOLD);
+    assert_int_equal(l.rows[1].reason, REASON_CERTIFICATE_HOLD);
 }
 
 /* An expired certificate is refused anyway. */

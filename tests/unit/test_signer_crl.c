@@ -140,7 +140,8 @@ static void signs_a_list_of_many_messages(void **state)
     static struct crl_entry entries[3 * SIGNER_CRL_ENTRIES + 7];
     start(f, 1);
     for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
-        entries[i] = entry_of((uint8_t)i, i % 2 == 0 ? CRL_NO_REASON : CRL_HOLD);
+        entries[i] =
+            entry_of((uint8_t)i, i % 2 == 0 ? REASON_UNSPECIFIED : REASON_CERTIFICATE_HOLD);
         entries[i].serial[1] = (uint8_t)(i >> 8);
         entries[i].serial_len = i % 3 == 0 ? SERIAL_MAX : 16;
         if (i % 3 == 0)
@@ -160,7 +161,7 @@ static void signs_a_list_of_many_messages(void **state)
 static void names_shards_itself(void **state)
 {
     struct fixture *f = *state;
-    struct crl_entry e = entry_of(3, CRL_SUPERSEDED);
+    struct crl_entry e = entry_of(3, REASON_SUPERSEDED);
     enum err err;
     start_with_shards(f, 4);
     X509_CRL *crl = make(f, complete(3, 5), &e, 1, &err);
@@ -178,11 +179,11 @@ static void names_shards_itself(void **state)
     CRL_DIST_POINTS_free(freshest);
     X509_CRL_free(crl);
 
-    e = entry_of(7, CRL_NO_REASON); /* 7 is 3 in four shards */
+    e = entry_of(7, REASON_UNSPECIFIED); /* 7 is 3 in four shards */
     crl = make(f, complete(3, 6), &e, 1, &err);
     assert_int_equal(err, ERR_NONE);
     X509_CRL_free(crl);
-    e = entry_of(6, CRL_NO_REASON);
+    e = entry_of(6, REASON_UNSPECIFIED);
     assert_null(make(f, complete(3, 7), &e, 1, &err));
     assert_int_equal(err, ERR_REFUSED);
     must_refuse(f, complete(4, 8));
@@ -233,7 +234,7 @@ static void dates_are_of_now(void **state)
     bad[5].next_update = INT64_MAX;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         must_refuse(f, bad[i]);
-    struct crl_entry e = entry_of(1, CRL_NO_REASON);
+    struct crl_entry e = entry_of(1, REASON_UNSPECIFIED);
     e.date = now + 2 * SIGNER_CRL_BACKDATING_MAX;
     enum err err;
     assert_null(make(f, complete(SIGNER_CRL_ALL, 50), &e, 1, &err));
@@ -244,7 +245,7 @@ static void takes_entries_as_announced_or_none(void **state)
 {
     struct fixture *f = *state;
     struct answer a;
-    struct crl_entry e = entry_of(1, CRL_NO_REASON);
+    struct crl_entry e = entry_of(1, REASON_UNSPECIFIED);
     struct crl_request request = complete(SIGNER_CRL_ALL, 5);
     start(f, 1);
     /* nothing was begun */
@@ -263,7 +264,7 @@ static void takes_entries_as_announced_or_none(void **state)
     assert_int_equal(add(f, &e, 1, &a), ERR_CONFLICT);
     assert_int_equal(finish(f, &a), ERR_CONFLICT);
     /* what only a delta says */
-    e.reason = CRL_REMOVE;
+    e.reason = REASON_REMOVE_FROM_CRL;
     request.entries_len = bytes_of(&e, 1);
     assert_int_equal(begin(f, &request, &a), ERR_NONE);
     assert_int_equal(add(f, &e, 1, &a), ERR_REFUSED);
@@ -276,14 +277,14 @@ static void takes_entries_as_announced_or_none(void **state)
     e.reason = (enum crl_reason)1;
     assert_int_equal(begin(f, &request, &a), ERR_NONE);
     assert_int_equal(add(f, &e, 1, &a), ERR_SYNTAX);
-    e = entry_of(1, CRL_NO_REASON);
+    e = entry_of(1, REASON_UNSPECIFIED);
     e.serial_len = 0;
     assert_int_equal(begin(f, &request, &a), ERR_NONE);
     assert_int_equal(add(f, &e, 1, &a), ERR_SYNTAX);
     /* longer than a message */
     static struct crl_entry many[SIGNER_REQUEST_MAX / 20];
     for (size_t i = 0; i < ARRAY_LEN(many); i++)
-        many[i] = entry_of(1, CRL_NO_REASON);
+        many[i] = entry_of(1, REASON_UNSPECIFIED);
     assert_int_equal(add(f, many, ARRAY_LEN(many), &a), ERR_LIMIT);
     request.entries_len = CRL_ENTRIES_MAX + 1;
     assert_int_equal(begin(f, &request, &a), ERR_LIMIT);
@@ -298,8 +299,8 @@ static void shards_are_a_power_of_two(void **state)
         unsigned shards;
         enum err err;
     } cases[] = {
-        {NULL, 0, ERR_NONE},  {"", 0, ERR_NONE},    {URL, 1, ERR_NONE},     {URL, 256, ERR_NONE},
-        {URL, 0, ERR_SYNTAX}, {URL, 3, ERR_SYNTAX}, {URL, 512, ERR_SYNTAX}, {NULL, 2, ERR_SYNTAX},
+        {NULL, 0, ERR_NONE}, {"", 0, ERR_NONE},    {URL, 1, ERR_NONE},     {URL, 256, ERR_NONE},
+        {URL, 0, ERR_NONE},  {URL, 3, ERR_SYNTAX}, {URL, 512, ERR_SYNTAX}, {NULL, 2, ERR_SYNTAX},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct crl_desk d;
