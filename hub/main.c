@@ -130,7 +130,7 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .public_url = hub.config.public_url,
-        .links = hub.loops_len + 1, /* and one for the first server certificate */
+        .links = hub.loops_len + 2, /* and the first server certificate, and revocation lists */
         .accept_roll_back = accept_roll_back,
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
@@ -179,12 +179,18 @@ static enum err make_ocsp(void)
     return ocsp_service_new(&options, &hub.ocsp);
 }
 
+static enum err data_path(const char *name, char ret_path[PATH_MAX])
+{
+    int n = snprintf(ret_path, PATH_MAX, "%s/%s", hub.config.data, name);
+    return n > 0 && n < PATH_MAX ? ERR_NONE : ERR_LIMIT;
+}
+
 static enum err open_subjects(char explain[256])
 {
     static char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/subjects.keys", hub.config.state);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return ERR_LIMIT;
+    enum err err = data_path("subjects.keys", path);
+    if (err != ERR_NONE)
+        return err;
     return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
 }
 
@@ -259,6 +265,19 @@ static enum err make_loops(void)
     return ERR_NONE;
 }
 
+static enum err make_crls(char explain[256])
+{
+    static char path[PATH_MAX];
+    enum err err = data_path("crl", path);
+    if (err != ERR_NONE)
+        return err;
+    const struct crl_options options = {.folder = path,
+                                        .store = hub.store,
+                                        .signer = hub.signer,
+                                        .lifetime = hub.config.crl_lifetime};
+    return crl_service_new(&options, &hub.crls, explain);
+}
+
 /* ---- start, run, end ---- */
 
 static int start(int signals_fd)
@@ -292,6 +311,9 @@ static int start(int signals_fd)
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
+    err = make_crls(explain);
+    if (err != ERR_NONE)
+        return fail("crl.start", err, explain);
     err = listeners_make_tls(&hub, explain);
     if (err != ERR_NONE)
         return fail("tls.start", err, explain);
@@ -309,6 +331,8 @@ static int start(int signals_fd)
     err = store_start(hub.store);
     for (size_t i = 0; err == ERR_NONE && i < hub.loops_len; i++)
         err = loop_start(hub.loops[i].loop);
+    if (err == ERR_NONE)
+        err = crl_service_start(hub.crls);
     if (err == ERR_NONE)
         err = served_bundle_load(&hub);
     if (err == ERR_NONE)
@@ -394,6 +418,7 @@ static void stop(void)
             ; /* interrupted */
     }
     refusals_flush(hub.refusals);
+    crl_service_free(hub.crls);
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)
         loop_stop(hub.loops[i].loop);
