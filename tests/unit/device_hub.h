@@ -40,8 +40,8 @@ struct test_hub {
     const char *code;
     const char *extra; /* header lines on every answer */
     bool revoked, not_trusted, forgets_new, loses_answers;
-    int64_t grace;         /* seconds past its end in which a certificate brings a device back */
-    int64_t life;          /* seconds that certificates live; 0: TEST_LIFE */
+    int64_t grace;      /* seconds past its end in which a certificate brings a device back */
+    int64_t life;       /* seconds that certificates live; 0: TEST_LIFE */
     bool asks_rotation; /* of whoever has the first certificate */
     bool pesters;       /* of everybody, always */
     bool refuses_renewals;
