@@ -169,9 +169,13 @@ static enum err make_ocsp(void)
     if (hub.config.listen_status[0] == '\0')
         return ERR_NONE;
     struct reader chain = reader_over(slice_of(hub.facts.chain, hub.facts.chain_len));
-    const struct ocsp_options options = {.issuer = der_read_any(&chain, NULL),
-                                         .issuer_not_after = hub.facts.issuing_not_after,
-                                         .validity = hub.config.ocsp_validity};
+    struct reader previous = reader_over(slice_of(hub.facts.previous, hub.facts.previous_len));
+    const struct ocsp_options options = {
+        .store = hub.store,
+        .issuers = {[OCSP_ISSUING] = der_read_any(&chain, NULL),
+                    [OCSP_PREVIOUS] = der_read_any(&previous, NULL)},
+        .validity = hub.config.ocsp_validity,
+    };
     return ocsp_service_new(&options, &hub.ocsp);
 }
 
