@@ -51,6 +51,10 @@ const struct config_key hub_config_keys[] = {
         "where the hub keeps files of its own; standard: the database's folder"),
     KEY("crl-lifetime", CONFIG_DURATION, crl_lifetime, 60, 10 * 24 * HOUR, "1d",
         "until when others may go by a list of revoked certificates that they have"),
+    KEY("crl-delta-lifetime", CONFIG_DURATION, crl_delta_lifetime, 60, 10 * 24 * HOUR, "1h",
+        "the same for deltas"),
+    KEY("crl-shards", CONFIG_INTEGER, crl_shards, 1, CRL_SHARDS_MAX, "16",
+        "lists behind public-url, of which each device's certificate names one: a power of two"),
     KEY("connections", CONFIG_INTEGER, connections, 1, MANY, "50000",
         "open connections on each listener"),
     KEY("connections-per-address", CONFIG_INTEGER, connections_per_address, 1, MANY, "200",
@@ -134,6 +138,8 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         wrong = "names: give 1 to 8 DNS names or addresses";
     else if ((config.operator_certificate[0] == '\0') != (config.operator_key[0] == '\0'))
         wrong = "operator-certificate and operator-key go together";
+    else if ((config.crl_shards & (config.crl_shards - 1)) != 0)
+        wrong = "crl-shards: give a power of two, from 1 to 256";
     else
         wrong = check_public_url(&config);
     if (wrong != NULL) {

@@ -109,6 +109,12 @@ static enum err shed_root(char explain[256])
     return err;
 }
 
+/* Where no certificate can name one there is only the list of all. */
+static unsigned crl_shards_served(void)
+{
+    return hub.config.public_url[0] == '\0' ? 0 : (unsigned)hub.config.crl_shards;
+}
+
 static enum err start_signer(char explain[256])
 {
     static char folder[CONFIG_TEXT_MAX + 16];
@@ -130,6 +136,7 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .public_url = hub.config.public_url,
+        .crl_shards = crl_shards_served(),
         .links = hub.loops_len + 2, /* and the first server certificate, and revocation lists */
         .accept_roll_back = accept_roll_back,
     };
@@ -274,7 +281,9 @@ static enum err make_crls(char explain[256])
     const struct crl_options options = {.folder = path,
                                         .store = hub.store,
                                         .signer = hub.signer,
-                                        .lifetime = hub.config.crl_lifetime};
+                                        .shards = crl_shards_served(),
+                                        .lifetime = hub.config.crl_lifetime,
+                                        .delta_lifetime = hub.config.crl_delta_lifetime};
     return crl_service_new(&options, &hub.crls, explain);
 }
 

@@ -7,8 +7,7 @@
 
 #include "pki/issuer_internal.h"
 
-#define DER_ENUMERATED   0x0a
-#define GENERAL_NAME_URI 6 /* GeneralName, section 4.2.1.6 */
+#define DER_ENUMERATED 0x0a
 
 #define OID_CRL_NUMBER                 SLICE_LITERAL("\x55\x1d\x14")
 #define OID_REASON_CODE                SLICE_LITERAL("\x55\x1d\x15")
@@ -94,24 +93,6 @@ void crl_header_write(struct writer *w, uint64_t len)
     put_header(w, DER_SEQUENCE, len);
 }
 
-/* DistributionPointName of one URL, tagged as a DistributionPoint has it, section 4.2.1.13. */
-static void put_distribution_point_name(struct der_writer *w, struct slice url)
-{
-    size_t mark = der_mark(w);
-    der_put(w, DER_CONTEXT(GENERAL_NAME_URI), url);
-    der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), mark); /* fullName */
-    der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), mark); /* distributionPoint */
-}
-
-static void put_freshest(struct der_writer *w, struct slice url)
-{
-    size_t mark = der_mark(w);
-    put_distribution_point_name(w, url);
-    der_wrap(w, DER_SEQUENCE, mark);
-    der_wrap(w, DER_SEQUENCE, mark);
-    put_extension(w, OID_FRESHEST_CRL, false, mark);
-}
-
 /* Section 5.2.5. Certificates of authorities name no such point, so none is in its scope. */
 static void put_issuing_distribution_point(struct der_writer *w, struct slice url)
 {
@@ -135,7 +116,7 @@ static void put_extensions(struct der_writer *w, const struct issuer *i,
 {
     size_t whole = der_mark(w);
     if (frame->freshest.len > 0)
-        put_freshest(w, frame->freshest);
+        put_distribution_points(w, OID_FRESHEST_CRL, frame->freshest);
     if (frame->distribution_point.len > 0)
         put_issuing_distribution_point(w, frame->distribution_point);
     if (frame->base > 0)
@@ -296,14 +277,18 @@ unsigned crl_shard_of(struct slice serial, unsigned shards)
     return shards == 0 || serial.len == 0 ? 0 : serial.data[serial.len - 1] & (shards - 1);
 }
 
-void crl_url_write(struct writer *w, struct slice public_url, unsigned shard, bool delta)
+void crl_url_write(struct writer *w, struct slice public_url, unsigned shards, unsigned shard,
+                   bool delta)
 {
     writer_put(w, public_url);
     writer_text(w, "/crl/");
-    if (shard == CRL_WHOLE)
+    if (shard == CRL_WHOLE) {
         writer_text(w, "all");
-    else
+    } else {
+        writer_decimal(w, shards);
+        writer_text(w, "/");
         writer_decimal(w, shard);
+    }
     writer_text(w, delta ? "-delta.crl" : ".crl");
 }
 

@@ -70,9 +70,11 @@ void crl_header_write(struct writer *w, uint64_t len);
 unsigned crl_shard_of(struct slice serial, unsigned shards);
 
 #define CRL_PATH_MAX 32
-/* Where a list is served: "http://hub.example" -> "http://hub.example/crl/7.crl", "/crl/all.crl",
- * "/crl/7-delta.crl". */
-void crl_url_write(struct writer *w, struct slice public_url, unsigned shard, bool delta);
+/* Where a list is served: "http://hub.example" -> "http://hub.example/crl/16/7.crl" (the eighth of
+ * 16), "/crl/16/7-delta.crl", "/crl/all.crl". The number of shards is in it because certificates
+ * keep the URL for life: under another number it must lead nowhere, not to a list without them. */
+void crl_url_write(struct writer *w, struct slice public_url, unsigned shards, unsigned shard,
+                   bool delta);
 
 /* ---- reading ---- */
 

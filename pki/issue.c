@@ -9,6 +9,7 @@
 
 #include "base/crypto.h"
 #include "core/oid.h"
+#include "pki/crl.h"
 #include "pki/issuer_internal.h"
 
 #define SERIAL_SIZE     16 /* bytes: those of a time, then random ones */
@@ -43,8 +44,9 @@
         "\x09")
 #define OCSP_NO_CHECK                                                                              \
     SLICE_LITERAL("\x30\x0f\x06\x09\x2b\x06\x01\x05\x05\x07\x30\x01\x05\x04\x02\x05\x00")
-#define OID_AUTHORITY_INFO_ACCESS  SLICE_LITERAL("\x2b\x06\x01\x05\x05\x07\x01\x01")
-#define OID_SUBJECT_KEY_IDENTIFIER SLICE_LITERAL("\x55\x1d\x0e")
+#define OID_AUTHORITY_INFO_ACCESS   SLICE_LITERAL("\x2b\x06\x01\x05\x05\x07\x01\x01")
+#define OID_CRL_DISTRIBUTION_POINTS SLICE_LITERAL("\x55\x1d\x1f")
+#define OID_SUBJECT_KEY_IDENTIFIER  SLICE_LITERAL("\x55\x1d\x0e")
 
 void issuer_free(struct issuer *i)
 {
@@ -231,6 +233,19 @@ static void put_authority_info_access(struct der_writer *w, struct slice ocsp_ur
     put_extension(w, OID_AUTHORITY_INFO_ACCESS, false, mark);
 }
 
+/* CRLDistributionPoints, RFC 5280 section 4.2.1.13. */
+static void put_crl_distribution_points(struct der_writer *w, const struct issue_request *request,
+                                        const uint8_t serial[SERIAL_SIZE])
+{
+    uint8_t bytes[CRL_URL_MAX];
+    struct writer url = writer_over(bytes, sizeof bytes);
+    unsigned shard = crl_shard_of(slice_of(serial, SERIAL_SIZE), request->crl_shards);
+    crl_url_write(&url, request->public_url, request->crl_shards, shard, false);
+    if (url.err != ERR_NONE)
+        der_writer_fail(w, url.err);
+    put_distribution_points(w, OID_CRL_DISTRIBUTION_POINTS, writer_bytes(&url));
+}
+
 /* What the certificate is for, and who or where that is. */
 static void put_purpose(struct der_writer *w, const struct issue_request *request)
 {
@@ -283,6 +298,8 @@ static void put_tbs(struct der_writer *w, const struct issuer *i,
                     int64_t not_before, int64_t not_after, const uint8_t serial[SERIAL_SIZE])
 {
     size_t whole = der_mark(w);
+    if (request->crl_shards > 0)
+        put_crl_distribution_points(w, request, serial);
     put_key_identifiers(w, i, spki);
     put_purpose(w, request);
     der_put_raw(w, KEY_USAGE_DIGITAL_SIGNATURE);

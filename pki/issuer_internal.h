@@ -55,4 +55,22 @@ static inline void put_authority_key_identifier(struct der_writer *w, const stru
     put_extension(w, OID_AUTHORITY_KEY_IDENTIFIER, false, mark);
 }
 
+/* CRLDistributionPoints of one URL, section 4.2.1.13; FreshestCRL has the same form. */
+static inline void put_distribution_point_name(struct der_writer *w, struct slice url)
+{
+    size_t mark = der_mark(w);
+    der_put(w, DER_CONTEXT(6), url);               /* uniformResourceIdentifier */
+    der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), mark); /* fullName */
+    der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), mark); /* distributionPoint */
+}
+
+static inline void put_distribution_points(struct der_writer *w, struct slice oid, struct slice url)
+{
+    size_t mark = der_mark(w);
+    put_distribution_point_name(w, url);
+    der_wrap(w, DER_SEQUENCE, mark);
+    der_wrap(w, DER_SEQUENCE, mark);
+    put_extension(w, oid, false, mark);
+}
+
 #endif

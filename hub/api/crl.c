@@ -9,16 +9,21 @@
 
 #define CRL_TYPE "application/pkix-crl"
 
-/* "all.crl", "7.crl", "7-delta.crl" */
-static bool read_name(const char *name, unsigned *ret_shard, bool *ret_delta)
+/* "all.crl" and "all-delta.crl"; of a shard "16/7.crl" and "16/7-delta.crl". Under another number
+ * of shards there is nothing: a list of fewer or more would leave out certificates that name it. */
+static bool read_name(const struct api_call *call, unsigned *ret_shard, bool *ret_delta)
 {
-    struct slice text = slice_of_text(name);
-    struct reader r = reader_over(text);
     unsigned shard = CRL_WHOLE;
-    if (slice_starts_with(text, SLICE_LITERAL("all")))
+    struct slice name = slice_of_text(api_param(call, 0));
+    struct reader r = reader_over(name);
+    if (slice_starts_with(name, SLICE_LITERAL("all"))) {
         reader_expect(&r, SLICE_LITERAL("all"));
-    else
+    } else {
+        if (reader_decimal(&r, CRL_SHARDS_MAX) != crl_shards(call->hub->crls))
+            reader_fail(&r, ERR_NOT_FOUND);
+        reader_expect(&r, SLICE_LITERAL("/"));
         shard = (unsigned)reader_decimal(&r, CRL_SHARDS_MAX - 1);
+    }
     bool delta = reader_peek(&r) == '-';
     reader_expect(&r, delta ? SLICE_LITERAL("-delta.crl") : SLICE_LITERAL(".crl"));
     *ret_shard = shard;
@@ -31,11 +36,11 @@ static enum err refuse_name(struct api_call *call)
     unsigned shards = crl_shards(call->hub->crls);
     if (shards == 0)
         return problem_set(&call->problem, 404, "crl-not-found", "list",
-                           "there is all.crl, and no other");
+                           "there is all.crl, and no other; shards need a public-url");
     return problem_set(&call->problem, 404, "crl-not-found", "list",
-                       "there are %u shards: 0.crl to %u.crl; and all.crl; each with its delta, as "
-                       "in all-delta.crl",
-                       shards, shards - 1);
+                       "there are %u shards, %u/0.crl to %u/%u.crl, and all.crl; each with its "
+                       "delta, as in all-delta.crl",
+                       shards, shards, shards, shards - 1);
 }
 
 /* What the client has, or one of those it has (RFC 9110 section 13.1.2). */
@@ -64,7 +69,7 @@ void api_crl(struct api_call *call)
     bool delta;
     struct crl_served served;
     enum err err = ERR_NOT_FOUND;
-    if (read_name(api_param(call, 0), &shard, &delta))
+    if (read_name(call, &shard, &delta))
         err = crl_open(call->hub->crls, shard, delta, &served);
     if (err == ERR_NOT_FOUND)
         err = refuse_name(call);

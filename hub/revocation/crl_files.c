@@ -19,7 +19,7 @@ enum err crl_files_path(const struct crl_service *s, unsigned shard, bool delta,
 {
     char which[16] = "all";
     if (shard != CRL_WHOLE)
-        (void)snprintf(which, sizeof which, "%u", shard);
+        (void)snprintf(which, sizeof which, "%u-%u", s->shards, shard);
     int n =
         snprintf(path, PATH_MAX, "%s/%s%s.crl%s", s->folder, which, delta ? "-delta" : "", suffix);
     return n < 0 || n >= PATH_MAX ? ERR_LIMIT : ERR_NONE;

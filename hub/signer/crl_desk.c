@@ -64,9 +64,9 @@ enum err crl_desk_begin(struct crl_desk *d, struct issuer *issuer,
     bool delta = request->base > 0, whole = request->shard == SIGNER_CRL_ALL;
     struct slice url = slice_of_text(d->public_url);
     if (!whole)
-        crl_url_write(&point, url, request->shard, false);
+        crl_url_write(&point, url, d->shards, request->shard, false);
     if (!delta && url.len > 0)
-        crl_url_write(&freshest, url, whole ? CRL_WHOLE : request->shard, true);
+        crl_url_write(&freshest, url, d->shards, whole ? CRL_WHOLE : request->shard, true);
     if (point.err != ERR_NONE || freshest.err != ERR_NONE)
         return ERR_LIMIT;
     const struct crl_frame frame = {.this_update = request->this_update,

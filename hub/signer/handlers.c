@@ -78,6 +78,8 @@ static enum err issue_to_device(struct signer_keys *k, const struct certificate_
     issue.common_name = slice_of_text(request->device);
     issue.uri = writer_bytes(&uri);
     issue.ocsp_url = slice_of_text(k->ocsp_url);
+    issue.public_url = slice_of_text(k->crl.public_url);
+    issue.crl_shards = k->crl.shards;
     return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
 }
 

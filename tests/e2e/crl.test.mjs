@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { execFile } from 'node:child_process';
+import http from 'node:http';
 import { readFile, readdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,10 +13,8 @@ const SELF = '/v1/device/self';
 
 const move = async (hub, verb, serial) => hub.must(200, 'POST', `/v1/devices/${serial}/${verb}`, { reason: 'a test' });
 
-// Fetches a list and has openssl read it.
-async function fetchList(hub, name, words = []) {
-  const answer = await curl(hub, 'bootstrap', `/crl/${name}`, words);
-  if (answer.status !== 200) return answer;
+// Has openssl read a list that was fetched, and check its signature.
+async function readList(hub, name, answer) {
   const der = join(hub.folder, name);
   await writeFile(der, answer.body);
   await openssl(['crl', '-inform', 'DER', '-in', der, '-out', `${der}.pem`]);
@@ -24,6 +23,11 @@ async function fetchList(hub, name, words = []) {
   const text = (await openssl(['crl', '-inform', 'DER', '-in', der, '-noout', '-text'])).toString();
   const number = BigInt(/X509v3 CRL Number:\s+(0x[0-9A-F]+|\d+)/.exec(text)[1]);
   return { ...answer, pem: `${der}.pem`, text, number };
+}
+
+async function fetchList(hub, name, words = []) {
+  const answer = await curl(hub, 'bootstrap', `/crl/${name}`, words);
+  return answer.status === 200 ? readList(hub, name, answer) : answer;
 }
 
 // The first list for which `check` holds.
@@ -178,5 +182,114 @@ describe('the list of all revoked certificates', () => {
     assert.match(answer.json.detail, /all\.crl/);
     assert.equal((await curl(hub, 'bootstrap', '/crl/..%2fnumbers')).status, 404);
     assert.equal((await curl(hub, 'bootstrap', '/crl/all.crl?x=1')).status, 400);
+  });
+});
+
+describe('lists of shards, and deltas', () => {
+  const SHARDS = 4;
+  let hub;
+  before(async () => (hub = await startHub({ 'listen-status': '127.0.0.1:0', 'public-url': 'http://status.example', 'crl-shards': String(SHARDS) })));
+  after(() => hub.stop());
+
+  // Over plain HTTP, as whoever follows the URL in a certificate does.
+  const fetchStatus = (path) => new Promise((done, failed) => {
+    http.get(`http://127.0.0.1:${hub.ports.status}${path}`, (answer) => {
+      const parts = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.on('end', () => done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts) }));
+    }).on('error', failed);
+  });
+  const fetchShard = async (name) => {
+    const answer = await fetchStatus(`/crl/${name}`);
+    return answer.status === 200 ? readList(hub, name.replace('/', '-'), answer) : answer;
+  };
+  const shardOnce = (name, what, check) => until(what, async () => {
+    const list = await fetchShard(name);
+    return list.status === 200 && (await check(list)) && list;
+  }, 30000);
+
+  // A device, with the name of the list that its certificate names.
+  const newDevice = async (serial) => {
+    const device = await enrolledDevice(hub, serial);
+    const text = (await openssl(['x509', '-in', device.certificate, '-noout', '-text'])).toString();
+    const [, url] = /X509v3 CRL Distribution Points:\s+Full Name:\s+URI:(\S+)/.exec(text);
+    const [, shard] = /^http:\/\/status\.example\/crl\/4\/(\d)\.crl$/.exec(url);
+    const number = BigInt(`0x${await serialOf(device.certificate)}`);
+    assert.equal(BigInt(shard), number % BigInt(SHARDS), 'by the last bits of its serial number');
+    return { ...device, shard: Number(shard), list: `${SHARDS}/${shard}.crl`, delta: `${SHARDS}/${shard}-delta.crl` };
+  };
+
+  it('are named by certificates, and agree with the hub', async () => {
+    const devices = [];
+    for (let i = 0; i < 6; i++) devices.push(await newDevice(`s-${i}`));
+    await move(hub, 'revoke', 's-0');
+    await move(hub, 'quarantine', 's-1');
+    await move(hub, 'retire', 's-2');
+    for (const [i, device] of devices.entries()) {
+      const list = await shardOnce(device.list, 'its list is right', async (l) => (await lists(l, device.certificate)) === i < 3);
+      assert.match(list.text, /X509v3 Issuing Distribution Point: critical/);
+      for (const words of [[], ['-extended_crl']])
+        assert.equal(await verify(hub, list, device.certificate, words), i < 3 ? 'certificate revoked' : 'good');
+      const other = await fetchShard(`${SHARDS}/${(device.shard + 1) % SHARDS}.crl`);
+      assert.notEqual(await verify(hub, other, device.certificate), 'good', 'a list of others says nothing of it');
+    }
+    const all = await listOnce(hub, 'all.crl', 'the list of all has all', async (l) => l.text.split('Serial Number: ').length === 4);
+    const counted = await Promise.all([...Array(SHARDS).keys()].map((shard) => fetchShard(`${SHARDS}/${shard}.crl`)));
+    assert.equal(counted.map(({ text }) => text.split('Serial Number: ').length - 1).reduce((a, b) => a + b), 3, 'each in one of them');
+    assert.match(all.text, /X509v3 Freshest CRL:\s+Full Name:\s+URI:http:\/\/status\.example\/crl\/all-delta\.crl/);
+    assert.doesNotMatch(all.text, /Issuing Distribution Point/);
+  });
+
+  it('tell by a delta what has changed since an older list', async () => {
+    const [lost, back] = [await newDevice('d-lost'), await newDevice('d-back')];
+    await move(hub, 'quarantine', 'd-back');
+    for (const device of [lost, back]) {
+      const held = device === back;
+      const whole = await shardOnce(device.list, 'its list is right', async (l) => (await lists(l, device.certificate)) === held);
+      device.older = { pem: join(hub.folder, `older-${device.serial}.pem`), number: whole.number };
+      await writeFile(device.older.pem, await readFile(whole.pem));
+    }
+    const DELTAS = ['-extended_crl', '-use_deltas'];
+    await until('the second has passed in which the older lists were numbered', async () => {
+      const numbers = await Promise.all([lost, back].map(async ({ delta }) => (await fetchShard(delta)).number ?? 0n));
+      return numbers.every((n) => n > 0n);
+    });
+    await move(hub, 'revoke', 'd-lost');
+    await move(hub, 'release', 'd-back');
+    for (const device of [lost, back]) {
+      const delta = await shardOnce(device.delta, 'its delta has it', async (l) =>
+        l.number > device.older.number && (await lists(l, device.certificate)) && (device === lost || /Remove From CRL/.test(l.text)));
+      const [, base] = /X509v3 Delta CRL Indicator: critical\s+(0x[0-9A-F]+|\d+)/.exec(delta.text);
+      assert.ok(BigInt(base) <= device.older.number, 'whoever has a list that is in date can use it');
+      const both = [device.older, delta];
+      assert.equal(await verify(hub, device.older, device.certificate), device === lost ? 'good' : 'certificate revoked');
+      assert.equal(await verify(hub, both, device.certificate, DELTAS), device === lost ? 'certificate revoked' : 'good', device.serial);
+      const [, seconds] = /max-age=(\d+)/.exec(delta.headers['cache-control']);
+      assert.ok(Number(seconds) <= 3600, 'and need not be kept for long');
+    }
+  });
+
+  it('are not there beyond their number, nor under another', async () => {
+    for (const name of ['4/4.crl', '4/255.crl', '4/256.crl', '4/00.crl', '4/-1.crl', '2/0.crl', '8/7.crl', '0/0.crl', '4/all.crl', '4//1.crl', '4/1/1.crl', '04/1.crl', '4-1.crl', '4/9999999999999999999.crl', '4/1-delta-delta.crl']) {
+      const answer = await fetchStatus(`/crl/${name}`);
+      assert.equal(answer.status, 404, name);
+      const problem = JSON.parse(answer.body);
+      if (problem.code !== 'route-not-found') assert.match(problem.detail, /there are 4 shards, 4\/0\.crl to 4\/3\.crl/, name);
+    }
+  });
+
+  it('lead nowhere once their number is another, rather than to a list without a certificate', async () => {
+    const device = await newDevice('s-moved');
+    await move(hub, 'revoke', 's-moved');
+    await shardOnce(device.list, 'it is listed', (l) => lists(l, device.certificate));
+    hub.config['crl-shards'] = '16';
+    await hub.restart();
+    assert.equal((await fetchStatus(`/crl/${device.list}`)).status, 404);
+    const all = await listOnce(hub, 'all.crl', 'the list of all goes on', (l) => lists(l, device.certificate));
+    assert.equal(await verify(hub, all, device.certificate), 'certificate revoked');
+    hub.config['crl-shards'] = '4';
+    await hub.restart();
+    const list = await shardOnce(device.list, 'it is back', (l) => lists(l, device.certificate));
+    assert.equal(await verify(hub, list, device.certificate), 'certificate revoked');
   });
 });

@@ -170,12 +170,12 @@ static void names_shards_itself(void **state)
         X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, NULL, NULL);
     const GENERAL_NAME *name = sk_GENERAL_NAME_value(point->distpoint->name.fullname, 0);
     assert_string_equal((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
-                        URL "/crl/3.crl");
+                        URL "/crl/4/3.crl");
     ISSUING_DIST_POINT_free(point);
     CRL_DIST_POINTS *freshest = X509_CRL_get_ext_d2i(crl, NID_freshest_crl, NULL, NULL);
     name = sk_GENERAL_NAME_value(sk_DIST_POINT_value(freshest, 0)->distpoint->name.fullname, 0);
     assert_string_equal((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
-                        URL "/crl/3-delta.crl");
+                        URL "/crl/4/3-delta.crl");
     CRL_DIST_POINTS_free(freshest);
     X509_CRL_free(crl);
 
