@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { growTo } from './lib/ledger.mjs';
 import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, renew, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
 import { answerMisfits, contract, follow, misfits, operation, operations } from './lib/contract.mjs';
@@ -28,7 +29,7 @@ async function curlLocal(hub, method, path, file, type) {
   return { status: Number(lines[0].split(' ')[1]), headers, body: text ? JSON.parse(text) : Buffer.alloc(0) };
 }
 
-describe('the contract', { timeout: 60000 }, () => {
+describe('the contract', { timeout: 90000 }, () => {
   let hub;
   let device;
   let tokens;
@@ -172,6 +173,9 @@ describe('the contract', { timeout: 60000 }, () => {
     assert.equal((await local('device_readmit', '/v1/devices/s-2/readmit', 409, { reason: 'found', expires_at: soon })).code, 'not-readmittable');
     assert.equal((await local('device_readmit', '/v1/devices/nobody/readmit', 404, { reason: 'found', expires_at: soon })).code, 'device-not-found');
 
+    assert.equal((await local('ledger_archive', '/v1/ledger/archive', 409, { before: 512, where: 'elsewhere' })).code, 'archive-conflict');
+    assert.equal((await local('ledger_archive', '/v1/ledger/archive', 400, { before: 1, where: 'elsewhere' })).field, 'before');
+
     await local('token_create', '/v1/tokens', 201, { name: 'both', scopes: ['ledger', 'metrics'], expires_at: LATER });
     assert.equal((await local('token_create', '/v1/tokens', 409, { name: 'both', scopes: ['ledger'], expires_at: LATER })).code, 'token-exists');
     assert.equal((await local('token_create', '/v1/tokens', 400, { name: 'late', scopes: ['ledger'], expires_at: '2001-01-01T00:00:00Z' })).field, 'expires_at');
@@ -240,6 +244,27 @@ describe('the contract', { timeout: 60000 }, () => {
     await remote('est_simpleenroll', 'bootstrap', '/.well-known/est/simpleenroll', 200, basic(code));
     const renewal = await csrBody(await newKey(join(hub.folder, 'good2.key')), '/CN=good');
     await remote('est_simplereenroll', 'device', '/.well-known/est/simplereenroll', 200, { headers: { 'Content-Type': 'application/pkcs10' }, body: renewal });
+
+    // of a ledger that is long enough
+    const long = await Hub.start();
+    try {
+      await long.factory();
+      await long.claims('grower');
+      await growTo(long, 520);
+      await until('its checkpoint', async () => (await long.must(200, 'GET', '/v1/hub')).ledger.checkpoint_size >= 512, 10000);
+      for (const [id, method, path, status, body] of [
+        ['ledger_archive', 'POST', '/v1/ledger/archive', 200, { before: 256, where: 'elsewhere' }],
+        ['ledger_entries', 'GET', '/v1/ledger/entries?first=0', 410],
+        ['ledger_tile', 'GET', '/v1/ledger/tile/entries/000', 410],
+      ]) {
+        const answer = await long.api(method, path, body);
+        assert.equal(answer.status, status, `${path}: ${JSON.stringify(answer.body)}`);
+        assertFits(id, answer);
+        done.add(id);
+      }
+    } finally {
+      await long.stop();
+    }
 
     assert.deepEqual(operations.map(({ id }) => id).filter((id) => !done.has(id)), [], 'every operation was called with success');
   });
