@@ -24,7 +24,7 @@
 /* ---- one entry ---- */
 
 /* "2026-11-23T04:21:38.123Z" -> seconds; 0 where it is none. */
-static int64_t entry_seconds(const json_t *entry)
+int64_t ledger_entry_seconds(const json_t *entry)
 {
     const char *t = json_text_of(entry, "t");
     char whole[24];
@@ -206,7 +206,7 @@ static int search_page(struct cli *cli, const struct search *s, const struct pag
 {
     for (size_t i = 0; i < page->entries_len; i++) {
         const json_t *item = page_item(page, i), *entry = json_object_get(item, "entry");
-        int64_t seconds = entry_seconds(entry);
+        int64_t seconds = ledger_entry_seconds(entry);
         if (seconds < s->since || *found == s->limit) {
             *ret_done = true; /* time does not go backwards in a ledger */
             return CLI_OK;
@@ -268,7 +268,7 @@ static void show_entry(uint64_t number, const json_t *entry)
     char text[WHEN_TEXT_MAX];
     (void)snprintf(text, sizeof text, "%" PRIu64, number);
     text_pair("entry", text, COLOUR_BOLD);
-    when_full(entry_seconds(entry), clock_seconds(), text);
+    when_full(ledger_entry_seconds(entry), clock_seconds(), text);
     text_pair("time", text, COLOUR_NONE);
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         text_pair(names[i], json_text_or_null(entry, names[i]), COLOUR_NONE);
@@ -410,6 +410,20 @@ static const struct cli_option prove_options[] = {
      .help = "write it there; standard: to standard output"},
 };
 
+static const struct cli_option archive_options[] = {
+    {.name = "before",
+     .value = "WHEN",
+     .required = true,
+     .help = "only entries before that number, date, or duration ago"},
+    {.name = "key",
+     .value = "KEY",
+     .complete = COMPLETE_FILE,
+     .help = "the ledger's verifier key, or the file it is in"},
+    {.name = "where",
+     .value = "TEXT",
+     .help = "where the copy will be, for people; standard: the folder's path"},
+};
+
 static const struct cli_command commands[] = {
     {.verb = "tail",
      CLI_OPTIONS(tail_options),
@@ -451,6 +465,13 @@ static const struct cli_command commands[] = {
      .help = "For somebody who sees nothing else of the ledger: `holdfast-verify --bundle` checks\n"
              "it offline. The form is C2SP's tlog-proof.\n",
      .run = ledger_prove_run},
+    {.verb = "archive",
+     .operands = {{.name = "FOLDER", .complete = COMPLETE_FOLDER}},
+     CLI_OPTIONS(archive_options),
+     .summary = "copy old entries into a folder, and have the hub let their data go",
+     .help = "The hub keeps the hashes: all proofs hold as before. The copy is verified first. A\n"
+             "folder with earlier periods is gone on with; a run that was interrupted, too.\n",
+     .run = ledger_archive_run},
 };
 
 const struct cli_noun noun_ledger = {

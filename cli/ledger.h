@@ -2,6 +2,8 @@
 #ifndef CLI_LEDGER_H
 #define CLI_LEDGER_H
 
+#include <stdint.h>
+
 #include "cli/cli.h"
 
 /* Reads a whole ledger and checks it against a key and a checkpoint that were kept elsewhere. */
@@ -10,5 +12,11 @@ int ledger_verify_run(struct cli *cli);
 int ledger_export_run(struct cli *cli);
 /* Gives one entry with the proof that it is in the ledger. */
 int ledger_prove_run(struct cli *cli);
+/* Copies the oldest entries into a folder, and has the hub let their data go. */
+int ledger_archive_run(struct cli *cli);
+
+/* The time of an entry as the hub gives it, in seconds since 1970; 0 where it has none. */
+struct json_t;
+int64_t ledger_entry_seconds(const struct json_t *entry);
 
 #endif

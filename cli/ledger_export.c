@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "cli/hub_link.h"
 #include "cli/ledger.h"
+#include "cli/ledger_export.h"
 #include "cli/ledger_folder.h"
 #include "cli/ledger_link.h"
 #include "cli/progress.h"
@@ -25,6 +26,7 @@ struct exporting {
     struct log_reader *reader;
     uint8_t *bundle;
     bool is_part;
+    bool is_period;        /* for an archive, which goes on with the newest checkpoint */
     bool keeps_checkpoint; /* the part is one of the ledger that the folder has a checkpoint of */
     uint64_t first, end;   /* of the part */
     /* What the folder has is believed until it is found wrong: tiles up to that entry. */
@@ -178,7 +180,7 @@ static int read_saved(struct exporting *x)
 /* A part joins what the folder has: one checkpoint for both. */
 static int choose_checkpoint(struct exporting *x)
 {
-    x->keeps_checkpoint = x->is_part && x->judge.has_saved;
+    x->keeps_checkpoint = x->is_part && !x->is_period && x->judge.has_saved;
     if (x->keeps_checkpoint)
         x->judge.checkpoint = x->judge.saved;
     else {
@@ -284,42 +286,78 @@ static int report(const struct exporting *x)
     return CLI_OK;
 }
 
-static int export(struct exporting *x)
+static int export(struct exporting *x, const char *folder)
 {
-    int code = ledger_link_check(&x->link);
-    if (code == CLI_OK)
-        code = read_part(x);
-    if (code == CLI_OK)
-        code = ledger_judge_read_key(&x->judge, ledger_link_is_local(&x->link));
+    int code = ledger_judge_read_key(&x->judge, ledger_link_is_local(&x->link));
     if (code == CLI_OK)
         code = ledger_link_open(&x->link);
     if (code == CLI_OK)
-        code = open_folder(x, x->cli->operands[0]);
+        code = open_folder(x, folder);
     if (code == CLI_OK)
         code = read_saved(x);
+    if (x->is_period && x->judge.has_saved)
+        x->first = 0;
     if (code == CLI_OK)
         code = choose_checkpoint(x);
     if (code == CLI_OK)
         code = read_and_write(x);
-    if (code == CLI_OK)
-        code = finish(x);
-    return code == CLI_OK ? report(x) : code;
+    return code == CLI_OK ? finish(x) : code;
 }
 
-int ledger_export_run(struct cli *cli)
+static void exporting_free(struct exporting *x)
 {
-    struct exporting *x = calloc(1, sizeof *x);
     if (x == NULL)
-        return cli_fail_memory(cli);
-    x->cli = x->link.cli = x->judge.cli = cli;
-    x->folder.fd = -1;
-    x->reader = malloc(sizeof *x->reader);
-    x->bundle = malloc(LOG_BUNDLE_MAX);
-    int code = x->reader == NULL || x->bundle == NULL ? cli_fail_memory(cli) : export(x);
+        return;
     ledger_folder_close(&x->folder);
     ledger_link_close(&x->link);
     free(x->reader);
     free(x->bundle);
     free(x);
+}
+
+static struct exporting *exporting_new(struct cli *cli)
+{
+    struct exporting *x = calloc(1, sizeof *x);
+    if (x == NULL)
+        return NULL;
+    x->cli = x->link.cli = x->judge.cli = cli;
+    x->folder.fd = -1;
+    x->reader = malloc(sizeof *x->reader);
+    x->bundle = malloc(LOG_BUNDLE_MAX);
+    if (x->reader != NULL && x->bundle != NULL)
+        return x;
+    exporting_free(x);
+    return NULL;
+}
+
+int ledger_export_run(struct cli *cli)
+{
+    struct exporting *x = exporting_new(cli);
+    if (x == NULL)
+        return cli_fail_memory(cli);
+    int code = ledger_link_check(&x->link);
+    if (code == CLI_OK)
+        code = read_part(x);
+    if (code == CLI_OK)
+        code = export(x, cli->operands[0]);
+    if (code == CLI_OK)
+        code = report(x);
+    exporting_free(x);
+    return code;
+}
+
+int ledger_export_period(struct cli *cli, const char *folder, uint64_t first, uint64_t before,
+                         uint64_t *ret_first)
+{
+    struct exporting *x = exporting_new(cli);
+    if (x == NULL)
+        return cli_fail_memory(cli);
+    x->link.local_only = x->is_part = x->is_period = true;
+    x->first = first;
+    x->end = before;
+    int code = export(x, folder);
+    if (code == CLI_OK)
+        *ret_first = x->first;
+    exporting_free(x);
     return code;
 }

@@ -111,12 +111,12 @@ static int connect_local(struct ledger_link *l)
 
 bool ledger_link_is_local(const struct ledger_link *l)
 {
-    return cli_has(l->cli, "local");
+    return l->local_only || cli_has(l->cli, "local");
 }
 
 int ledger_link_check(const struct ledger_link *l)
 {
-    if (ledger_link_is_local(l) == cli_has(l->cli, "url"))
+    if (!l->local_only && ledger_link_is_local(l) == cli_has(l->cli, "url"))
         return cli_fail(l->cli, CLI_USAGE, "usage",
                         "say either --url https://HOST:PORT or --local");
     return CLI_OK;
@@ -124,8 +124,7 @@ int ledger_link_check(const struct ledger_link *l)
 
 int ledger_link_open(struct ledger_link *l)
 {
-    const char *url = cli_value(l->cli, "url");
-    return ledger_link_is_local(l) ? connect_local(l) : connect_url(l, url);
+    return ledger_link_is_local(l) ? connect_local(l) : connect_url(l, cli_value(l->cli, "url"));
 }
 
 /* ---- fetching ---- */

@@ -10,6 +10,7 @@ struct http_client;
 
 struct ledger_link {
     struct cli *cli; /* the caller sets it; the rest starts as zeroes */
+    bool local_only; /* the verb has no options that say which hub; set by the caller */
     struct http_client *client;
     uint64_t tiles, bytes; /* fetched */
     int code;              /* why fetching ended, which has been told */

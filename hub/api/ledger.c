@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "hub/api/views.h"
+#include "hub/ledger/archive.h"
 
 #define ENTRIES_ARENA_MAX (7 * 1024 * 1024)
 
@@ -15,6 +16,19 @@ void api_ledger_checkpoint(struct api_call *call)
                           "no checkpoint has been signed yet; try again in a moment");
     if (api_read_ok(call, err))
         http_reply(call->request, 200, "text/plain; charset=utf-8", note);
+}
+
+/* 410: it was here, and is kept elsewhere. */
+static enum err archived(struct api_call *call)
+{
+    struct ledger_archive archive;
+    enum err err =
+        ledger_archive_read(call->here->reader, http_request_arena(call->request), &archive);
+    return err == ERR_NONE
+               ? problem_set(&call->problem, 410, "archived", "",
+                             "the entries below number %llu were archived, and are kept in %s",
+                             (unsigned long long)archive.cleared, archive.where)
+               : err;
 }
 
 void api_ledger_tile(struct api_call *call)
@@ -34,6 +48,8 @@ void api_ledger_tile(struct api_call *call)
     if (err == ERR_NOT_FOUND || err == ERR_SYNTAX || err == ERR_LIMIT)
         err = problem_set(&call->problem, 404, "tile-not-found", "tile",
                           "there is no such tile in a log of this size");
+    if (err == ERR_EXPIRED)
+        err = archived(call);
     if (!api_read_ok(call, err))
         return;
     if (tile.width == TILE_WIDTH) /* a full tile never changes */
@@ -72,8 +88,72 @@ void api_ledger_entries(struct api_call *call)
     if (err == ERR_NONE && size > 0)
         err = ledger_read_entries(call->hub->ledger, call->here->reader, first, descending,
                                   (size_t)in.limit, arena, write_entry, &j);
+    if (err == ERR_EXPIRED)
+        err = archived(call);
     json_close_array(&j);
     json_close_object(&j);
     if (api_read_ok(call, err))
         api_reply_json(call, 200, &w);
+}
+
+/* ---- archiving ---- */
+
+static void archive_ended(struct act *act)
+{
+    const struct ledger_archive_act *a = CONTAINER_OF(act, struct ledger_archive_act, act);
+    struct api_call *call = api_act_ended(act);
+    if (call == NULL)
+        return;
+    struct writer w = arena_writer(http_request_arena(call->request), 2048);
+    struct json_writer j = json_writer_over(&w);
+    json_open_object(&j);
+    json_field_integer(&j, "before", (int64_t)a->now.before);
+    json_field_integer(&j, "cleared", (int64_t)a->now.cleared);
+    json_field_text(&j, "where", a->now.where);
+    json_close_object(&j);
+    api_reply_json(call, 200, &w);
+}
+
+/* What is not yet under a signed checkpoint, and the newest tiles, which the hub looks at when it
+ * starts, stay. */
+static enum err check_before(struct api_call *call, uint64_t before)
+{
+    struct slice note;
+    uint64_t size = 0, most = 0;
+    enum err err =
+        ledger_checkpoint(call->hub->ledger, http_request_arena(call->request), &note, &size);
+    if (err != ERR_NONE && err != ERR_NOT_FOUND)
+        return err;
+    if (size / TILE_WIDTH * TILE_WIDTH >= ARCHIVE_KEPT)
+        most = size / TILE_WIDTH * TILE_WIDTH - ARCHIVE_KEPT;
+    if (before % TILE_WIDTH != 0 || before == 0)
+        return problem_set(&call->problem, 400, "field-value", "before",
+                           "it must be a multiple of 256, so that whole bundles go");
+    if (before > most)
+        return problem_set(&call->problem, 409, "archive-conflict", "before",
+                           "%llu is the most now: the newest entries under the checkpoint stay",
+                           (unsigned long long)most);
+    return ERR_NONE;
+}
+
+void api_ledger_archive(struct api_call *call)
+{
+    struct arena *arena = http_request_arena(call->request);
+    struct request_ledger_archive in;
+    if (!api_read_ok(call, request_ledger_archive_read(http_request_body(call->request), arena, &in,
+                                                       &call->problem)))
+        return;
+    struct ledger_archive_act *a = API_NEW(call, struct ledger_archive_act);
+    if (a == NULL)
+        return;
+    enum err err = check_before(call, (uint64_t)in.before);
+    if (err == ERR_NONE)
+        err = ledger_archive_read(call->here->reader, arena, &a->now);
+    if (!api_read_ok(call, err))
+        return;
+    a->wanted.before = (uint64_t)in.before;
+    a->wanted.cleared = a->now.cleared;
+    (void)snprintf(a->wanted.where, sizeof a->wanted.where, "%s", in.where);
+    const struct act_origin origin = api_origin(call, archive_ended);
+    ledger_archive(call->hub->store, call->hub->ledger, &origin, a);
 }

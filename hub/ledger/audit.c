@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "hub/ledger/archive.h"
 #include "hub/ledger/internal.h"
 
 /* What the entries say the nodes of a level are; 32 bytes for each 256 entries. */
@@ -18,6 +19,8 @@ struct level {
 struct ledger_audit {
     struct merkle_frontier f;
     struct level levels[TILE_LEVEL_MAX + 1]; /* 0 has no nodes */
+    uint64_t cleared;  /* entries without data; all stand before those with it */
+    uint64_t archived; /* entries that may be without */
     bool has_head;
     struct hash root;
 };
@@ -85,11 +88,13 @@ static enum err wrong(char explain[256], const char *what, int64_t number)
 static enum err take_entry(struct ledger_audit *a, const struct ledger_entry_row *row,
                            char explain[256])
 {
-    struct hash leaf = merkle_leaf_hash(crypto_sha256, row->data);
+    bool is_cleared = row->data.len == 0 && a->cleared == a->f.size;
+    struct hash leaf = is_cleared ? row->leaf : merkle_leaf_hash(crypto_sha256, row->data);
     if (row->number != (int64_t)a->f.size ||
         memcmp(leaf.bytes, row->leaf.bytes, sizeof leaf.bytes) != 0)
         return wrong(explain, "entry", (int64_t)a->f.size);
     merkle_frontier_append(&a->f, crypto_sha256, &leaf);
+    a->cleared += is_cleared ? 1 : 0;
     return add(a, &leaf);
 }
 
@@ -119,6 +124,20 @@ static enum err take_head(struct ledger_audit *a, const struct ledger_head_row *
     return ERR_NONE;
 }
 
+static enum err take_setting(struct ledger_audit *a, const struct setting_row *row,
+                             char explain[256])
+{
+    struct ledger_archive archive;
+    if (strcmp(row->name, LEDGER_ARCHIVE_NAME) != 0)
+        return ERR_NONE;
+    if (ledger_archive_parse(row->value, &archive) != ERR_NONE) {
+        (void)snprintf(explain, 256, "the setting %s is not of its form", row->name);
+        return ERR_CONFLICT;
+    }
+    a->archived = archive.cleared;
+    return ERR_NONE;
+}
+
 enum err ledger_audit_row(struct ledger_audit *a, const struct table *table, const void *row,
                           char explain[256])
 {
@@ -126,6 +145,8 @@ enum err ledger_audit_row(struct ledger_audit *a, const struct table *table, con
         return take_entry(a, row, explain);
     if (table == &table_ledger_node)
         return take_node(a, row, explain);
+    if (table == &table_setting)
+        return take_setting(a, row, explain);
     return table == &table_ledger_head ? take_head(a, row, explain) : ERR_NONE;
 }
 
@@ -135,6 +156,9 @@ enum err ledger_audit_end(const struct ledger_audit *a, uint64_t size, const str
     for (size_t number = 1; number <= TILE_LEVEL_MAX; number++)
         if (a->levels[number].told != a->levels[number].len)
             return wrong(explain, "node", (int64_t)a->levels[number].told);
+    if (a->cleared != a->archived)
+        return wrong(explain, "what is archived: entry",
+                     (int64_t)(a->cleared < a->archived ? a->cleared : a->archived));
     bool as_told =
         size == a->f.size &&
         (a->has_head ? memcmp(a->root.bytes, root->bytes, sizeof root->bytes) == 0 : size == 0);

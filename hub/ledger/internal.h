@@ -13,6 +13,9 @@
 /* Two for each loop of the largest hub. */
 #define LEDGER_LISTENERS_MAX 512
 
+/* The setting that says what is archived: "BEFORE CLEARED WHERE". */
+#define LEDGER_ARCHIVE_NAME "ledger.archive"
+
 /* The key of the head's one row. */
 #define LEDGER_HEAD_ID 1
 

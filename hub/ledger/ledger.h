@@ -55,7 +55,8 @@ MUST_USE enum err ledger_checkpoint(struct ledger *l, struct arena *arena, struc
                                     uint64_t *ret_size);
 
 /* The bytes of a tile or entry bundle (C2SP tlog-tiles), as far as the newest durable head has it.
- * ERR_NOT_FOUND where the log is not that long. */
+ * ERR_NOT_FOUND where the log is not that long, ERR_EXPIRED for entries that are archived
+ * (archive.h). */
 MUST_USE enum err ledger_read_tile(struct ledger *l, struct store_reader *reader,
                                    const struct tile *tile, struct arena *arena,
                                    struct slice *ret_bytes);
@@ -67,7 +68,8 @@ MUST_USE enum err ledger_read_consistency(struct ledger *l, struct store_reader 
                                           uint64_t old_size, uint64_t new_size,
                                           struct hash ret_proof[MERKLE_PROOF_MAX], size_t *ret_len);
 
-/* Walks entries from number `first` (descending: towards 0), at most `limit`. */
+/* Walks entries from number `first` (descending: towards 0), at most `limit`, and ends before one
+ * that is archived; ERR_EXPIRED where that is the first. */
 MUST_USE enum err
 ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first, bool descending,
                     size_t limit, struct arena *arena,
@@ -92,6 +94,7 @@ MUST_USE enum err ledger_shown_to(struct ledger_shown *s, uint64_t size, bool do
 
 /* A whole ledger judged by its rows, as a copy of the store hands them out: all entries, then all
  * nodes, then the head, each in the order of their keys. Rows of other tables are passed over. */
+/* Of archived entries the leaf hash alone is there, and looked at. */
 struct ledger_audit;
 MUST_USE enum err ledger_audit_new(struct ledger_audit **ret_audit);
 /* ERR_CONFLICT, with an explanation, where the row is not what those before it demand. */

@@ -1,6 +1,7 @@
 /* What is read from the ledger: tiles, bundles, entries. */
 #include <string.h>
 
+#include "hub/ledger/archive.h"
 #include "hub/ledger/internal.h"
 
 /* The entries of one bundle. */
@@ -49,8 +50,22 @@ static enum err take_entry(void *ctx, const void *bytes)
     const struct ledger_entry_row *row = bytes;
     if (!is_next(t, row->number))
         return ERR_IO;
+    if (row->data.len == 0)
+        return ERR_EXPIRED;
     t->found.entries[t->len++] = row->data;
     return ERR_NONE;
+}
+
+/* An entry without data: archived, or did somebody take it away? */
+static enum err check_archived(struct store_reader *reader, uint64_t number)
+{
+    struct ledger_archive archive;
+    struct arena *arena = arena_new(SETTING_VALUE_MAX + 1024);
+    enum err err = arena == NULL ? ERR_NO_MEMORY : ledger_archive_read(reader, arena, &archive);
+    arena_free(arena);
+    if (err != ERR_NONE)
+        return err;
+    return number < archive.cleared ? ERR_EXPIRED : ERR_IO;
 }
 
 static enum err list_entries(struct store_reader *reader, struct tile_reading *t, unsigned width,
@@ -98,6 +113,8 @@ static enum err read_bundle(struct store_reader *reader, const struct tile *tile
                             struct tile_reading *t, struct arena *arena, struct slice *ret_bytes)
 {
     enum err err = list_entries(reader, t, tile->width, take_entry);
+    if (err == ERR_EXPIRED)
+        err = check_archived(reader, (uint64_t)t->first + t->len);
     if (err == ERR_NONE && t->len != tile->width)
         err = ERR_IO;
     if (err != ERR_NONE)
@@ -136,12 +153,21 @@ enum err ledger_read_tile(struct ledger *l, struct store_reader *reader, const s
 struct walk {
     enum err (*entry)(void *ctx, uint64_t number, struct slice data);
     void *ctx;
+    bool is_expired;
+    uint64_t number; /* of the entry that is */
+    size_t told;
 };
 
 static enum err step(void *ctx, const void *bytes)
 {
     struct walk *walk = ctx;
     const struct ledger_entry_row *row = bytes;
+    if (row->data.len == 0) {
+        walk->is_expired = true;
+        walk->number = (uint64_t)row->number;
+        return ERR_EXPIRED;
+    }
+    walk->told++;
     return walk->entry(walk->ctx, (uint64_t)row->number, row->data);
 }
 
@@ -167,5 +193,9 @@ enum err ledger_read_entries(struct ledger *l, struct store_reader *reader, uint
         .limit = limit,
     };
     struct walk walk = {.entry = entry, .ctx = ctx};
-    return store_list(reader, &query, arena, step, &walk);
+    enum err err = store_list(reader, &query, arena, step, &walk);
+    if (!walk.is_expired)
+        return err;
+    err = check_archived(reader, walk.number);
+    return err == ERR_EXPIRED && walk.told > 0 ? ERR_NONE : err;
 }

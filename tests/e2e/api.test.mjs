@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { growTo } from './lib/ledger.mjs';
 import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, openssl, plain, renew, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
 import { answerMisfits, contract, follow, misfits, operation, operations } from './lib/contract.mjs';
@@ -28,7 +29,7 @@ async function curlLocal(hub, method, path, file, type) {
   return { status: Number(lines[0].split(' ')[1]), headers, body: text ? JSON.parse(text) : Buffer.alloc(0) };
 }
 
-describe('the contract', { timeout: 60000 }, () => {
+describe('the contract', { timeout: 90000 }, () => {
   let hub;
   let device;
   let tokens;
@@ -176,6 +177,8 @@ describe('the contract', { timeout: 60000 }, () => {
     assert.equal((await local('device_readmit', '/v1/devices/s-2/readmit', 409, { reason: 'found', expires_at: soon })).code, 'not-readmittable');
     assert.equal((await local('device_readmit', '/v1/devices/nobody/readmit', 404, { reason: 'found', expires_at: soon })).code, 'device-not-found');
 
+    assert.equal((await local('ledger_archive', '/v1/ledger/archive', 409, { before: 512, where: 'elsewhere' })).code, 'archive-conflict');
+    assert.equal((await local('ledger_archive', '/v1/ledger/archive', 400, { before: 1, where: 'elsewhere' })).field, 'before');
     const rotation = await local('rotation_create', '/v1/rotations', 201, { reason: 'yearly', over_seconds: 7776000, devices: [{ id: 'good' }] });
     assert.deepEqual([rotation.phase, rotation.devices, rotation.waiting], ['running', 1, 1]);
     assert.equal((await local('rotation_create', '/v1/rotations', 400, { reason: 'x', over_seconds: 0, devices: [{ id: 'good' }], model: 'sensor' })).code, 'rotation-both');
@@ -261,6 +264,26 @@ describe('the contract', { timeout: 60000 }, () => {
     const renewal = await csrBody(await newKey(join(hub.folder, 'good2.key')), '/CN=good');
     await remote('est_simplereenroll', 'device', '/.well-known/est/simplereenroll', 200, { headers: { 'Content-Type': 'application/pkcs10' }, body: renewal });
 
+    // of a ledger that is long enough
+    const long = await Hub.start();
+    try {
+      await long.factory();
+      await long.claims('grower');
+      await growTo(long, 520);
+      await until('its checkpoint', async () => (await long.must(200, 'GET', '/v1/hub')).ledger.checkpoint_size >= 512, 10000);
+      for (const [id, method, path, status, body] of [
+        ['ledger_archive', 'POST', '/v1/ledger/archive', 200, { before: 256, where: 'elsewhere' }],
+        ['ledger_entries', 'GET', '/v1/ledger/entries?first=0', 410],
+        ['ledger_tile', 'GET', '/v1/ledger/tile/entries/000', 410],
+      ]) {
+        const answer = await long.api(method, path, body);
+        assert.equal(answer.status, status, `${path}: ${JSON.stringify(answer.body)}`);
+        assertFits(id, answer);
+        done.add(id);
+      }
+    } finally {
+      await long.stop();
+    }
     const question = join(hub.folder, 'good.ocsp');
     await openssl(['ocsp', '-issuer', join(hub.state, 'signer/issuing.pem'), '-cert', device.certificate, '-no_nonce', '-reqout', question]);
     const der = await readFile(question);

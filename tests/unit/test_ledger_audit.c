@@ -36,6 +36,9 @@ struct tree {
     size_t size;
     struct hash *leaves;
     struct merkle_frontier f;
+    size_t cleared;      /* so many entries at the start are without data */
+    size_t emptied;      /* and one more is, where not 0 */
+    const char *archive; /* what the setting says; NULL where there is none */
 };
 
 static struct ledger_entry_row entry_of(size_t number, char text[32])
@@ -49,6 +52,7 @@ static struct ledger_entry_row entry_of(size_t number, char text[32])
 static void plant(struct tree *t, size_t size)
 {
     char text[32];
+    *t = (struct tree){.cleared = 0};
     t->size = size;
     t->leaves = calloc(size + 1, sizeof *t->leaves);
     assert_non_null(t->leaves);
@@ -74,6 +78,8 @@ static enum err judge_entries(struct ledger_audit *a, const struct tree *t, enum
             continue;
         if (fault == FAULT_ENTRY_CHANGED && i == at)
             text[2] = 'E';
+        if (i < t->cleared || (t->emptied != 0 && i == t->emptied))
+            row.data = slice_of("", 0);
         if (fault == FAULT_LEAF_CHANGED && i == at)
             row.leaf.bytes[31] ^= 1;
         err = ledger_audit_row(a, &table_ledger_entry, &row, explain);
@@ -147,11 +153,16 @@ static enum err judge(const struct tree *t, enum fault fault, char explain[256])
     struct ledger_audit *a = NULL;
     assert_int_equal(ledger_audit_new(&a), ERR_NONE);
     const struct setting_row other = {.name = "passed over"};
+    struct setting_row archive = {.name = "ledger.archive"};
+    if (t->archive != NULL)
+        archive.value = slice_of_text(t->archive);
     enum err err = judge_entries(a, t, fault, explain);
     if (err == ERR_NONE)
         err = judge_nodes(a, t, fault, explain);
     if (err == ERR_NONE)
         err = ledger_audit_row(a, &table_setting, &other, explain);
+    if (err == ERR_NONE && t->archive != NULL)
+        err = ledger_audit_row(a, &table_setting, &archive, explain);
     if (err == ERR_NONE)
         err = judge_head(a, t, fault, explain);
     ledger_audit_free(a);
@@ -199,11 +210,53 @@ static void a_ledger_without_entries_may_lack_a_head(void **state)
     ledger_audit_free(a);
 }
 
+/* Nobody hides an entry by taking its data away. */
+static void archived_entries_are_judged_by_their_leaves(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t cleared, emptied;
+        const char *archive;
+        enum fault fault;
+        enum err err;
+    } cases[] = {
+        {256, 0, "256 256 shelf 7", FAULT_NONE, ERR_NONE},
+        {256, 0, "512 256 shelf 7", FAULT_NONE, ERR_NONE}, /* on its way */
+        {512, 0, "512 512 ", FAULT_NONE, ERR_NONE},
+        {0, 0, "256 0 shelf 7", FAULT_NONE, ERR_NONE},
+        {0, 0, "256 256 shelf 7", FAULT_NONE, ERR_CONFLICT},
+        {256, 0, NULL, FAULT_NONE, ERR_CONFLICT},
+        {255, 0, "256 256 shelf 7", FAULT_NONE, ERR_CONFLICT},
+        {257, 0, "256 256 shelf 7", FAULT_NONE, ERR_CONFLICT},
+        {256, 400, "256 256 shelf 7", FAULT_NONE, ERR_CONFLICT},
+        {0, 400, NULL, FAULT_NONE, ERR_CONFLICT},
+        {512, 0, "512 512 shelf 7", FAULT_LEAF_CHANGED, ERR_CONFLICT},
+        {512, 0, "512 512 shelf 7", FAULT_ENTRIES_SWAPPED, ERR_CONFLICT},
+        {512, 0, "512 512 shelf 7", FAULT_ENTRY_LEFT_OUT, ERR_CONFLICT},
+        {256, 0, "256 512 shelf 7", FAULT_NONE, ERR_CONFLICT},
+        {255, 0, "255 255 shelf 7", FAULT_NONE, ERR_CONFLICT},
+        {256, 0, "256", FAULT_NONE, ERR_CONFLICT},
+        {256, 0, "", FAULT_NONE, ERR_CONFLICT},
+    };
+    struct tree t;
+    plant(&t, 600);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char explain[256] = "";
+        t.cleared = cases[i].cleared;
+        t.emptied = cases[i].emptied;
+        t.archive = cases[i].archive;
+        if (judge(&t, cases[i].fault, explain) != cases[i].err)
+            fail_msg("case %zu: %s", i, explain);
+    }
+    free(t.leaves);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_ledgers_hold),
         cmocka_unit_test(every_fault_is_found),
+        cmocka_unit_test(archived_entries_are_judged_by_their_leaves),
         cmocka_unit_test(a_ledger_without_entries_may_lack_a_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,6 +259,9 @@ static const struct refusal {
     CASE(request_model_change, "{\"id\":\"x\"}", "field-unknown", "id"),
     CASE(request_model_change, "{\"proof\":null}", "field-type", "proof"),
     CASE(request_manifest_create, "{\"id\":\"a\",\"model\":\"b\"}", "field-missing", "owner"),
+    CASE(request_ledger_archive, "{\"before\":256}", "field-missing", "where"),
+    CASE(request_ledger_archive, "{\"before\":-256,\"where\":\"x\"}", "field-range", "before"),
+    CASE(request_ledger_archive, "{\"before\":256,\"where\":\"\\u00e4\"}", "field-value", "where"),
     CASE(request_token_create, "{\"name\":\"a\",\"scopes\":[\"admin\"],\"expires_at\":\"\"}",
          "field-value", "scopes[0]"),
     /* lists of objects */
