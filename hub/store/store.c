@@ -74,7 +74,7 @@ static enum err explain_mark(enum err err, char explain[256])
 static enum err check_whole(struct store *s, char explain[256])
 {
     struct setting_row mark = {.name = COPY_MARK_NAME};
-    enum err err = s->ops->begin(s->db);
+    enum err err = s->ops->begin(s->db, NULL);
     if (err == ERR_NONE) {
         err = s->ops->get(s->db, &table_setting, s->writer.tx.arena, &mark);
         s->ops->abandon(s->db);
