@@ -70,6 +70,8 @@ const struct config_key hub_config_keys[] = {
         "questions from one address whether certificates are revoked"),
     KEY("ocsp-validity", CONFIG_DURATION, ocsp_validity, 60, OCSP_VALIDITY_MAX, "1h",
         "how long an OCSP answer may be used again"),
+    KEY("rotation-per-minute", CONFIG_INTEGER, rotation_per_minute, 1, MANY, "6000",
+        "devices that rotations ask to renew, all together"),
     KEY("log-target", CONFIG_TEXT, log_target, 0, 0, "stderr", "stderr, syslog or journal"),
     KEY("log-level", CONFIG_TEXT, log_level, 0, 0, "notice",
         "error, warning, notice, info or debug"),

@@ -36,6 +36,7 @@ struct hub_config {
     int64_t reader_per_minute;
     int64_t status_per_minute;
     int64_t ocsp_validity; /* seconds */
+    int64_t rotation_per_minute;
     char log_target[CONFIG_TEXT_MAX];
     char log_level[CONFIG_TEXT_MAX];
 };

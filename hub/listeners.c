@@ -34,6 +34,8 @@ static enum err trust_devices(struct hub *hub, char explain[256])
     writer_put(&w, slice_of(roots, len));
     free(roots);
     err = pem_write_certificates(&w, slice_of(hub->facts.chain, hub->facts.chain_len));
+    if (err == ERR_NONE)
+        err = pem_write_certificates(&w, slice_of(hub->facts.previous, hub->facts.previous_len));
     if (err != ERR_NONE)
         return err;
     return tls_server_set_client_roots(hub->tls[LISTENER_DEVICE], writer_bytes(&w), explain);

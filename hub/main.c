@@ -231,6 +231,7 @@ static void loop_tick(struct loop_task *task)
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
         refusals_flush(hub.refusals);
     server_certificate_turn(&hub);
+    identity_select_turn(hub.identity, here->reader, here->loop);
 }
 
 static enum err make_loops(void)

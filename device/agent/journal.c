@@ -22,6 +22,7 @@ static enum log_level level_of(enum device_event_kind kind)
     case DEVICE_EVENT_RENEWED:
     case DEVICE_EVENT_CONFIRMED:
     case DEVICE_EVENT_KEY_RETIRED:
+    case DEVICE_EVENT_ROTATION_ASKED:
     case DEVICE_EVENT_REPORTED:
     case DEVICE_EVENT_BUNDLE_FOLLOWED:
     case DEVICE_EVENT_WAITING:

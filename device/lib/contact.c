@@ -38,6 +38,18 @@ static bool read_number(struct device *d, const char *name, uint64_t *ret_number
     return true;
 }
 
+/* The hub asks for a new key. It says so until the new certificate was used, so what was begun is
+ * not begun again; and never so often that a hub in the wrong hands could wear out the storage. */
+static void follow_rotation(struct device *d)
+{
+    int64_t now = device_monotonic(d);
+    if (state_slot(&d->state, SLOT_PENDING) >= 0 || now < d->rotation_ms)
+        return;
+    d->rotation_ms = now + DEVICE_ROTATION_MIN * INT64_C(1000);
+    device_renew(d);
+    device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_ROTATION_ASKED});
+}
+
 static void read_wishes(struct device *d)
 {
     uint64_t number;
@@ -52,6 +64,9 @@ static void read_wishes(struct device *d)
         d->offered_bundle = number;
         device_due_now(d, TASK_BUNDLE);
     }
+    struct slice rotation;
+    if (http1_response_header(&d->answer, "Holdfast-Rotation", &rotation))
+        follow_rotation(d);
 }
 
 enum err contact_checkin(struct device *d)

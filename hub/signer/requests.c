@@ -204,7 +204,20 @@ void signer_report_write(struct writer *w, enum err err, const char *explain,
     writer_be64(w, (uint64_t)facts->issuing_not_after);
     writer_be64(w, facts->signed_size);
     writer_put(w, slice_of(facts->signed_root.bytes, sizeof facts->signed_root.bytes));
+    writer_be32(w, (uint32_t)facts->previous_len);
+    writer_put(w, slice_of(facts->previous, facts->previous_len));
     writer_put(w, slice_of(facts->chain, facts->chain_len));
+}
+
+static size_t read_certificates(struct reader *r, struct slice bytes, uint8_t *buffer, size_t max)
+{
+    if (bytes.len > max) {
+        reader_fail(r, ERR_LIMIT);
+        return 0;
+    }
+    if (bytes.len > 0)
+        memcpy(buffer, bytes.data, bytes.len);
+    return bytes.len;
 }
 
 static void read_facts(struct reader *r, struct signer_facts *facts)
@@ -220,12 +233,9 @@ static void read_facts(struct reader *r, struct signer_facts *facts)
     facts->issuing_not_after = (int64_t)reader_be64(r);
     facts->signed_size = reader_be64(r);
     read_hash(r, facts->signed_root.bytes);
-    struct slice chain = reader_rest(r);
-    if (chain.len > sizeof facts->chain)
-        reader_fail(r, ERR_LIMIT);
-    else if (chain.len > 0)
-        memcpy(facts->chain, chain.data, chain.len);
-    facts->chain_len = chain.len;
+    struct slice previous = reader_take(r, reader_be32(r));
+    facts->previous_len = read_certificates(r, previous, facts->previous, sizeof facts->previous);
+    facts->chain_len = read_certificates(r, reader_rest(r), facts->chain, sizeof facts->chain);
 }
 
 enum err signer_report_read(struct slice message, struct signer_facts *ret_facts, char explain[256])

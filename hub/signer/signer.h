@@ -45,6 +45,9 @@ struct signer_facts {
     uint8_t
         chain[2 * CERTIFICATE_MAX]; /* issuing certificate, then what is between it and the root */
     size_t chain_len;               /* DER, one after the other */
+    /* The authority before this one, where a roll-over is not finished: what it issued is good. */
+    uint8_t previous[CERTIFICATE_MAX];
+    size_t previous_len;
     /* The last tree it signed; size 0 before the first. A ledger that does not continue it was set
      * back or edited. */
     uint64_t signed_size;

@@ -40,11 +40,15 @@ struct test_hub {
     const char *code;
     const char *extra; /* header lines on every answer */
     bool revoked, not_trusted, forgets_new, loses_answers;
-    int64_t grace;         /* seconds past its end in which a certificate brings a device back */
-    int64_t life;          /* seconds that certificates live; 0: TEST_LIFE */
+    int64_t grace;      /* seconds past its end in which a certificate brings a device back */
+    int64_t life;       /* seconds that certificates live; 0: TEST_LIFE */
+    bool asks_rotation; /* of whoever has the first certificate */
+    bool pesters;       /* of everybody, always */
+    bool refuses_renewals;
     const char *uri;       /* in certificates */
     const uint8_t *spki;   /* in certificates, instead of the requested; 44 bytes of Ed25519 */
     bool issuer_in_answer; /* simpleenroll answers with the chain */
+    bool new_with_old;     /* /cacerts has a certificate of the root's own name, too */
     uint64_t bundle_version;
     struct slice bundle;
     int64_t next_checkin;
@@ -265,6 +269,10 @@ static inline void hub_enrol(struct fake *f, bool renewal)
     f->port.sha256(&csr.spki.der, 1, hash);
     if (renewal && !hub_authenticate(f, &by))
         return;
+    if (renewal && h->refuses_renewals) {
+        hub_problem(f, 403, "csr-key-not-allowed");
+        return;
+    }
     bool claim = !renewal && hub_knows_claim(f);
     struct slice peer = slice_of(f->client, f->client_len);
     f->port.sha256(&peer, 1, client);
@@ -316,11 +324,13 @@ static inline void hub_device_request(struct fake *f)
     } else if (h->not_trusted) {
         hub_problem(f, 403, "device-not-trusted");
     } else if (hub_is(f, TEST_HUB_PORT, "POST /v1/device/checkin ")) {
-        char extra[128];
+        char extra[192];
         h->checkins++;
+        bool asks = h->pesters || (h->asks_rotation && h->confirmed == 0);
         (void)snprintf(extra, sizeof extra,
-                       "Holdfast-Next-Checkin: %lld\r\nHoldfast-Trust-Bundle: %llu\r\n",
-                       (long long)h->next_checkin, (unsigned long long)h->bundle_version);
+                       "Holdfast-Next-Checkin: %lld\r\nHoldfast-Trust-Bundle: %llu\r\n%s",
+                       (long long)h->next_checkin, (unsigned long long)h->bundle_version,
+                       asks ? "Holdfast-Rotation: 20270115-00c0ffee\r\n" : "");
         hub_reply(f, 204, extra, slice_of(NULL, 0));
     } else if (hub_is(f, TEST_HUB_PORT, "PUT /v1/device/report ")) {
         struct slice body = hub_body(f);
@@ -343,10 +353,13 @@ static inline bool hub_serve(struct fake *f)
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "POST /.well-known/est/simplereenroll ")) {
         hub_return(f);
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "GET /.well-known/est/cacerts ")) {
-        uint8_t issuing[512];
+        uint8_t issuing[512], root[512];
         h->cacerts++;
-        struct slice certificate = hub_authority("root", "issuing", issuing, sizeof issuing);
-        hub_certificates(f, &certificate, 1);
+        const struct slice certificates[] = {
+            hub_authority("root", "issuing", issuing, sizeof issuing),
+            hub_authority("root", "root", root, sizeof root),
+        };
+        hub_certificates(f, certificates, h->new_with_old ? 2 : 1);
     } else if (f->to_port == TEST_HUB_PORT) {
         hub_device_request(f);
     } else {
