@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "verify")
+NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify")
 
 
 def show(name, rows):

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hub/signer/signer.h"
 #include "pki/fleet.h"
@@ -87,20 +88,24 @@ const size_t hub_config_keys_len = ARRAY_LEN(hub_config_keys);
 
 _Static_assert(CA_FLEET_MAX == 56, "an error below says so");
 
-/* The database's folder is one that the hub can write to, also where it gave up being root. */
-static bool standard_data_folder(struct hub_config *config)
+/* The hub may have given up being root: the folder of an SQLite database is one that it can write
+ * to; over PostgreSQL, the one where that would stand (the package makes it), or the state folder,
+ * where the hub runs as whoever owns that. */
+static enum err standard_data_folder(struct hub_config *config)
 {
-    static const struct slice sqlite = SLICE_LITERAL("sqlite:");
-    struct slice store = slice_of_text(config->store);
-    const char *end = strrchr(config->store, '/');
+    static const char sqlite[] = "sqlite:";
     int n;
-    if (slice_starts_with(store, sqlite) && end != NULL)
-        n = snprintf(config->data, sizeof config->data, "%.*s",
-                     (int)(end - config->store - (ptrdiff_t)sqlite.len),
-                     config->store + sqlite.len);
-    else
-        n = snprintf(config->data, sizeof config->data, "%s", config->state);
-    return n > 0 && (size_t)n < sizeof config->data;
+    if (strncmp(config->store, sqlite, strlen(sqlite)) == 0) {
+        const char *file = config->store + strlen(sqlite);
+        const char *end = strrchr(file, '/');
+        n = snprintf(config->data, sizeof config->data, "%.*s", end == NULL ? 1 : (int)(end - file),
+                     end == NULL ? "." : file);
+    } else {
+        n = snprintf(config->data, sizeof config->data, "%s/store", config->state);
+        if (access(config->data, F_OK) != 0)
+            n = snprintf(config->data, sizeof config->data, "%s", config->state);
+    }
+    return n < 0 || (size_t)n >= sizeof config->data ? ERR_LIMIT : ERR_NONE;
 }
 
 /* NULL, or what is wrong with it. What is signed is fetched without TLS: who checks a certificate
@@ -151,8 +156,9 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         if (n < 0 || (size_t)n >= sizeof config.store)
             return ERR_LIMIT;
     }
-    if (config.data[0] == '\0' && !standard_data_folder(&config))
-        return ERR_LIMIT;
-    *ret_config = config;
-    return ERR_NONE;
+    if (config.data[0] == '\0')
+        err = standard_data_folder(&config);
+    if (err == ERR_NONE)
+        *ret_config = config;
+    return err;
 }

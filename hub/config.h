@@ -8,7 +8,7 @@
 struct hub_config {
     char fleet[CONFIG_TEXT_MAX];
     char state[CONFIG_TEXT_MAX];
-    char store[CONFIG_TEXT_MAX]; /* "sqlite:PATH"; empty: <state>/hub.db */
+    char store[CONFIG_TEXT_MAX]; /* "sqlite:PATH" or "postgresql:..." */
     char socket[CONFIG_TEXT_MAX];
     char listen_device[CONFIG_TEXT_MAX];
     char listen_bootstrap[CONFIG_TEXT_MAX];

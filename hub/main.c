@@ -198,7 +198,11 @@ static enum err open_subjects(char explain[256])
     enum err err = data_path("subjects.keys", path);
     if (err != ERR_NONE)
         return err;
-    return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
+    explain[0] = '\0';
+    err = subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
+    if (err != ERR_NONE && explain[0] == '\0')
+        (void)snprintf(explain, 256, "%.200s: the hub's user has to be able to write it", path);
+    return err;
 }
 
 static enum err open_store(int signals_fd, char explain[256])

@@ -52,6 +52,13 @@ static enum err adopt(struct ledger *l, const struct ledger_head_row *row)
     return ERR_NONE;
 }
 
+static void on_reads(void *ctx, struct keyset *keys)
+{
+    (void)ctx;
+    const struct ledger_head_row row = {.id = LEDGER_HEAD_ID};
+    keyset_add(keys, &table_ledger_head, &row);
+}
+
 static enum err on_begin(void *ctx, struct tx *tx)
 {
     struct ledger *l = ctx;
@@ -207,6 +214,7 @@ out:
     }
     const struct store_hooks hooks = {
         .ctx = l,
+        .reads = on_reads,
         .begin = on_begin,
         .savepoint = on_savepoint,
         .rollback = on_rollback,

@@ -42,11 +42,11 @@ struct database_ops {
     /* On the writer's thread. Errors are about a row (ERR_NOT_FOUND, ERR_EXISTS), or the fault of
      * the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY), or the database's: after
      * those, and after any error where the transaction is_lost(), there is only abandon(). */
-    enum err (*begin)(struct database *db);
+    /* `keys` (may be NULL): what the batch will read, to be fetched along with the beginning. */
+    enum err (*begin)(struct database *db, const struct keyset *keys);
+    bool prefetches; /* else a read costs no round trip, and naming keys would be in vain */
     /* The database has ended the transaction by itself; what came next would be kept one by one. */
     bool (*is_lost)(struct database *db);
-    /* Fetches what the batch will read; NULL where a read costs no round trip. */
-    enum err (*prefetch)(struct database *db, const struct keyset *keys);
     enum err (*savepoint)(struct database *db);
     enum err (*release)(struct database *db);  /* keeps what came since the savepoint */
     enum err (*rollback)(struct database *db); /* undoes it */

@@ -45,7 +45,7 @@ enum err store_hold_new(const char *url, struct store_hold **ret_hold,
 static enum err insert_mark(struct store_hold *h)
 {
     const struct setting_row mark = {.name = COPY_MARK_LEFT};
-    enum err err = h->ops->begin(h->db);
+    enum err err = h->ops->begin(h->db, NULL);
     if (err != ERR_NONE)
         return err;
     err = h->ops->insert(h->db, &table_setting, &mark);

@@ -87,7 +87,7 @@ static enum err begin_filling(struct store_load *l, const struct hash *source, b
 
 static enum err begin(struct store_load *l)
 {
-    enum err err = l->ops->begin(l->db);
+    enum err err = l->ops->begin(l->db, NULL);
     if (err == ERR_NONE)
         l->in_batch = true;
     return err;

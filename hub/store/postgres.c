@@ -1,7 +1,7 @@
 /* The store over PostgreSQL. The hubs that share a database take turns: a transaction begins with a
  * lock that all of them want, so each sees what the others committed and the ledger does not fork.
- * Within a turn, rows are read in one round trip (prefetch), changed in memory, and sent with the
- * COMMIT in one more. */
+ * The turn and the rows come in one round trip, are changed in memory, and sent with the COMMIT in
+ * one more. */
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -183,40 +183,6 @@ static void postgres_abandon(struct database *db)
     pg_cache_reset(&db->cache);
 }
 
-static enum err postgres_begin(struct database *db)
-{
-    pg_cache_reset(&db->cache);
-    db->lost = false;
-    db->look = db->look_next;
-    db->look_next = false;
-    enum err err = pg_connect(&db->c, clock_monotonic_ms() + CONNECT_MS);
-    if (err != ERR_NONE)
-        return err;
-    atomic_store(&db->watch.writer_pid, PQbackendPID(db->c.conn));
-    pg_begin_trip(&db->c, TURN_MS);
-    err = pg_send(&db->c, "BEGIN");
-    if (err == ERR_NONE)
-        err = pg_send(&db->c, TURN_SQL);
-    if (err == ERR_NONE)
-        err = pg_send(&db->c, ID_SQL);
-    if (err == ERR_NONE)
-        err = pg_sync(&db->c);
-    if (err == ERR_NONE)
-        err = next_ignored(&db->c);
-    if (err == ERR_NONE)
-        err = next_ignored(&db->c);
-    PGresult *result = NULL;
-    if (err == ERR_NONE)
-        err = pg_next(&db->c, &result);
-    if (err == ERR_NONE)
-        err = pg_result_integer(result, &db->id);
-    PQclear(result);
-    err = finish(db, err);
-    if (err != ERR_NONE)
-        postgres_abandon(db);
-    return err;
-}
-
 static bool postgres_is_lost(struct database *db)
 {
     return db->lost;
@@ -271,11 +237,14 @@ static enum err look_up(struct database *db, const struct table *table, const vo
     return err;
 }
 
-static enum err postgres_prefetch(struct database *db, const struct keyset *keys)
+/* ---- beginning ---- */
+
+/* The rows to ask for, each once, and the statements for that prepared. */
+static enum err gather(struct database *db, const struct keyset *keys, struct cached_row **asked,
+                       size_t *ret_len)
 {
-    struct cached_row **asked = calloc(keys->len + 1, sizeof(struct cached_row *));
+    enum err err = ERR_NONE;
     size_t len = 0;
-    enum err err = asked == NULL ? ERR_NO_MEMORY : ERR_NONE;
     pg_begin_trip(&db->c, TRIP_MS);
     for (size_t i = 0; i < keys->len && err == ERR_NONE; i++) {
         const struct keyset_key *key = &keys->keys[i];
@@ -289,20 +258,63 @@ static enum err postgres_prefetch(struct database *db, const struct keyset *keys
         asked[len]->touched = true; /* named twice, asked once */
         len++;
     }
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         asked[i]->touched = false;
-        if (err == ERR_NONE)
-            err = ask(db, asked[i]);
-    }
-    if (err == ERR_NONE && len > 0) {
+    if (err == ERR_NONE)
+        *ret_len = len;
+    return err;
+}
+
+/* One round trip: what stands behind the turn is seen as it is once we have it, for at this level
+ * each statement looks anew. */
+static enum err begin_with(struct database *db, struct cached_row *const *asked, size_t len)
+{
+    pg_begin_trip(&db->c, TURN_MS);
+    enum err err = pg_send(&db->c, "BEGIN");
+    if (err == ERR_NONE)
+        err = pg_send(&db->c, TURN_SQL);
+    if (err == ERR_NONE)
+        err = pg_send(&db->c, ID_SQL);
+    for (size_t i = 0; i < len && err == ERR_NONE; i++)
+        err = ask(db, asked[i]);
+    if (err == ERR_NONE)
         err = pg_sync(&db->c);
-        for (size_t i = 0; i < len && err == ERR_NONE; i++)
-            err = learn(db, asked[i]);
-        err = finish(db, err);
+    if (err == ERR_NONE)
+        err = next_ignored(&db->c);
+    if (err == ERR_NONE)
+        err = next_ignored(&db->c);
+    PGresult *result = NULL;
+    if (err == ERR_NONE)
+        err = pg_next(&db->c, &result);
+    if (err == ERR_NONE)
+        err = pg_result_integer(result, &db->id);
+    PQclear(result);
+    for (size_t i = 0; i < len && err == ERR_NONE; i++)
+        err = learn(db, asked[i]);
+    return finish(db, err);
+}
+
+static enum err postgres_begin(struct database *db, const struct keyset *keys)
+{
+    pg_cache_reset(&db->cache);
+    db->lost = false;
+    db->look = db->look_next;
+    db->look_next = false;
+    enum err err = pg_connect(&db->c, clock_monotonic_ms() + CONNECT_MS);
+    if (err != ERR_NONE)
+        return err;
+    atomic_store(&db->watch.writer_pid, PQbackendPID(db->c.conn));
+    size_t len = 0;
+    struct cached_row **asked = NULL;
+    if (keys != NULL) {
+        asked = calloc(keys->len + 1, sizeof(struct cached_row *));
+        err = asked == NULL ? ERR_NO_MEMORY : gather(db, keys, asked, &len);
     }
+    if (err == ERR_NONE)
+        err = begin_with(db, asked, len);
     free(asked);
     if (err != ERR_NONE)
-        db->lost = true;
+        postgres_abandon(db);
     return err;
 }
 
@@ -516,8 +528,8 @@ const struct database_ops database_postgres = {
     .is_away = postgres_is_away,
     .losses = postgres_losses,
     .begin = postgres_begin,
+    .prefetches = true,
     .is_lost = postgres_is_lost,
-    .prefetch = postgres_prefetch,
     .savepoint = postgres_savepoint,
     .release = postgres_release,
     .rollback = postgres_rollback,

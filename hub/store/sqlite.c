@@ -306,8 +306,9 @@ static uint64_t sqlite_log_bytes(struct database *db)
 
 /* ---- the writer ---- */
 
-static enum err sqlite_begin(struct database *db)
+static enum err sqlite_begin(struct database *db, const struct keyset *keys)
 {
+    (void)keys;
     sqlite_wal_enter(&db->wal);
     enum err err = run_step(db, STEP_BEGIN);
     if (err != ERR_NONE)

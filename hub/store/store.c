@@ -77,7 +77,7 @@ static enum err explain_mark(enum err err, const struct setting_row *mark, char 
 
 static enum err check_mark(struct store *s, struct setting_row mark, char explain[256])
 {
-    enum err err = s->ops->begin(s->db);
+    enum err err = s->ops->begin(s->db, NULL);
     if (err == ERR_NONE) {
         err = s->ops->get(s->db, &table_setting, s->writer.tx.arena, &mark);
         s->ops->abandon(s->db);

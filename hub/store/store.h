@@ -93,6 +93,7 @@ int64_t tx_now_ms(const struct tx *tx);
 
 struct store_hooks {
     void *ctx;
+    void (*reads)(void *ctx, struct keyset *keys); /* names what begin() will read */
     enum err (*begin)(void *ctx, struct tx *tx); /* a batch starts: load what the batch builds on */
     void (*savepoint)(void *ctx);                /* remember, so that ... */
     void (*rollback)(void *ctx);                 /* ... one write can be undone */

@@ -146,16 +146,19 @@ static enum err apply(struct store_writer *sw, struct write *w)
     return end_savepoint(sw, err == ERR_NONE);
 }
 
-static enum err prefetch(struct store_writer *sw, const struct write_list *batch)
+/* With what the batch will read fetched, where that saves anything. */
+static enum err begin(struct store_writer *sw, const struct write_list *batch)
 {
     struct tx *tx = &sw->tx;
-    if (tx->ops->prefetch == NULL)
-        return ERR_NONE;
+    if (!tx->ops->prefetches)
+        return tx->ops->begin(tx->db, NULL);
     struct keyset keys = {.arena = tx->arena};
+    if (sw->hooks.reads != NULL)
+        sw->hooks.reads(sw->hooks.ctx, &keys);
     for (struct write *w = batch->first; w != NULL; w = w->next)
         if (w->kind->reads != NULL)
             w->kind->reads(w, &keys);
-    enum err err = note(tx, tx->ops->prefetch(tx->db, &keys));
+    enum err err = tx->ops->begin(tx->db, &keys);
     keyset_free(&keys);
     return err;
 }
@@ -175,12 +178,10 @@ static enum err run_transaction(struct store_writer *sw, const struct write_list
     *ret_faulty = NULL;
     sw->retry = RETRY_NOTHING;
 
-    enum err err = tx->ops->begin(tx->db);
+    enum err err = begin(sw, batch);
     if (err != ERR_NONE)
         return err;
-    err = prefetch(sw, batch);
-    if (err == ERR_NONE)
-        err = hook_begin(sw);
+    err = hook_begin(sw);
     for (struct write *w = batch->first; w != NULL && err == ERR_NONE; w = w->next) {
         err = apply(sw, w);
         if (err != ERR_NONE && tx->lost == ERR_NONE)

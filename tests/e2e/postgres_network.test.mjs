@@ -66,9 +66,10 @@ async function start(options = {}) {
     await writeFile(passfile, `*:*:*:fleet:${password}\n`, { mode: 0o600 });
     await chmod(hub.folder, 0o755);
     await mkdir(join(hub.folder, 'run'), { mode: 0o755 });
+    await mkdir(join(hub.state, 'store'), { mode: 0o700 }); // as packaging/systemd/holdfast.tmpfiles does
     if (isRoot) {
       const [uid, gid] = ['-u', '-g'].map((flag) => Number(execFileSync('id', [flag, 'nobody'])));
-      await chown(join(hub.folder, 'run'), uid, gid);
+      for (const folder of [join(hub.folder, 'run'), join(hub.state, 'store')]) await chown(folder, uid, gid);
       await chown(passfile, uid, gid);
       Object.assign(config, { user: 'nobody', 'signer-user': 'daemon' });
     }

@@ -285,6 +285,34 @@ static void a_commit_whose_answer_was_lost_is_looked_up(void **state)
     fixture_remove(&f);
 }
 
+/* It was kept, and nobody is left who could say so: neither yes nor no would be true. */
+static void a_commit_that_nobody_answers_for_is_in_doubt(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"before"), ERR_NONE);
+    postgres_sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    postgres_sql("SELECT pg_reload_conf()");
+    usleep(300000);
+    struct step step = step_of(&f, STORE_LANE_NORMAL, run_insert, (void *)"kept");
+    assert_int_equal(store_submit(f.store, &step.write), ERR_NONE);
+    usleep(300000);
+    server_freeze();
+    assert_int_equal(step_wait(&step), ERR_IN_DOUBT);
+    assert_int_equal(step.runs, 1);
+    server_thaw();
+    postgres_sql("ALTER SYSTEM RESET synchronous_standby_names");
+    postgres_sql("SELECT pg_reload_conf()");
+    assert_int_equal(read_until_answered(&f, "kept"), ERR_NONE);
+    while (store_is_away(f.store, NULL))
+        usleep(10000);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"after"), ERR_NONE);
+    fixture_remove(&f);
+}
+
 /* Waits until the hub has seen everything up to now. */
 static void wait_until_seen(struct fixture *f)
 {
@@ -352,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_batch_that_was_cut_short_is_run_again),
         cmocka_unit_test(a_server_that_hangs_is_given_up_and_taken_up_again),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_looked_up),
+        cmocka_unit_test(a_commit_that_nobody_answers_for_is_in_doubt),
         cmocka_unit_test(what_another_hub_commits_is_told),
         cmocka_unit_test(a_deaf_hub_hears_of_everything_later),
     };
