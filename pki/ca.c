@@ -146,6 +146,30 @@ out:
     return err;
 }
 
+enum err ca_root_certificate(const char *fleet, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
+                             X509 **ret_certificate)
+{
+    const struct authority root = {.fleet = fleet,
+                                   .role = "root",
+                                   .key = key,
+                                   .basic_constraints = "critical,CA:TRUE,pathlen:1",
+                                   .key_usage = "critical,keyCertSign,cRLSign",
+                                   .years = CA_ROOT_YEARS};
+    return make_certificate(&root, issuer, issuer_key, ret_certificate);
+}
+
+enum err ca_issuing_certificate(const char *fleet, EVP_PKEY *key, X509 *root, EVP_PKEY *root_key,
+                                X509 **ret_certificate)
+{
+    const struct authority issuing = {.fleet = fleet,
+                                      .role = "issuing",
+                                      .key = key,
+                                      .basic_constraints = issuing_basic_constraints,
+                                      .key_usage = issuing_key_usage,
+                                      .years = CA_ISSUING_YEARS};
+    return make_certificate(&issuing, root, root_key, ret_certificate);
+}
+
 /* ---- init ---- */
 
 struct new_ca {
@@ -174,21 +198,9 @@ static enum err make_ca(const char *fleet, struct new_ca *ca)
         err = ca_key_new(KEY_ED25519, &ca->bundle_key);
     if (err != ERR_NONE)
         return err;
-    const struct authority root = {.fleet = fleet,
-                                   .role = "root",
-                                   .key = ca->root_key,
-                                   .basic_constraints = "critical,CA:TRUE,pathlen:1",
-                                   .key_usage = "critical,keyCertSign,cRLSign",
-                                   .years = CA_ROOT_YEARS};
-    const struct authority issuing = {.fleet = fleet,
-                                      .role = "issuing",
-                                      .key = ca->issuing_key,
-                                      .basic_constraints = issuing_basic_constraints,
-                                      .key_usage = issuing_key_usage,
-                                      .years = CA_ISSUING_YEARS};
-    err = make_certificate(&root, NULL, ca->root_key, &ca->root);
+    err = ca_root_certificate(fleet, ca->root_key, NULL, ca->root_key, &ca->root);
     if (err == ERR_NONE)
-        err = make_certificate(&issuing, ca->root, ca->root_key, &ca->issuing);
+        err = ca_issuing_certificate(fleet, ca->issuing_key, ca->root, ca->root_key, &ca->issuing);
     return err;
 }
 

@@ -41,7 +41,19 @@ static bool read_number(struct device *d, const char *name, uint64_t *ret_number
     return true;
 }
 
-static void read_interval(struct device *d)
+/* The hub asks for a new key. It says so until the new certificate was used, so what was begun is
+ * not begun again; and never so often that a hub in the wrong hands could wear out the storage. */
+static void follow_rotation(struct device *d)
+{
+    int64_t now = device_monotonic(d);
+    if (state_slot(&d->state, SLOT_PENDING) >= 0 || now < d->rotation_ms)
+        return;
+    d->rotation_ms = now + DEVICE_ROTATION_MIN * INT64_C(1000);
+    device_renew(d);
+    device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_ROTATION_ASKED});
+}
+
+static void read_wishes(struct device *d)
 {
     uint64_t number;
     if (read_number(d, "Holdfast-Next-Checkin", &number)) {
@@ -50,6 +62,9 @@ static void read_interval(struct device *d)
                                                          : number;
         d->checkin_interval = (int64_t)bounded;
     }
+    struct slice rotation;
+    if (http1_response_header(&d->answer, "Holdfast-Rotation", &rotation))
+        follow_rotation(d);
 }
 
 /* A bundle is signed by its owner: so it may come from a hub that is believed nothing else. */
@@ -89,7 +104,7 @@ enum err contact_checkin(struct device *d)
     err = ledger_take(d);
     if (err != ERR_NONE)
         return err;
-    read_interval(d);
+    read_wishes(d);
     device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_CHECKED_IN});
     return ERR_NONE;
 }

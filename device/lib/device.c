@@ -8,6 +8,7 @@ static const char *const event_texts[DEVICE_EVENT_COUNT] = {
     [DEVICE_EVENT_RENEWED] = "device.renewed",
     [DEVICE_EVENT_CONFIRMED] = "device.confirmed",
     [DEVICE_EVENT_KEY_RETIRED] = "device.key_retired",
+    [DEVICE_EVENT_ROTATION_ASKED] = "device.rotation_asked",
     [DEVICE_EVENT_CHECKED_IN] = "device.checked_in",
     [DEVICE_EVENT_REPORTED] = "device.reported",
     [DEVICE_EVENT_BUNDLE_FOLLOWED] = "device.bundle_followed",

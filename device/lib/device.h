@@ -48,6 +48,7 @@ enum device_event_kind {
     DEVICE_EVENT_RENEWED,     /* issued; name, time. Not in use yet */
     DEVICE_EVENT_CONFIRMED,   /* the renewed certificate was used, and is the identity now */
     DEVICE_EVENT_KEY_RETIRED, /* the key before it is destroyed */
+    DEVICE_EVENT_ROTATION_ASKED, /* the hub asks for a new key: it is made next */
     DEVICE_EVENT_CHECKED_IN,
     DEVICE_EVENT_REPORTED,
     DEVICE_EVENT_BUNDLE_FOLLOWED,      /* number: its version */
@@ -147,11 +148,13 @@ struct device {
     } tasks[TASK_COUNT];
     int64_t checkin_interval, retry_max, refused_retry; /* seconds */
     uint64_t offered_bundle;                            /* the version that the hub spoke of */
+    int64_t rotation_ms;                                /* no rotation is followed before this */
     bool refused;
     /* The certificate that was issued last was refused: is the old one still good? And where there
      * is none that is in date, does the hub answer with another? */
     bool doubt;
-    bool refused_new; /* so it was; until one is taken */
+    bool refused_new;    /* so it was, or its key; until one is taken */
+    bool in_date_by_hub; /* the identity in use; by our own clock it has run out */
     bool waiting;
     bool misled; /* this step */
 

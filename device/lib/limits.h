@@ -38,6 +38,8 @@
 #define DEVICE_CHECKIN_STANDARD (15 * 60)
 #define DEVICE_CHECKIN_MIN      1
 #define DEVICE_CHECKIN_MAX      (7 * 24 * 3600)
+/* The hub may ask for a new key no oftener than this: each costs two writes of the storage. */
+#define DEVICE_ROTATION_MIN 60
 /* A failed step is tried again after a random time up to this, which doubles each time... */
 #define DEVICE_RETRY_FIRST_MS 2000
 /* ...until here (seconds). */

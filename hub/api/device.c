@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/requests.h"
+#include "base/clock.h"
 #include "hub/api/views.h"
 
 /* A device that was shown two ledgers does not do what we say any more: somebody must look at it.
@@ -18,8 +19,24 @@ static void note_ledger_finding(struct api_call *call, enum api_ledger_finding f
     refusals_alarm(call->hub->refusals, kinds[finding], source);
 }
 
-/* Tells the device when to come again, which trust bundle is current, and what has become of the
- * ledger that it knows. */
+/* Is it this device's turn to renew? All of them together are asked at a bounded rate, however many
+ * are due: who is passed over now is asked at its next check-in. */
+static bool renewal_asked(struct api_call *call)
+{
+    int64_t per_minute = call->hub->config.rotation_per_minute;
+    const struct rate rate = {.per_minute = (unsigned)per_minute,
+                              .burst = (unsigned)(per_minute / 60 + 1)};
+    int64_t wait_ms;
+    bool asked = false;
+    enum err err = identity_renewal_asked(call->here->reader, &call->device,
+                                          http_request_arena(call->request), &asked);
+    return err == ERR_NONE && asked &&
+           rate_allow(call->hub->rates, SLICE_LITERAL("rotation"), &rate, clock_monotonic_ms(),
+                      &wait_ms);
+}
+
+/* Tells the device when to come again, which trust bundle is current, whether to renew, and what
+ * has become of the ledger that it knows. */
 static void reply_checkin(struct api_call *call, struct slice update)
 {
     char text[24];
@@ -28,6 +45,8 @@ static void reply_checkin(struct api_call *call, struct slice update)
     (void)snprintf(text, sizeof text, "%llu",
                    (unsigned long long)atomic_load(&call->hub->bundle_version));
     http_reply_header(call->request, "Holdfast-Trust-Bundle", text);
+    if (renewal_asked(call))
+        http_reply_header(call->request, "Holdfast-Rotation", call->device.rotation);
     if (update.len == 0)
         api_reply_nothing(call);
     else

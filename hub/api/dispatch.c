@@ -25,6 +25,7 @@ void api_start(void)
         metric_histogram("holdfast_http_request_seconds", "Time to answer", "operation");
     counted.problems =
         metric_counter("holdfast_problems_total", "Requests refused or failed", "code");
+    api_ocsp_start();
 }
 
 struct hub_loop *hub_loop_of(struct hub *hub, const struct http_request *request)

@@ -18,7 +18,7 @@ static void field_time(struct json_writer *j, const char *key, int64_t seconds)
 }
 
 /* Whose it is: the name where it can still be read, and who that is to the rows in any case. */
-static void field_owner(struct api_call *call, struct json_writer *j, const char *id)
+void view_owner(struct api_call *call, struct json_writer *j, const char *id)
 {
     if (strcmp(call->owner.id, id) != 0) {
         struct subject_row row = {0};
@@ -74,7 +74,7 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
     json_field_text(j, "maker", row->maker);
-    field_owner(call, j, row->owner);
+    view_owner(call, j, row->owner);
     json_field_text(j, "manifest", row->manifest);
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] != '\0')
@@ -85,6 +85,7 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     if (details->certificate != NULL) {
         json_key(j, "certificate");
         view_certificate(j, details->certificate);
+        field_time(j, "exposed_until", details->exposed_until);
     }
     if (details->grace != NULL) {
         json_key(j, "grace");
@@ -130,7 +131,7 @@ void view_manifest(struct api_call *call, struct json_writer *j, const struct ma
     json_open_object(j);
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
-    field_owner(call, j, row->owner);
+    view_owner(call, j, row->owner);
     json_field_integer(j, "devices", row->devices);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "changed_at", row->changed_at);
@@ -246,7 +247,7 @@ static enum err load_device(struct api_call *call, struct device_row *device,
     return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
-void view_reply_device(struct api_call *call, const char *id)
+void view_reply_device(struct api_call *call, const char *id, int64_t exposed_until)
 {
     struct device_row device = {0};
     struct certificate_row certificate = {0};
@@ -269,6 +270,7 @@ void view_reply_device(struct api_call *call, const char *id)
         .certificate = certificate.serial[0] != '\0' ? &certificate : NULL,
         .grace = about_grace == ERR_NONE ? &grace : NULL,
         .seen = seen.seen_at != 0 ? &seen : NULL,
+        .exposed_until = exposed_until,
     };
     struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
     struct json_writer j = json_writer_over(&w);

@@ -12,9 +12,14 @@ struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
     const struct identity_grace *grace;
     const struct device_seen_row *seen;
+    /* Until when others may go by what they were told of the certificate before it was cut off; 0
+     * where nobody was told. */
+    int64_t exposed_until;
 };
 void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details);
+/* The owner's name, of a subject's id; nothing where it can't be read any more. */
+void view_owner(struct api_call *call, struct json_writer *j, const char *id);
 void view_model(struct json_writer *j, const struct model_row *row);
 void view_manifest(struct api_call *call, struct json_writer *j, const struct manifest_row *row);
 void view_token_scopes(struct json_writer *j, int64_t scopes);
@@ -31,7 +36,7 @@ struct view_page {
 };
 void view_reply_page(struct api_call *call, struct view_page *page);
 
-/* Answers with one device, read afresh. */
-void view_reply_device(struct api_call *call, const char *device);
+/* Answers with one device, read afresh. `exposed_until` as above, where this answers a cut. */
+void view_reply_device(struct api_call *call, const char *device, int64_t exposed_until);
 
 #endif

@@ -466,6 +466,8 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
     ROW_TEXT(f.device.certificate, e->issued);
     f.device.changed_at = now;
     err = tx_update(tx, &table_device, &f.device);
+    if (err == ERR_NONE)
+        err = rotation_issued(tx, &f.device, e->issued, f.key_known);
     return err != ERR_NONE ? err : enrol_entry(e, tx);
 }
 
@@ -533,6 +535,7 @@ void identity_enrol(struct identity *identity, const struct act_origin *origin,
     unsigned all_kinds = (1u << KEY_KIND_COUNT) - 1;
     enum err err = csr_check(e->csr_der, all_kinds, &e->csr, &e->act.write.problem);
     if (err != ERR_NONE) {
+        rotation_refused(identity, e, reader);
         act_end(&e->act, err);
         return;
     }
@@ -546,6 +549,8 @@ void identity_enrol(struct identity *identity, const struct act_origin *origin,
         e->certificate = f.newest.der;
         e->repeated = true;
     }
+    if (err == ERR_REFUSED)
+        rotation_refused(identity, e, reader);
     if (err != ERR_NONE || verdict == VERDICT_REPEAT) {
         act_end(&e->act, err);
         return;

@@ -116,7 +116,10 @@ static enum err move_apply(struct write *w, struct tx *tx)
         device.was_trusted = 1;
     ROW_TEXT(device.reason, m->reason);
     device.changed_at = tx_now_ms(tx) / 1000;
-    err = tx_update(tx, &table_device, &device);
+    if (rule->ends)
+        err = rotation_leave(tx, &device, LEAVE_GONE);
+    if (err == ERR_NONE)
+        err = tx_update(tx, &table_device, &device);
     if (err == ERR_NONE && m->keys_touched)
         err = grace_close(tx, m->act.tenant, m->device, GRACE_CLOSED);
     if (err == ERR_NONE && rule->ends)

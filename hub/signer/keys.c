@@ -109,6 +109,16 @@ static enum err append_certificate(X509 *certificate, struct writer *w)
     return w->err;
 }
 
+static enum err append_chain(X509 *const *chain, size_t n, const char *name, struct writer *w,
+                             char explain[256])
+{
+    for (size_t i = 0; i < n; i++)
+        if (append_certificate(chain[i], w) != ERR_NONE)
+            return fail(w->err != ERR_NONE ? w->err : ERR_CRYPTO, explain,
+                        "%s holds more than %zu bytes of certificates", name, w->max);
+    return ERR_NONE;
+}
+
 /* Each one signed by the next. */
 static enum err check_chain(X509 *const *chain, size_t n)
 {
@@ -132,18 +142,47 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     if (err != ERR_NONE)
         return fail(err, explain, "issuing.pem: %s", err_text(err));
     struct writer w = writer_over(facts->chain, sizeof facts->chain);
-    for (size_t i = 0; i < n; i++) {
-        size_t start = w.len;
-        err = append_certificate(chain[i], &w);
-        if (err != ERR_NONE)
-            return fail(err, explain, "issuing.pem holds more than %zu bytes of certificates",
-                        sizeof facts->chain);
-        if (i == 0)
-            crypto_sha256_one(slice_of(w.start + start, w.len - start), facts->issuing_sha256);
-    }
+    err = append_chain(chain, 1, "issuing.pem", &w, explain);
+    crypto_sha256_one(writer_bytes(&w), facts->issuing_sha256);
+    if (err == ERR_NONE)
+        err = append_chain(chain + 1, n - 1, "issuing.pem", &w, explain);
+    if (err != ERR_NONE)
+        return err;
     facts->chain_len = w.len;
     facts->issuing_not_after = issuer_not_after(k->issuer);
+    struct reader own = reader_over(slice_of(facts->chain, facts->chain_len));
+    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet, &k->responder);
+    if (err != ERR_NONE)
+        return fail(err, explain, "no OCSP responder could be made: %s", err_text(err));
     return ERR_NONE;
+}
+
+/* Of the authority before this one only certificates are of use: it issues nothing more. */
+static enum err open_previous(const struct signer_options *options, uid_t owner,
+                              struct signer_facts *facts, char explain[256])
+{
+    static const char name[] = "previous-issuing.pem";
+    X509 *chain[CA_CHAIN_MAX] = {NULL};
+    size_t n = 0;
+    char path[PATH_MAX];
+    enum err err = path_of(options, name, path, explain);
+    if (err != ERR_NONE || access(path, F_OK) != 0)
+        return err;
+    err = check_private(path, false, owner, explain);
+    if (err != ERR_NONE)
+        return err;
+    err = ca_chain_read(path, chain, &n);
+    if (err == ERR_NONE)
+        err = check_chain(chain, n);
+    if (err != ERR_NONE)
+        (void)fail(err, explain, "%.160s: %s", path, err_text(err));
+    struct writer w = writer_over(facts->previous, sizeof facts->previous);
+    if (err == ERR_NONE)
+        err = append_chain(chain, n, name, &w, explain);
+    for (size_t i = 0; i < n; i++)
+        X509_free(chain[i]);
+    facts->previous_len = w.len;
+    return err;
 }
 
 static enum err open_issuing(const struct signer_options *options, uid_t owner,
@@ -188,6 +227,17 @@ static enum err take_server_names(const struct signer_options *options, struct s
     return ERR_NONE;
 }
 
+static enum err take_public_url(const struct signer_options *options, struct signer_keys *k,
+                                char explain[256])
+{
+    if (options->public_url == NULL || options->public_url[0] == '\0')
+        return ERR_NONE;
+    if (slice_of_text(options->public_url).len > PUBLIC_URL_MAX)
+        return fail(ERR_LIMIT, explain, "the public URL has more than %d bytes", PUBLIC_URL_MAX);
+    (void)snprintf(k->ocsp_url, sizeof k->ocsp_url, "%s/ocsp", options->public_url);
+    return ERR_NONE;
+}
+
 enum err signer_keys_open(const struct signer_options *options, uid_t owner,
                           struct signer_keys *ret_keys, struct signer_facts *ret_facts,
                           char explain[256])
@@ -200,9 +250,13 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
     memcpy(k.fleet, fleet.data, fleet.len);
     enum err err = take_server_names(options, &k, explain);
     if (err == ERR_NONE)
+        err = take_public_url(options, &k, explain);
+    if (err == ERR_NONE)
         err = check_private(options->folder, true, owner, explain);
     if (err == ERR_NONE)
         err = open_issuing(options, owner, &k, &facts, explain);
+    if (err == ERR_NONE)
+        err = open_previous(options, owner, &facts, explain);
     if (err == ERR_NONE)
         err = open_ledger(options, owner, &k, explain);
     ERR_clear_error();
@@ -222,6 +276,7 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
 
 void signer_keys_close(struct signer_keys *k)
 {
+    ocsp_responder_free(k->responder);
     issuer_free(k->issuer);
     EVP_PKEY_free(k->ledger);
     ledger_state_close(&k->state);

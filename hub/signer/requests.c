@@ -121,6 +121,44 @@ enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROO
     return err;
 }
 
+void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer)
+{
+    writer_u8(w, (uint8_t)answer->hash);
+    writer_u8(w, (uint8_t)answer->serial_len);
+    writer_put(w, slice_of(answer->serial, answer->serial_len));
+    writer_u8(w, (uint8_t)answer->status);
+    writer_u8(w, (uint8_t)answer->reason);
+    writer_be64(w, (uint64_t)answer->revoked_at);
+    writer_be64(w, (uint64_t)answer->this_update);
+    writer_be64(w, (uint64_t)answer->next_update);
+}
+
+enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
+{
+    struct ocsp_answer answer = {.hash = OCSP_SHA1};
+    struct reader r = reader_over(body);
+    uint8_t hash = reader_u8(&r);
+    struct slice serial = reader_take(&r, reader_u8(&r));
+    uint8_t status = reader_u8(&r);
+    if (hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
+        reader_fail(&r, ERR_SYNTAX);
+    if (serial.len == 0 || serial.len > sizeof answer.serial)
+        reader_fail(&r, ERR_LIMIT);
+    answer.reason = (enum crl_reason)reader_u8(&r);
+    answer.revoked_at = (int64_t)reader_be64(&r);
+    answer.this_update = (int64_t)reader_be64(&r);
+    answer.next_update = (int64_t)reader_be64(&r);
+    enum err err = reader_finish(&r);
+    if (err != ERR_NONE)
+        return err;
+    answer.hash = (enum ocsp_hash)hash;
+    answer.status = (enum ocsp_status)status;
+    memcpy(answer.serial, serial.data, serial.len);
+    answer.serial_len = serial.len;
+    *ret_answer = answer;
+    return ERR_NONE;
+}
+
 void signer_reply_write(struct writer *w, uint32_t id, uint8_t kind, enum err err)
 {
     writer_be32(w, id);
@@ -143,7 +181,7 @@ enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply)
     reply.kind = reader_u8(&r);
     reply.err = read_err(&r);
     reply.body = reader_rest(&r);
-    /* a certificate or a note, or a reason why there is none */
+    /* what was signed, or a reason why there is none */
     if ((reply.err == ERR_NONE) != (reply.body.len > 0))
         reader_fail(&r, ERR_SYNTAX);
     enum err err = reader_finish(&r);
@@ -166,7 +204,20 @@ void signer_report_write(struct writer *w, enum err err, const char *explain,
     writer_be64(w, (uint64_t)facts->issuing_not_after);
     writer_be64(w, facts->signed_size);
     writer_put(w, slice_of(facts->signed_root.bytes, sizeof facts->signed_root.bytes));
+    writer_be32(w, (uint32_t)facts->previous_len);
+    writer_put(w, slice_of(facts->previous, facts->previous_len));
     writer_put(w, slice_of(facts->chain, facts->chain_len));
+}
+
+static size_t read_certificates(struct reader *r, struct slice bytes, uint8_t *buffer, size_t max)
+{
+    if (bytes.len > max) {
+        reader_fail(r, ERR_LIMIT);
+        return 0;
+    }
+    if (bytes.len > 0)
+        memcpy(buffer, bytes.data, bytes.len);
+    return bytes.len;
 }
 
 static void read_facts(struct reader *r, struct signer_facts *facts)
@@ -182,12 +233,9 @@ static void read_facts(struct reader *r, struct signer_facts *facts)
     facts->issuing_not_after = (int64_t)reader_be64(r);
     facts->signed_size = reader_be64(r);
     read_hash(r, facts->signed_root.bytes);
-    struct slice chain = reader_rest(r);
-    if (chain.len > sizeof facts->chain)
-        reader_fail(r, ERR_LIMIT);
-    else if (chain.len > 0)
-        memcpy(facts->chain, chain.data, chain.len);
-    facts->chain_len = chain.len;
+    struct slice previous = reader_take(r, reader_be32(r));
+    facts->previous_len = read_certificates(r, previous, facts->previous, sizeof facts->previous);
+    facts->chain_len = read_certificates(r, reader_rest(r), facts->chain, sizeof facts->chain);
 }
 
 enum err signer_report_read(struct slice message, struct signer_facts *ret_facts, char explain[256])

@@ -89,6 +89,8 @@ static const struct column device_columns[] = {
     INTEGER(device_row, reported_at),
     INTEGER(device_row, created_at),
     INTEGER(device_row, changed_at),
+    TEXT(device_row, rotation),
+    INTEGER(device_row, renew_at),
 };
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
@@ -203,10 +205,41 @@ static const struct column device_grace_columns[] = {
 const struct table table_device_grace =
     TABLE(13, "device_grace", device_grace_row, 2, device_grace_columns);
 
+static const struct column rotation_columns[] = {
+    TENANT(rotation_row),
+    TEXT(rotation_row, id),
+    TEXT(rotation_row, reason),
+    TEXT(rotation_row, actor),
+    TEXT(rotation_row, model),
+    TEXT(rotation_row, manifest),
+    TEXT(rotation_row, owner),
+    INTEGER(rotation_row, state),
+    INTEGER(rotation_row, keys_touched),
+    INTEGER(rotation_row, spread),
+    INTEGER(rotation_row, phase),
+    TEXT(rotation_row, position),
+    INTEGER(rotation_row, devices),
+    INTEGER(rotation_row, renewed),
+    INTEGER(rotation_row, moved),
+    INTEGER(rotation_row, gone),
+    INTEGER(rotation_row, created_at),
+    INTEGER(rotation_row, ended_at),
+};
+const struct table table_rotation = TABLE(14, "rotation", rotation_row, 2, rotation_columns);
+
+static const struct column rotation_device_columns[] = {
+    TENANT(rotation_device_row),       TEXT(rotation_device_row, rotation),
+    TEXT(rotation_device_row, device), INTEGER(rotation_device_row, due_at),
+    HEX(rotation_device_row, held),    TEXT(rotation_device_row, problem),
+};
+const struct table table_rotation_device =
+    TABLE(15, "rotation_device", rotation_device_row, 3, rotation_device_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
-    &table_model,    &table_device,  &table_certificate,  &table_device_key,   &table_device_seen,
-    &table_manifest, &table_token,   &table_ledger_entry, &table_ledger_node,  &table_ledger_head,
-    &table_setting,  &table_subject, &table_subject_name, &table_device_grace,
+    &table_model,        &table_device,       &table_certificate, &table_device_key,
+    &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
+    &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
+    &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)
@@ -252,4 +285,15 @@ const char *model_proof_text(int64_t proof)
         [PROOF_APPROVAL] = "approval",
     };
     return word(words, ARRAY_LEN(words), proof);
+}
+
+const char *rotation_phase_text(int64_t phase)
+{
+    static const char *const words[] = {
+        [ROTATION_SELECTING] = "selecting",
+        [ROTATION_RUNNING] = "running",
+        [ROTATION_COMPLETE] = "complete",
+        [ROTATION_CANCELLED] = "cancelled",
+    };
+    return word(words, ARRAY_LEN(words), phase);
 }

@@ -5,12 +5,12 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, renew, until } from './lib/hub.mjs';
+import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, openssl, plain, renew, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
 import { answerMisfits, contract, follow, misfits, operation, operations } from './lib/contract.mjs';
 
 const LATER = '2099-01-01T00:00:00Z';
-const LISTENERS = ['device', 'bootstrap', 'operator', 'local'];
+const LISTENERS = ['device', 'bootstrap', 'operator', 'status', 'local'];
 const MODEL = { id: 'sensor', maker: 'acme', proof: 'manifest', key_kinds: ['P-256', 'Ed25519'], lifetime_seconds: 86400, enrolled_lifetime_seconds: 600 };
 
 const assertFits = (id, answer) => assert.deepEqual(answerMisfits(operation(id), answer), []);
@@ -33,7 +33,7 @@ describe('the contract', { timeout: 60000 }, () => {
   let device;
   let tokens;
   before(async () => {
-    hub = await Hub.start({ 'public-per-minute': '100000', 'connections-per-address': '1000' });
+    hub = await Hub.start({ 'public-per-minute': '100000', 'connections-per-address': '1000', 'listen-status': '127.0.0.1:0', 'status-per-minute': '100000' });
     await hub.factory();
     device = await enrolledDevice(hub, 'good');
     tokens = {};
@@ -45,6 +45,10 @@ describe('the contract', { timeout: 60000 }, () => {
 
   const ask = async (listener, method, path, { headers, body, withDevice } = {}) => {
     if (listener === 'local') return hub.api(method, path, body);
+    if (listener === 'status') {
+      const answer = await plain(hub, method, path, { headers, body });
+      return { ...answer, body: answer.json ?? answer.body };
+    }
     const wire = await connect(hub, listener, { device: withDevice ?? (listener === 'device' ? device : undefined) });
     try {
       const answer = await wire.request(method, path, { headers, body });
@@ -172,6 +176,21 @@ describe('the contract', { timeout: 60000 }, () => {
     assert.equal((await local('device_readmit', '/v1/devices/s-2/readmit', 409, { reason: 'found', expires_at: soon })).code, 'not-readmittable');
     assert.equal((await local('device_readmit', '/v1/devices/nobody/readmit', 404, { reason: 'found', expires_at: soon })).code, 'device-not-found');
 
+    const rotation = await local('rotation_create', '/v1/rotations', 201, { reason: 'yearly', over_seconds: 7776000, devices: [{ id: 'good' }] });
+    assert.deepEqual([rotation.phase, rotation.devices, rotation.waiting], ['running', 1, 1]);
+    assert.equal((await local('rotation_create', '/v1/rotations', 400, { reason: 'x', over_seconds: 0, devices: [{ id: 'good' }], model: 'sensor' })).code, 'rotation-both');
+    assert.equal((await local('rotation_create', '/v1/rotations', 404, { reason: 'x', over_seconds: 0, devices: [{ id: 'nothing' }] })).code, 'device-not-found');
+    assert.equal((await local('rotation_create', '/v1/rotations', 409, { reason: 'x', over_seconds: 0, devices: [{ id: 's-2' }] })).code, 'device-not-renewable');
+    assert.deepEqual(await local('rotation_show', `/v1/rotations/${rotation.id}`, 200), rotation);
+    assert.equal((await local('rotation_show', '/v1/rotations/nothing', 404)).code, 'rotation-not-found');
+    const { stragglers: [straggler] } = await local('rotation_stragglers', `/v1/rotations/${rotation.id}/stragglers`, 200);
+    assert.deepEqual([straggler.device, straggler.state], ['good', 'trusted']);
+    assert.equal((await local('rotation_stragglers', '/v1/rotations/nothing/stragglers', 404)).code, 'rotation-not-found');
+    assert.equal((await local('rotation_cancel', `/v1/rotations/${rotation.id}/cancel`, 200, { reason: 'x' })).phase, 'cancelled');
+    assert.equal((await local('rotation_cancel', `/v1/rotations/${rotation.id}/cancel`, 409, { reason: 'x' })).code, 'rotation-ended');
+    const due = await local('rotation_create', '/v1/rotations', 201, { reason: 'now', over_seconds: 0, devices: [{ id: 'good' }] });
+    await local('rotation_list', '/v1/rotations', 200);
+
     await local('token_create', '/v1/tokens', 201, { name: 'both', scopes: ['ledger', 'metrics'], expires_at: LATER });
     assert.equal((await local('token_create', '/v1/tokens', 409, { name: 'both', scopes: ['ledger'], expires_at: LATER })).code, 'token-exists');
     assert.equal((await local('token_create', '/v1/tokens', 400, { name: 'late', scopes: ['ledger'], expires_at: '2001-01-01T00:00:00Z' })).field, 'expires_at');
@@ -219,6 +238,7 @@ describe('the contract', { timeout: 60000 }, () => {
                                  { headers: json, body: JSON.stringify({ agent_version: '0.1.0', uptime_seconds: 5, boot_id: '5d1c0f7e-8a61-4c52-9a1b-2f6f3e1c9d40', certificate_expires_at: LATER }) });
     assert.equal(checkin.headers['holdfast-next-checkin'], '900');
     assert.equal(checkin.headers['holdfast-trust-bundle'], '2');
+    assert.equal(checkin.headers['holdfast-rotation'], due.id);
     const report = { agent_version: '0.1.0', platform: 'linux', key_storage: 'file', boot_count: 17, facts: { os: 'Debian 12' } };
     await remote('device_report', 'device', '/v1/device/report', 204, { headers: json, body: JSON.stringify(report) });
     const acts = await hub.acts();
@@ -240,6 +260,14 @@ describe('the contract', { timeout: 60000 }, () => {
     await remote('est_simpleenroll', 'bootstrap', '/.well-known/est/simpleenroll', 200, basic(code));
     const renewal = await csrBody(await newKey(join(hub.folder, 'good2.key')), '/CN=good');
     await remote('est_simplereenroll', 'device', '/.well-known/est/simplereenroll', 200, { headers: { 'Content-Type': 'application/pkcs10' }, body: renewal });
+
+    const question = join(hub.folder, 'good.ocsp');
+    await openssl(['ocsp', '-issuer', join(hub.state, 'signer/issuing.pem'), '-cert', device.certificate, '-no_nonce', '-reqout', question]);
+    const der = await readFile(question);
+    const asked = await remote('ocsp_ask', 'status', '/ocsp', 200, { headers: { 'Content-Type': 'application/ocsp-request' }, body: der });
+    const got = await remote('ocsp_get', 'status', `/ocsp/${der.toString('base64')}`, 200);
+    assert.ok(got.body.equals(asked.body));
+    await remote('ocsp_get', 'status', `/ocsp/${der.toString('base64')}`, 304, { headers: { 'If-None-Match': got.headers.etag } });
 
     assert.deepEqual(operations.map(({ id }) => id).filter((id) => !done.has(id)), [], 'every operation was called with success');
   });
@@ -265,6 +293,7 @@ describe('the contract', { timeout: 60000 }, () => {
       await second.must(201, 'POST', '/v1/devices/thermo-1/claim', exampleOf('device_claim'));
       await second.must(201, 'POST', '/v1/tokens', exampleOf('token_create'));
       await second.must(200, 'PATCH', '/v1/models/thermo', exampleOf('model_change'));
+      await second.must(201, 'POST', '/v1/rotations', exampleOf('rotation_create'));
       await second.must(200, 'POST', '/v1/devices/thermo-1/revoke', exampleOf('device_revoke'));
       assert.equal(devices.length, 2);
     } finally {
@@ -421,7 +450,7 @@ describe('lists', { timeout: 60000 }, () => {
 describe('what the hub says of itself', { timeout: 60000 }, () => {
   let hub;
   before(async () => {
-    hub = await Hub.start({ 'log-level': 'debug' });
+    hub = await Hub.start({ 'log-level': 'debug', 'listen-status': '127.0.0.1:0' });
     await hub.factory();
   });
   after(() => hub.stop());

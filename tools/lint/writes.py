@@ -10,7 +10,7 @@ from csource import functions_of, reachable
 from includes import REACTORS, hub_domain
 
 # Writes that are observations: batched, and without an entry.
-OBSERVATIONS = {'device.seen'}
+OBSERVATIONS = {'device.seen', 'rotation.refusal'}
 # Where strangers' doings are counted and become one finding for each source and window.
 AGGREGATORS = ('hub/watch/refusals.c', 'hub/api/refusals.c')
 
