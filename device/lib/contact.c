@@ -53,16 +53,17 @@ static void follow_rotation(struct device *d)
     device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_ROTATION_ASKED});
 }
 
+/* What a hub that is believed asks for. */
 static void read_wishes(struct device *d)
 {
     uint64_t number;
+    struct slice rotation;
     if (read_number(d, "Holdfast-Next-Checkin", &number)) {
         uint64_t bounded = number < DEVICE_CHECKIN_MIN   ? DEVICE_CHECKIN_MIN
                            : number > DEVICE_CHECKIN_MAX ? DEVICE_CHECKIN_MAX
                                                          : number;
         d->checkin_interval = (int64_t)bounded;
     }
-    struct slice rotation;
     if (http1_response_header(&d->answer, "Holdfast-Rotation", &rotation))
         follow_rotation(d);
 }

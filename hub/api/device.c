@@ -5,20 +5,6 @@
 #include "base/clock.h"
 #include "hub/api/views.h"
 
-/* A device that was shown two ledgers does not do what we say any more: somebody must look at it.
- * It can say so falsely, and is named then. */
-static void note_ledger_finding(struct api_call *call, enum api_ledger_finding finding)
-{
-    static const char *const kinds[] = {
-        [API_LEDGER_FINDING_SHRUNK] = "ledger-shrunk",
-        [API_LEDGER_FINDING_FORKED] = "ledger-forked",
-        [API_LEDGER_FINDING_HIDDEN] = "ledger-hidden",
-    };
-    char source[HTTP_LABEL_MAX];
-    (void)snprintf(source, sizeof source, "%s/%s", call->device.tenant, call->device.device);
-    refusals_alarm(call->hub->refusals, kinds[finding], source);
-}
-
 /* Is it this device's turn to renew? All of them together are asked at a bounded rate, however many
  * are due: who is passed over now is asked at its next check-in. */
 static bool renewal_asked(struct api_call *call)
@@ -33,6 +19,20 @@ static bool renewal_asked(struct api_call *call)
     return err == ERR_NONE && asked &&
            rate_allow(call->hub->rates, SLICE_LITERAL("rotation"), &rate, clock_monotonic_ms(),
                       &wait_ms);
+}
+
+/* A device that was shown two ledgers does not do what we say any more: somebody must look at it.
+ * It can say so falsely, and is named then. */
+static void note_ledger_finding(struct api_call *call, enum api_ledger_finding finding)
+{
+    static const char *const kinds[] = {
+        [API_LEDGER_FINDING_SHRUNK] = "ledger-shrunk",
+        [API_LEDGER_FINDING_FORKED] = "ledger-forked",
+        [API_LEDGER_FINDING_HIDDEN] = "ledger-hidden",
+    };
+    char source[HTTP_LABEL_MAX];
+    (void)snprintf(source, sizeof source, "%s/%s", call->device.tenant, call->device.device);
+    refusals_alarm(call->hub->refusals, kinds[finding], source);
 }
 
 /* Tells the device when to come again, which trust bundle is current, whether to renew, and what

@@ -37,6 +37,8 @@ void ledger_free(struct ledger *l);
 MUST_USE enum err ledger_check_continues(struct ledger *l, struct store *store, uint64_t size,
                                          const struct hash *root, char explain[256]);
 
+/* Inside a write's apply(): the number that the next entry will have. */
+uint64_t ledger_next(const struct ledger *l);
 /* Inside a write's apply(): appends the entry of what has just been decided. */
 MUST_USE enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act);
 
