@@ -105,6 +105,13 @@ const struct migration migrations[] = {
         "due_at @integer NOT NULL, held @bytes NOT NULL, problem @text NOT NULL, "
         "PRIMARY KEY (tenant, rotation, device)) @compact",
     }},
+    {{
+        "CREATE TABLE crl_entry ("
+        "entry @integer NOT NULL, serial @bytes NOT NULL, reason @integer NOT NULL, "
+        "date @integer NOT NULL, not_after @integer NOT NULL, PRIMARY KEY (entry, serial)) "
+        "@compact",
+        "ALTER TABLE certificate ADD COLUMN listed @integer NOT NULL DEFAULT 0",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

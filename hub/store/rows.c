@@ -106,6 +106,7 @@ static const struct column certificate_columns[] = {
     INTEGER(certificate_row, first_used_at),
     INTEGER(certificate_row, ended_at),
     HEX(certificate_row, previous),
+    INTEGER(certificate_row, listed),
     BLOB(certificate_row, der, CERTIFICATE_MAX),
 };
 const struct table table_certificate =
@@ -235,11 +236,19 @@ static const struct column rotation_device_columns[] = {
 const struct table table_rotation_device =
     TABLE(15, "rotation_device", rotation_device_row, 3, rotation_device_columns);
 
+static const struct column crl_entry_columns[] = {
+    INTEGER(crl_entry_row, entry),     HEX(crl_entry_row, serial),
+    INTEGER(crl_entry_row, reason),    INTEGER(crl_entry_row, date),
+    INTEGER(crl_entry_row, not_after),
+};
+const struct table table_crl_entry = TABLE(16, "crl_entry", crl_entry_row, 2, crl_entry_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
     &table_model,        &table_device,       &table_certificate, &table_device_key,
     &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
     &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
     &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
+    &table_crl_entry,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)

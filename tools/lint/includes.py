@@ -43,6 +43,7 @@ PUBLIC = {
               'copy.h'),              # and a whole one as a stream
     'ledger': ('ledger.h', 'act.h', 'archive.h'),  # the log, a write that is told to it, periods that leave
     'access': ('access.h', 'tokens.h'),
+    'revocation': ('revocation.h', 'crl.h'),
     'watch': ('watch.h', 'refusals.h'),
 }
 
