@@ -26,6 +26,11 @@ static enum err read_edge(struct log_scan *s)
     return ERR_NONE;
 }
 
+static bool is_on_path(const struct log_reader *lr, int level, uint64_t index)
+{
+    return lr->path[level].is_there && lr->path[level].index == index;
+}
+
 /* The hashes of a tile that is on the path to the entry last gone to; NULL where the log has no
  * such tile, or it is on another path. */
 static const struct hash *hashes_of(const struct log_reader *lr, int level, uint64_t index,
@@ -36,8 +41,7 @@ static const struct hash *hashes_of(const struct log_reader *lr, int level, uint
         return NULL;
     if (width < TILE_WIDTH)
         return lr->levels[level].hashes;
-    return lr->path[level].is_there && lr->path[level].index == index ? lr->path[level].hashes
-                                                                      : NULL;
+    return is_on_path(lr, level, index) ? lr->path[level].hashes : NULL;
 }
 
 /* Brings a full tile onto the path; the one above it must be there. */
@@ -73,7 +77,7 @@ static enum err go_to(struct log_scan *s, uint64_t number)
     for (int level = TILE_LEVEL_MAX; level >= 0; level--) {
         uint64_t index = (number >> log_scan_shift(level)) / TILE_WIDTH;
         bool is_full = tile_width(level, index, s->checkpoint->size) == TILE_WIDTH;
-        if (!is_full || hashes_of(s->lr, level, index, s->checkpoint->size) != NULL)
+        if (!is_full || is_on_path(s->lr, level, index))
             continue;
         enum err err = load_tile(s, level, index);
         if (err != ERR_NONE)
