@@ -47,8 +47,8 @@ const struct config_key hub_config_keys[] = {
     KEY("loops", CONFIG_INTEGER, loops, 0, 128, "0", "event loops; 0: two for each processor"),
     KEY("checkin-interval", CONFIG_DURATION, checkin_interval, 1, 24 * HOUR, "15m",
         "how often devices check in"),
-    KEY("crl-folder", CONFIG_PATH, crl_folder, 0, 0, "",
-        "where lists of revoked certificates are kept; standard: crl beside the SQLite database"),
+    KEY("data", CONFIG_PATH, data, 0, 0, "",
+        "where the hub keeps files of its own; standard: the database's folder"),
     KEY("crl-lifetime", CONFIG_DURATION, crl_lifetime, 60, 10 * 24 * HOUR, "1d",
         "until when others may go by a list of revoked certificates that they have"),
     KEY("crl-delta-lifetime", CONFIG_DURATION, crl_delta_lifetime, 60, 10 * 24 * HOUR, "1h",
@@ -88,19 +88,19 @@ const size_t hub_config_keys_len = ARRAY_LEN(hub_config_keys);
 _Static_assert(CA_FLEET_MAX == 56, "an error below says so");
 
 /* The database's folder is one that the hub can write to, also where it gave up being root. */
-static bool standard_crl_folder(struct hub_config *config)
+static bool standard_data_folder(struct hub_config *config)
 {
     static const struct slice sqlite = SLICE_LITERAL("sqlite:");
     struct slice store = slice_of_text(config->store);
     const char *end = strrchr(config->store, '/');
     int n;
     if (slice_starts_with(store, sqlite) && end != NULL)
-        n = snprintf(config->crl_folder, sizeof config->crl_folder, "%.*s/crl",
+        n = snprintf(config->data, sizeof config->data, "%.*s",
                      (int)(end - config->store - (ptrdiff_t)sqlite.len),
                      config->store + sqlite.len);
     else
-        n = snprintf(config->crl_folder, sizeof config->crl_folder, "%s/crl", config->state);
-    return n > 0 && (size_t)n < sizeof config->crl_folder;
+        n = snprintf(config->data, sizeof config->data, "%s", config->state);
+    return n > 0 && (size_t)n < sizeof config->data;
 }
 
 /* NULL, or what is wrong with it. What is signed is fetched without TLS: who checks a certificate
@@ -151,7 +151,7 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         if (n < 0 || (size_t)n >= sizeof config.store)
             return ERR_LIMIT;
     }
-    if (config.crl_folder[0] == '\0' && !standard_crl_folder(&config))
+    if (config.data[0] == '\0' && !standard_data_folder(&config))
         return ERR_LIMIT;
     *ret_config = config;
     return ERR_NONE;

@@ -29,6 +29,7 @@ struct hub_loop {
     struct store_reader *reader;
     struct signer_link *signer;
     struct sightings *sightings;
+    struct ledger_shown *shown;
     struct loop_task tick, last;
     atomic_bool tick_pending;
     int64_t sightings_ms; /* flushed last; monotonic */

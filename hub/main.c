@@ -176,19 +176,28 @@ static enum err make_ocsp(void)
     if (hub.config.listen_status[0] == '\0')
         return ERR_NONE;
     struct reader chain = reader_over(slice_of(hub.facts.chain, hub.facts.chain_len));
-    const struct ocsp_options options = {.store = hub.store,
-                                         .issuer = der_read_any(&chain, NULL),
-                                         .issuer_not_after = hub.facts.issuing_not_after,
-                                         .validity = hub.config.ocsp_validity};
+    struct reader previous = reader_over(slice_of(hub.facts.previous, hub.facts.previous_len));
+    const struct ocsp_options options = {
+        .store = hub.store,
+        .issuers = {[OCSP_ISSUING] = der_read_any(&chain, NULL),
+                    [OCSP_PREVIOUS] = der_read_any(&previous, NULL)},
+        .validity = hub.config.ocsp_validity,
+    };
     return ocsp_service_new(&options, &hub.ocsp);
+}
+
+static enum err data_path(const char *name, char ret_path[PATH_MAX])
+{
+    int n = snprintf(ret_path, PATH_MAX, "%s/%s", hub.config.data, name);
+    return n > 0 && n < PATH_MAX ? ERR_NONE : ERR_LIMIT;
 }
 
 static enum err open_subjects(char explain[256])
 {
     static char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/subjects.keys", hub.config.state);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return ERR_LIMIT;
+    enum err err = data_path("subjects.keys", path);
+    if (err != ERR_NONE)
+        return err;
     return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
 }
 
@@ -252,6 +261,8 @@ static enum err make_loops(void)
             err = signer_link_new(hub.signer, here->loop, &here->signer);
         if (err == ERR_NONE)
             err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err == ERR_NONE)
+            err = ledger_shown_new(hub.ledger, here->reader, &here->shown);
         if (err != ERR_NONE)
             return err;
     }
@@ -263,7 +274,11 @@ static enum err make_loops(void)
 
 static enum err make_crls(char explain[256])
 {
-    const struct crl_options options = {.folder = hub.config.crl_folder,
+    static char path[PATH_MAX];
+    enum err err = data_path("crl", path);
+    if (err != ERR_NONE)
+        return err;
+    const struct crl_options options = {.folder = path,
                                         .store = hub.store,
                                         .signer = hub.signer,
                                         .shards = crl_shards_served(),
@@ -422,6 +437,7 @@ static void stop(void)
     for (size_t i = 0; i < hub.loops_len; i++) {
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
+        ledger_shown_free(hub.loops[i].shown);
         store_reader_free(hub.loops[i].reader);
         loop_free(hub.loops[i].loop);
     }

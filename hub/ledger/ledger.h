@@ -73,6 +73,23 @@ ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t firs
                     size_t limit, struct arena *arena,
                     enum err (*entry)(void *ctx, uint64_t number, struct slice data), void *ctx);
 
+/* What devices are shown of the ledger: a checkpoint, with the proof that it continues the one they
+ * know. Each loop has its own. Devices come often and by the thousand: so the checkpoint moves on
+ * every few seconds only, those that know the same tree share a proof, and one that knows the
+ * newest costs a comparison. */
+struct ledger_shown;
+
+MUST_USE enum err ledger_shown_new(struct ledger *l, struct store_reader *reader,
+                                   struct ledger_shown **ret_shown);
+void ledger_shown_free(struct ledger_shown *s); /* NULL is fine */
+
+/* The answer to a device that knows the first `size` entries: an update (core/checkpoint_update.h),
+ * or no bytes where there is nothing newer to show. One that `doubts` is shown the same tree once
+ * more. One that knows more entries than there are is shown what there is, without a proof: the
+ * ledger was set back, and it must hear of that. */
+MUST_USE enum err ledger_shown_to(struct ledger_shown *s, uint64_t size, bool doubts,
+                                  struct arena *arena, struct slice *ret_update);
+
 /* A whole ledger judged by its rows, as a copy of the store hands them out: all entries, then all
  * nodes, then the head, each in the order of their keys. Rows of other tables are passed over. */
 struct ledger_audit;

@@ -153,7 +153,7 @@ static bool is_ours(const struct crl_service *s, unsigned shard, bool delta)
 enum err crl_files_load(struct crl_service *s, char explain[256])
 {
     if (mkdir(s->folder, 0700) != 0 && errno != EEXIST) {
-        (void)snprintf(explain, 256, "%.120s: %s; crl-folder says where the hub may write",
+        (void)snprintf(explain, 256, "%.120s: %s; `data` says where the hub may write",
                        s->folder, strerror(errno));
         return ERR_IO;
     }

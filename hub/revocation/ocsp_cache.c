@@ -12,7 +12,7 @@
 struct entry {
     uint8_t *response; /* NULL: free */
     size_t len;
-    uint8_t hash, serial_len;
+    uint8_t authority, hash, serial_len;
     uint8_t serial[SERIAL_MAX];
     struct standing standing;
     struct standing_stamps stamps;
@@ -52,18 +52,20 @@ void ocsp_cache_free(struct ocsp_cache *c)
 }
 
 /* Only serials that we have issued are kept, and their last bytes are random. */
-static size_t set_of(const struct ocsp_request *id)
+static size_t set_of(const struct ocsp_question *q)
 {
+    const struct ocsp_request *id = &q->id;
     size_t set = id->hash;
     for (size_t i = id->serial.len < 4 ? 0 : id->serial.len - 4; i < id->serial.len; i++)
         set = set << 8 | id->serial.data[i];
     return set % SETS;
 }
 
-static bool is_of(const struct entry *e, const struct ocsp_request *id)
+static bool is_of(const struct entry *e, const struct ocsp_question *q)
 {
-    return e->response != NULL && e->hash == (uint8_t)id->hash &&
-           slice_equal(slice_of(e->serial, e->serial_len), id->serial);
+    return e->response != NULL && e->authority == (uint8_t)q->authority &&
+           e->hash == (uint8_t)q->id.hash &&
+           slice_equal(slice_of(e->serial, e->serial_len), q->id.serial);
 }
 
 static bool says(const struct entry *e, const struct standing *standing)
@@ -95,14 +97,14 @@ static bool is_unchanged(const struct ocsp_cache *c, const struct entry *e)
 
 static enum err find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now, bool looked_up)
 {
-    size_t set = set_of(&q->id);
+    size_t set = set_of(q);
     pthread_mutex_t *lock = &c->locks[set % LOCKS];
     enum err err = ERR_NOT_FOUND;
     (void)pthread_mutex_lock(lock);
     for (size_t i = 0; i < WAYS; i++) {
         struct entry *e = &c->entries[set][i];
         /* A clock that was set back makes it one of the future. */
-        if (!is_of(e, &q->id) || now < e->this_update || now >= e->next_update)
+        if (!is_of(e, q) || now < e->this_update || now >= e->next_update)
             continue;
         if (looked_up ? !says(e, &q->standing) : !is_unchanged(c, e))
             continue;
@@ -129,11 +131,11 @@ enum err ocsp_cache_find(struct ocsp_cache *c, struct ocsp_question *q, int64_t 
     return find(c, q, now, true);
 }
 
-static struct entry *place_for(struct entry *ways, const struct ocsp_request *id)
+static struct entry *place_for(struct entry *ways, const struct ocsp_question *q)
 {
     struct entry *oldest = &ways[0];
     for (size_t i = 0; i < WAYS; i++) {
-        if (is_of(&ways[i], id))
+        if (is_of(&ways[i], q))
             return &ways[i];
         if (oldest->response != NULL &&
             (ways[i].response == NULL || ways[i].this_update < oldest->this_update))
@@ -151,6 +153,7 @@ void ocsp_cache_keep(struct ocsp_cache *c, const struct ocsp_question *q)
     struct entry fresh = {
         .response = copy,
         .len = q->response.len,
+        .authority = (uint8_t)q->authority,
         .hash = (uint8_t)q->id.hash,
         .serial_len = (uint8_t)q->id.serial.len,
         .standing = q->standing,
@@ -161,10 +164,10 @@ void ocsp_cache_keep(struct ocsp_cache *c, const struct ocsp_question *q)
     };
     memcpy(fresh.serial, q->id.serial.data, q->id.serial.len);
     memcpy(fresh.tag, q->tag, sizeof fresh.tag);
-    size_t set = set_of(&q->id);
+    size_t set = set_of(q);
     pthread_mutex_t *lock = &c->locks[set % LOCKS];
     (void)pthread_mutex_lock(lock);
-    struct entry *place = place_for(c->entries[set], &q->id);
+    struct entry *place = place_for(c->entries[set], q);
     free(place->response);
     *place = fresh;
     (void)pthread_mutex_unlock(lock);

@@ -46,8 +46,7 @@ struct ocsp_service;
 
 struct ocsp_options {
     const struct store *store;
-    struct slice issuer; /* certificate, DER */
-    int64_t issuer_not_after;
+    struct slice issuers[OCSP_AUTHORITY_COUNT]; /* certificates, DER; the previous may be empty */
     int64_t validity; /* seconds from thisUpdate to nextUpdate; at most OCSP_VALIDITY_MAX */
 };
 MUST_USE enum err ocsp_service_new(const struct ocsp_options *options,
@@ -79,6 +78,7 @@ struct ocsp_question {
     /* private to ocsp.c */
     struct ocsp_service *service;
     struct ocsp_request id;
+    enum ocsp_authority authority;
     struct standing standing;
     struct standing_stamps stamps;
     struct ocsp_answer asked;

@@ -192,9 +192,11 @@ static bool is_reason(enum crl_reason reason)
     }
 }
 
-static enum err check_answer(const struct ocsp_answer *answer)
+static enum err check_answer(const struct signer_keys *k, const struct ocsp_answer *answer)
 {
     int64_t now = clock_seconds();
+    if (k->responders[answer->authority] == NULL)
+        return ERR_REFUSED;
     if (answer->this_update < now - SIGNER_FUTURE_MAX ||
         answer->this_update > now + SIGNER_FUTURE_MAX)
         return ERR_REFUSED;
@@ -214,12 +216,12 @@ static enum err handle_ocsp(struct signer_keys *k, struct slice body, struct wri
     struct ocsp_answer answer;
     enum err err = signer_ocsp_read(body, &answer);
     if (err == ERR_NONE)
-        err = check_answer(&answer);
+        err = check_answer(k, &answer);
     if (err != ERR_NONE)
         return err;
     uint8_t response[OCSP_RESPONSE_MAX];
     size_t len = 0;
-    err = ocsp_respond(k->responder, &answer, response, sizeof response, &len);
+    err = ocsp_respond(k->responders[answer.authority], &answer, response, sizeof response, &len);
     if (err == ERR_NONE)
         writer_put(result, slice_of(response, len));
     return err;

@@ -151,15 +151,35 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     facts->chain_len = w.len;
     facts->issuing_not_after = issuer_not_after(k->issuer);
     struct reader own = reader_over(slice_of(facts->chain, facts->chain_len));
-    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet, &k->responder);
+    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet,
+                             &k->responders[OCSP_ISSUING]);
     if (err != ERR_NONE)
         return fail(err, explain, "no OCSP responder could be made: %s", err_text(err));
     return ERR_NONE;
 }
 
-/* Of the authority before this one only certificates are of use: it issues nothing more. */
+/* The authority before this one issues nothing more, but is asked about what it has issued. Where
+ * its key is gone already, nobody speaks for it. */
+static enum err open_previous_responder(const struct signer_options *options, uid_t owner,
+                                        X509 *certificate, struct slice der, struct signer_keys *k,
+                                        char explain[256])
+{
+    EVP_PKEY *key CLEANUP(ca_key_cleanup) = NULL;
+    enum err err = read_key(options, "previous-issuing.key", owner, &key, explain);
+    if (err == ERR_NOT_FOUND)
+        return ERR_NONE;
+    if (err != ERR_NONE)
+        return err;
+    err = issuer_new(key, certificate, &k->previous);
+    if (err == ERR_NONE)
+        err = ocsp_responder_new(k->previous, der, k->fleet, &k->responders[OCSP_PREVIOUS]);
+    if (err != ERR_NONE)
+        return fail(err, explain, "previous-issuing.pem and its key: %s", err_text(err));
+    return ERR_NONE;
+}
+
 static enum err open_previous(const struct signer_options *options, uid_t owner,
-                              struct signer_facts *facts, char explain[256])
+                              struct signer_keys *k, struct signer_facts *facts, char explain[256])
 {
     static const char name[] = "previous-issuing.pem";
     X509 *chain[CA_CHAIN_MAX] = {NULL};
@@ -179,6 +199,10 @@ static enum err open_previous(const struct signer_options *options, uid_t owner,
     struct writer w = writer_over(facts->previous, sizeof facts->previous);
     if (err == ERR_NONE)
         err = append_chain(chain, n, name, &w, explain);
+    struct reader first = reader_over(writer_bytes(&w));
+    if (err == ERR_NONE)
+        err = open_previous_responder(options, owner, chain[0], der_read_any(&first, NULL), k,
+                                      explain);
     for (size_t i = 0; i < n; i++)
         X509_free(chain[i]);
     facts->previous_len = w.len;
@@ -268,7 +292,7 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
     if (err == ERR_NONE)
         err = open_issuing(options, owner, &k, &facts, explain);
     if (err == ERR_NONE)
-        err = open_previous(options, owner, &facts, explain);
+        err = open_previous(options, owner, &k, &facts, explain);
     if (err == ERR_NONE)
         err = open_ledger(options, owner, &k, explain);
     ERR_clear_error();
@@ -288,8 +312,10 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
 
 void signer_keys_close(struct signer_keys *k)
 {
+    for (size_t i = 0; i < OCSP_AUTHORITY_COUNT; i++)
+        ocsp_responder_free(k->responders[i]);
     crl_desk_close(&k->crl);
-    ocsp_responder_free(k->responder);
+    issuer_free(k->previous);
     issuer_free(k->issuer);
     EVP_PKEY_free(k->ledger);
     ledger_state_close(&k->state);

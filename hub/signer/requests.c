@@ -200,6 +200,7 @@ enum err signer_crl_finish_read(struct slice body)
 
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer)
 {
+    writer_u8(w, (uint8_t)answer->authority);
     writer_u8(w, (uint8_t)answer->hash);
     writer_u8(w, (uint8_t)answer->serial_len);
     writer_put(w, slice_of(answer->serial, answer->serial_len));
@@ -214,10 +215,11 @@ enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
 {
     struct ocsp_answer answer = {.hash = OCSP_SHA1};
     struct reader r = reader_over(body);
+    uint8_t authority = reader_u8(&r);
     uint8_t hash = reader_u8(&r);
     struct slice serial = reader_take(&r, reader_u8(&r));
     uint8_t status = reader_u8(&r);
-    if (hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
+    if (authority >= OCSP_AUTHORITY_COUNT || hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
         reader_fail(&r, ERR_SYNTAX);
     if (serial.len == 0 || serial.len > sizeof answer.serial)
         reader_fail(&r, ERR_LIMIT);
@@ -228,6 +230,7 @@ enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
     enum err err = reader_finish(&r);
     if (err != ERR_NONE)
         return err;
+    answer.authority = (enum ocsp_authority)authority;
     answer.hash = (enum ocsp_hash)hash;
     answer.status = (enum ocsp_status)status;
     memcpy(answer.serial, serial.data, serial.len);

@@ -114,6 +114,9 @@ static void gives_what_was_kept(void **state)
     other.id.hash = OCSP_SHA256;
     assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
     other = q;
+    other.authority = OCSP_PREVIOUS;
+    assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
+    other = q;
     other.id.serial = SLICE_LITERAL("\x00\x6a\x01");
     assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
 }
