@@ -82,15 +82,15 @@ static bool find_job(struct crl_service *s, int64_t newest, struct crl_job *ret_
         *ret_job = (struct crl_job){.all = true};
         return true;
     }
-    bool rested = clock_monotonic_ms() >= s->rest_until_ms;
-    if (newest >= s->covered[0] && rested) {
+    int64_t now_ms = clock_monotonic_ms();
+    if (newest >= s->covered[0] && now_ms >= s->rest_until_ms[0]) {
         *ret_job = (struct crl_job){.delta = false};
         return true;
     }
     if (s->shards == 0)
         return false;
     bool delta_old = is_old(s->made_at[1], s->delta_lifetime);
-    if (newest >= s->covered[1] || delta_old) {
+    if ((newest >= s->covered[1] && now_ms >= s->rest_until_ms[1]) || delta_old) {
         *ret_job = (struct crl_job){.delta = true, .all = delta_old};
         return true;
     }
@@ -126,8 +126,7 @@ void crl_ended(struct crl_service *s, const struct crl_outcome *o)
     }
     s->covered[o->job.delta] = o->covered;
     s->made_at[o->job.delta] = o->made_at;
-    if (!o->job.delta)
-        s->rest_until_ms = clock_monotonic_ms() + REST_FACTOR * o->took_ms;
+    s->rest_until_ms[o->job.delta] = clock_monotonic_ms() + REST_FACTOR * o->took_ms;
     if (!o->job.delta && o->job.all) {
         s->refresh[1] = s->refresh[0];
         s->refresh[0] =

@@ -2,9 +2,8 @@
  * served: all.crl, and a list for each shard (pki/crl.h), each with its delta.
  *
  * They are made on a thread of their own: soon after a certificate ends, is held or let go, and
- * again before they grow old. How soon depends on how long it takes: making complete lists never
- * takes more than a twentieth of a processor, while deltas, which are short, follow within
- * seconds. */
+ * again before they grow old. How soon depends on how long it takes: complete lists and deltas each
+ * take a twentieth of a processor at most, so deltas, which are short, follow within seconds. */
 #ifndef HUB_REVOCATION_CRL_H
 #define HUB_REVOCATION_CRL_H
 

@@ -47,8 +47,8 @@ struct crl_service {
     uint64_t number;               /* the last CRLNumber, used or not */
     int64_t covered[2];            /* complete lists, deltas: as in crl_refresh */
     int64_t made_at[2];
-    int64_t rest_until_ms; /* monotonic: no complete list that is not overdue before this */
-    int64_t retry_at_ms;   /* monotonic: nothing before this, after a failure */
+    int64_t rest_until_ms[2]; /* monotonic: none that is not overdue before this */
+    int64_t retry_at_ms;      /* monotonic: nothing before this, after a failure */
 };
 
 /* ---- crl_build.c: making lists ---- */
