@@ -62,11 +62,11 @@ enum err pg_slot_open(struct pg_mender *m, struct pg_slot *slot, int64_t until)
 void pg_slot_close(struct pg_mender *m, struct pg_slot *slot)
 {
     pthread_mutex_lock(&m->lock);
-    struct pg_slot **at = &m->slots;
-    while (*at != NULL && *at != slot)
-        at = &(*at)->next;
-    if (*at == slot)
-        *at = slot->next;
+    for (struct pg_slot **at = &m->slots; *at != NULL; at = &(*at)->next)
+        if (*at == slot) {
+            *at = slot->next;
+            break;
+        }
     pthread_mutex_unlock(&m->lock);
     connection_free(slot->c);
     connection_free(atomic_exchange(&slot->fresh, NULL));
