@@ -253,6 +253,8 @@ describe('the contract', { timeout: 90000 }, () => {
 
     await remote('est_cacerts', 'bootstrap', '/.well-known/est/cacerts', 200);
     await remote('est_cacerts', 'device', '/.well-known/est/cacerts', 200);
+    await until('the first list', async () => (await ask('bootstrap', 'GET', '/crl/all.crl')).status === 200, 10000);
+    await remote('crl', 'bootstrap', '/crl/all.crl', 200);
     await remote('est_csrattrs', 'bootstrap', '/.well-known/est/csrattrs', 200);
     for (const [id, type] of [['est_serverkeygen', 'application/pkcs10'], ['est_fullcmc', 'application/pkcs7-mime']])
       await remote(id, 'bootstrap', operation(id).path, 501, { headers: { 'Content-Type': type }, body: 'AAAA' });
