@@ -153,8 +153,8 @@ static bool is_ours(const struct crl_service *s, unsigned shard, bool delta)
 enum err crl_files_load(struct crl_service *s, char explain[256])
 {
     if (mkdir(s->folder, 0700) != 0 && errno != EEXIST) {
-        (void)snprintf(explain, 256, "%.120s: %s; `data` says where the hub may write",
-                       s->folder, strerror(errno));
+        (void)snprintf(explain, 256, "%.120s: %s; `data` says where the hub may write", s->folder,
+                       strerror(errno));
         return ERR_IO;
     }
     bool complete = load_numbers(s) == ERR_NONE;
