@@ -4,6 +4,7 @@
 
 #include "base/metrics.h"
 #include "hub/api/views.h"
+#include "hub/membership.h"
 
 #define METRICS_MAX (1024 * 1024)
 
@@ -114,7 +115,7 @@ static void write_store(struct json_writer *j, struct hub *hub)
         queued += stats.queued[i];
     json_key(j, "store");
     json_open_object(j);
-    json_field_text(j, "kind", "sqlite");
+    json_field_text(j, "kind", store_is_shared(hub->store) ? "postgresql" : "sqlite");
     json_field_integer(j, "commits", (int64_t)stats.commits);
     json_field_integer(j, "writes", (int64_t)stats.writes);
     json_field_integer(j, "refused", (int64_t)stats.refused);
@@ -132,6 +133,7 @@ void api_hub_show(struct api_call *call)
     json_open_object(&j);
     json_field_text(&j, "version", HUB_VERSION);
     json_field_text(&j, "fleet", hub->config.fleet);
+    json_field_text(&j, "name", membership_name());
     json_field_time(&j, "started_at", hub->started_at);
     json_key(&j, "listeners");
     write_listeners(&j, hub);

@@ -174,10 +174,17 @@ static const struct column setting_columns[] = {
 };
 const struct table table_setting = TABLE(10, "setting", setting_row, 1, setting_columns);
 
+static const struct column hub_columns[] = {
+    INTEGER(hub_row, id),          TEXT(hub_row, name),       INTEGER(hub_row, status),
+    HASH(hub_row, issuing_sha256), TEXT(hub_row, ledger_key), TEXT(hub_row, reason),
+    INTEGER(hub_row, joined_at),   INTEGER(hub_row, left_at), BLOB(hub_row, chain, HUB_CHAIN_MAX),
+};
+const struct table table_hub = TABLE(11, "hub", hub_row, 1, hub_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
     &table_model,       &table_device,      &table_certificate, &table_device_key,
     &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
-    &table_ledger_node, &table_ledger_head, &table_setting,
+    &table_ledger_node, &table_ledger_head, &table_setting,     &table_hub,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)
@@ -223,4 +230,13 @@ const char *model_proof_text(int64_t proof)
         [PROOF_APPROVAL] = "approval",
     };
     return word(words, ARRAY_LEN(words), proof);
+}
+
+const char *hub_status_text(int64_t status)
+{
+    static const char *const words[] = {
+        [HUB_JOINED] = "joined",
+        [HUB_LEFT] = "left",
+    };
+    return word(words, ARRAY_LEN(words), status);
 }

@@ -11,7 +11,7 @@
 static const struct table *const tables[TABLE_COUNT] = {
     &table_model,       &table_device,      &table_certificate, &table_device_key,
     &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
-    &table_ledger_node, &table_ledger_head, &table_setting,
+    &table_ledger_node, &table_ledger_head, &table_setting,     &table_hub,
 };
 
 #define ROW_MAX 4096
@@ -53,6 +53,7 @@ static void words_are_stable(void **state)
     assert_string_equal(certificate_status_text(CERTIFICATE_REVOKED), "revoked");
     assert_string_equal(certificate_status_text(INT64_MAX), "unknown");
     assert_string_equal(model_proof_text(PROOF_APPROVAL), "approval");
+    assert_string_equal(hub_status_text(HUB_LEFT), "left");
 }
 
 /* ---- rows at their bounds ---- */
