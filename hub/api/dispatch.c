@@ -154,16 +154,15 @@ static enum err refuse_method(struct api_call *call)
                        text);
 }
 
-/* A hub that can't tell who has been revoked elsewhere, or is no hub of the fleet any more, answers
- * no device; people on its machine it does. */
+/* A hub that can't tell who has been revoked elsewhere answers no device; one that is no hub of the
+ * fleet any more, nobody but people on its machine. */
 static enum err check_standing(struct api_call *call)
 {
-    if (http_request_tag(call->request) == LISTENER_LOCAL)
-        return ERR_NONE;
-    if (membership_ended())
+    int which = http_request_tag(call->request);
+    if (membership_ended() && which != LISTENER_LOCAL)
         return problem_set(&call->problem, 503, "hub-removed", "",
                            "this hub has left the fleet; another one answers");
-    if (follower_is_behind(call->hub))
+    if ((which == LISTENER_DEVICE || which == LISTENER_BOOTSTRAP) && follower_is_behind(call->hub))
         return problem_set(&call->problem, 503, "hub-behind", "",
                            "this hub does not hear of the others; try again, or another one");
     return ERR_NONE;

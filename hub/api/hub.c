@@ -4,6 +4,7 @@
 
 #include "base/metrics.h"
 #include "hub/api/views.h"
+#include "hub/follower.h"
 #include "hub/membership.h"
 
 #define METRICS_MAX (1024 * 1024)
@@ -154,6 +155,9 @@ void api_health_show(struct api_call *call)
         store_get(call->here->reader, &table_ledger_head, http_request_arena(call->request), &head);
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         err = problem_set(&call->problem, 503, "unhealthy", "", "the database does not answer");
+    else if (follower_is_behind(call->hub))
+        err = problem_set(&call->problem, 503, "unhealthy", "",
+                          "this hub does not hear of the others");
     else
         err = ERR_NONE;
     if (!api_read_ok(call, err))
