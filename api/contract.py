@@ -19,6 +19,7 @@ CALLERS = {
     'enrolment': ['claimCode', 'manufacturerCertificate', 'pinnedKey'],
     'device': ['deviceCertificate'],
     'device-enrolled': ['deviceCertificate'],
+    'device-expired': ['deviceCertificate'],
     'token-ledger': ['readerToken'],
     'token-metrics': ['readerToken'],
     'local': ['localSocket'],

@@ -90,6 +90,7 @@ const char *caller_text(enum caller caller)
         [CALLER_ENROLMENT] = "enrolment",
         [CALLER_DEVICE] = "device",
         [CALLER_DEVICE_ENROLLED] = "device-enrolled",
+        [CALLER_DEVICE_EXPIRED] = "device-expired",
         [CALLER_TOKEN_LEDGER] = "token-ledger",
         [CALLER_TOKEN_METRICS] = "token-metrics",
         [CALLER_LOCAL] = "local",

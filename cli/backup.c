@@ -5,41 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "cli/hub_link.h"
 #include "cli/hub_program.h"
-#include "cli/text.h"
-#include "cli/when.h"
-
-/* ---- what came of it ---- */
-
-static void show(const json_t *result)
-{
-    static const char *const counted[] = {"device", "certificate", "ledger_entry"};
-    char text[WHEN_TEXT_MAX];
-    text_pair("fleet", json_text_of(result, "fleet"), COLOUR_BOLD);
-    when_full(json_time_of(result, "taken_at"), clock_seconds(), text);
-    text_pair("taken", text, COLOUR_NONE);
-    when_count((uint64_t)json_number_of(result, "rows"), text);
-    text_pair("rows", text, COLOUR_NONE);
-    for (size_t i = 0; i < ARRAY_LEN(counted); i++) {
-        const json_t *all = json_object_get(result, "tables");
-        when_count((uint64_t)json_number_of(all, counted[i]), text);
-        text_pair_format("", "%s: %s", counted[i], text);
-    }
-    text_pair("ledger root", json_text_of(result, "ledger_root"), COLOUR_NONE);
-    text_pair("digest", json_text_of(result, "digest"), COLOUR_NONE);
-}
-
-static int told(struct cli *cli, json_t *result)
-{
-    if (cli->json)
-        return json_print(cli, result);
-    if (!cli->quiet)
-        show(result);
-    return CLI_OK;
-}
 
 /* ---- create ---- */
 
@@ -81,7 +49,7 @@ static int run_create(struct cli *cli)
         return code;
     }
     cli_say(cli, "%s: written, and encrypted", output);
-    return told(cli, result);
+    return hub_program_told(cli, result);
 }
 
 /* ---- verify, restore ---- */
@@ -94,7 +62,7 @@ static int run_verify(struct cli *cli)
     if (code != CLI_OK)
         return code;
     cli_say(cli, "%s: whole and genuine; the ledger in it holds", cli->operands[0]);
-    return told(cli, result);
+    return hub_program_told(cli, result);
 }
 
 static int run_restore(struct cli *cli)
@@ -107,7 +75,7 @@ static int run_restore(struct cli *cli)
     if (code != CLI_OK)
         return code;
     cli_say(cli, "%s: restored, read back and compared; the ledger holds", cli->operands[0]);
-    return told(cli, result);
+    return hub_program_told(cli, result);
 }
 
 /* ---- table ---- */

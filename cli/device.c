@@ -13,6 +13,7 @@
 #include "core/trust_bundle.h"
 
 #define CLAIM_VALID "30d"
+#define READMIT_FOR "7d"
 #define REASON_MAX  200 /* bytes; as the hub takes it */
 
 /* ---- list ---- */
@@ -21,7 +22,7 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
 {
     const char *state = json_text_of(d, "state");
     int64_t changed = json_time_of(d, "changed_at");
-    char when[WHEN_TEXT_MAX] = "";
+    char when[WHEN_TEXT_MAX] = "", owner[32];
     if (changed != 0)
         when_relative(changed, now, when);
     enum err err = table_add(t, json_text_of(d, "id"), COLOUR_NONE);
@@ -30,7 +31,7 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
     if (err == ERR_NONE)
         err = table_add(t, json_text_of(d, "model"), COLOUR_NONE);
     if (err == ERR_NONE)
-        err = table_add(t, json_text_of(d, "owner"), COLOUR_NONE);
+        err = table_add(t, json_owner_of(d, owner), COLOUR_NONE);
     if (err == ERR_NONE)
         err = table_add(t, json_text_of(d, "manifest"), COLOUR_NONE);
     if (err == ERR_NONE)
@@ -104,12 +105,30 @@ static int run_show(struct cli *cli)
 
 /* ---- moves ---- */
 
+struct move {
+    const char *verb;
+    bool ask;           /* first, for it is for good */
+    const char *keys;   /* of a quarantine; NULL: nothing is said of them */
+    int64_t expires_at; /* of an approval; 0: it is none */
+};
+
+static void tell_moved(struct cli *cli, const char *id, const struct move *m, const json_t *device)
+{
+    char until[WHEN_TEXT_MAX];
+    if (m->expires_at == 0) {
+        cli_say(cli, "%s is %s.", id, json_text_of(device, "state"));
+        return;
+    }
+    when_full(m->expires_at, clock_seconds(), until);
+    cli_say(cli, "%s may come back once, until %s.", id, until);
+}
+
 /* One device. A problem goes into `results` with --json, else it is told. */
-static int move_one(struct cli *cli, const char *id, const char *verb, struct slice body,
+static int move_one(struct cli *cli, const char *id, const struct move *m, struct slice body,
                     json_t *results)
 {
     char suffix[32], target[HUB_TARGET_MAX];
-    (void)snprintf(suffix, sizeof suffix, "/%s", verb);
+    (void)snprintf(suffix, sizeof suffix, "/%s", m->verb);
     int code = device_target(cli, id, suffix, target);
     struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
     if (code == CLI_OK)
@@ -125,11 +144,11 @@ static int move_one(struct cli *cli, const char *id, const char *verb, struct sl
     }
     if (refused)
         return cli->json ? cli_exit_of(&answer.problem) : cli_fail_problem(cli, &answer.problem);
-    cli_say(cli, "%s is %s.", id, json_text_of(answer.json, "state"));
+    tell_moved(cli, id, m, answer.json);
     return CLI_OK;
 }
 
-static int write_reason(struct cli *cli, struct writer *w)
+static int write_move(struct cli *cli, const struct move *m, struct writer *w)
 {
     const char *reason = cli_value(cli, "reason");
     size_t n = strlen(reason);
@@ -139,6 +158,10 @@ static int write_reason(struct cli *cli, struct writer *w)
     struct json_writer j = json_writer_over(w);
     json_open_object(&j);
     json_field_text(&j, "reason", reason);
+    if (m->keys != NULL)
+        json_field_text(&j, "keys", m->keys);
+    if (m->expires_at != 0)
+        json_field_time(&j, "expires_at", m->expires_at);
     json_close_object(&j);
     return w->err == ERR_NONE ? CLI_OK : cli_fail_memory(cli);
 }
@@ -154,24 +177,24 @@ static int check_all(struct cli *cli)
 }
 
 /* All are tried, whatever happens to one of them; only a hub that is away ends it. */
-static int move(struct cli *cli, const char *verb, bool ask)
+static int move(struct cli *cli, const struct move *m)
 {
-    uint8_t bytes[REASON_MAX * 6 + 64];
+    uint8_t bytes[REASON_MAX * 6 + 128];
     struct writer body = writer_over(bytes, sizeof bytes);
     int code = check_all(cli);
     if (code == CLI_OK)
-        code = write_reason(cli, &body);
-    if (code == CLI_OK && ask && cli->operands_len == 1)
-        code = cli_confirm(cli, "%s %s for good?", verb, cli->operands[0]);
-    else if (code == CLI_OK && ask)
-        code = cli_confirm(cli, "%s these %zu devices for good?", verb, cli->operands_len);
+        code = write_move(cli, m, &body);
+    if (code == CLI_OK && m->ask && cli->operands_len == 1)
+        code = cli_confirm(cli, "%s %s for good?", m->verb, cli->operands[0]);
+    else if (code == CLI_OK && m->ask)
+        code = cli_confirm(cli, "%s these %zu devices for good?", m->verb, cli->operands_len);
     if (code != CLI_OK)
         return code;
     json_t *results = json_array();
     if (results == NULL)
         return cli_fail_memory(cli);
     for (size_t i = 0; i < cli->operands_len; i++) {
-        int one = move_one(cli, cli->operands[i], verb, writer_bytes(&body), results);
+        int one = move_one(cli, cli->operands[i], m, writer_bytes(&body), results);
         code = code == CLI_OK ? one : code;
         if (one == CLI_UNREACHABLE || one == CLI_INTERNAL)
             break;
@@ -188,27 +211,38 @@ static int move(struct cli *cli, const char *verb, bool ask)
 
 static int run_approve(struct cli *cli)
 {
-    return move(cli, "approve", false);
+    return move(cli, &(struct move){.verb = "approve"});
 }
 
 static int run_quarantine(struct cli *cli)
 {
-    return move(cli, "quarantine", false);
+    const char *keys = cli_has(cli, "keys-touched") ? "touched" : NULL;
+    return move(cli, &(struct move){.verb = "quarantine", .keys = keys});
 }
 
 static int run_release(struct cli *cli)
 {
-    return move(cli, "release", false);
+    return move(cli, &(struct move){.verb = "release"});
 }
 
 static int run_revoke(struct cli *cli)
 {
-    return move(cli, "revoke", true);
+    return move(cli, &(struct move){.verb = "revoke", .ask = true});
 }
 
 static int run_retire(struct cli *cli)
 {
-    return move(cli, "retire", true);
+    return move(cli, &(struct move){.verb = "retire", .ask = true});
+}
+
+static int run_readmit(struct cli *cli)
+{
+    const char *lasts = cli_value(cli, "for");
+    int64_t expires_at = 0;
+    int code = cli_read_time(cli, "--for", lasts == NULL ? READMIT_FOR : lasts, false, &expires_at);
+    if (code != CLI_OK)
+        return code;
+    return move(cli, &(struct move){.verb = "readmit", .expires_at = expires_at});
 }
 
 /* ---- claim ---- */
@@ -347,12 +381,26 @@ static const struct cli_option list_options[] = {
     LIST_OPTIONS,
 };
 
-static const struct cli_option move_options[] = {
-    {.name = "reason",
-     .letter = 'r',
-     .value = "TEXT",
-     .required = true,
-     .help = "why; it stands in the ledger"},
+#define REASON                                                                                     \
+    {                                                                                              \
+        .name = "reason", .letter = 'r', .value = "TEXT", .required = true,                        \
+        .help = "why; it stands in the ledger"                                                     \
+    }
+
+static const struct cli_option move_options[] = {REASON};
+
+static const struct cli_option quarantine_options[] = {
+    REASON,
+    {.name = "keys-touched",
+     .help = "its keys may be in other hands: with an expired certificate it comes back only when "
+             "readmitted"},
+};
+
+static const struct cli_option readmit_options[] = {
+    REASON,
+    {.name = "for",
+     .value = "TIME",
+     .help = "until when: a duration or a date; standard: " READMIT_FOR ", at most 90d"},
 };
 
 static const struct cli_option claim_options[] = {
@@ -391,7 +439,7 @@ static const struct cli_command commands[] = {
      .run = run_approve},
     {.verb = "quarantine",
      .operands = {DEVICES},
-     CLI_OPTIONS(move_options),
+     CLI_OPTIONS(quarantine_options),
      .summary = "keep devices away from all but their own enrolment",
      .run = run_quarantine},
     {.verb = "release",
@@ -415,6 +463,16 @@ static const struct cli_command commands[] = {
          "Like revoke, for devices that did nothing wrong. It cannot be undone: on a terminal it\n"
          "asks first; elsewhere it needs --yes.\n",
      .run = run_retire},
+    {.verb = "readmit",
+     .operands = {DEVICES},
+     CLI_OPTIONS(readmit_options),
+     .summary = "let devices whose certificate ran out come back, once",
+     .help =
+         "For those that slept longer than their model's grace, or whose grace an incident "
+         "closed.\n"
+         "They return with the last certificate they used and a fresh key, and prove themselves\n"
+         "anew.\n",
+     .run = run_readmit},
     {.verb = "claim",
      .operands = {DEVICE},
      CLI_OPTIONS(claim_options),

@@ -62,9 +62,43 @@ static void show_report(const json_t *d, int64_t now)
     }
 }
 
+/* What is there to do about a device that stays out? One thing, or nothing. */
+static void show_grace(const json_t *d, int64_t now)
+{
+    const json_t *grace = json_object_get(d, "grace");
+    if (grace == NULL)
+        return;
+    char until[WHEN_TEXT_MAX] = "", text[256];
+    const char *state = json_text_of(grace, "state"), *id = json_text_of(d, "id");
+    if (json_time_of(grace, "until") != 0)
+        when_full(json_time_of(grace, "until"), now, until);
+    bool out = false;
+    if (strcmp(state, "open") == 0)
+        (void)snprintf(text, sizeof text, "comes back by itself until %s", until);
+    else if (strcmp(state, "readmitted") == 0)
+        (void)snprintf(text, sizeof text, "may come back once, until %s", until);
+    else if (strcmp(state, "closed") == 0)
+        out =
+            snprintf(text, sizeof text, "closed by an incident that may have touched its keys") > 0;
+    else
+        out = snprintf(text, sizeof text, "over since %s", until) > 0;
+    text_pair("grace", text, out ? COLOUR_WARN : COLOUR_NONE);
+    const json_t *newest = json_object_get(d, "certificate");
+    if (newest == NULL || json_time_of(newest, "not_after") > now)
+        return;
+    if (strcmp(json_text_of(d, "state"), "quarantined") == 0)
+        (void)snprintf(text, sizeof text, "holdfast device release %s --reason WHY", id);
+    else if (out)
+        (void)snprintf(text, sizeof text, "holdfast device readmit %s --reason WHY", id);
+    else
+        return;
+    text_pair("next step", text, COLOUR_BOLD);
+}
+
 void device_show(const json_t *d)
 {
     int64_t now = clock_seconds();
+    char owner[32];
     const char *state = json_text_of(d, "state");
     text_pair("device", json_text_of(d, "id"), COLOUR_BOLD);
     text_pair("state", state, device_colour(state));
@@ -72,7 +106,7 @@ void device_show(const json_t *d)
     show_time("since", d, "changed_at", now);
     text_pair("model", json_text_of(d, "model"), COLOUR_NONE);
     text_pair("maker", json_text_of(d, "maker"), COLOUR_NONE);
-    text_pair("owner", json_text_of(d, "owner"), COLOUR_NONE);
+    text_pair("owner", json_owner_of(d, owner), COLOUR_NONE);
     text_pair("manifest", json_text_of(d, "manifest"), COLOUR_NONE);
     text_pair("proves by", json_text_of(d, "credential"), COLOUR_NONE);
     show_time("claim until", d, "claim_expires_at", now);
@@ -85,5 +119,6 @@ void device_show(const json_t *d)
         text_pair("check-ins", count, COLOUR_NONE);
     }
     show_certificate(json_object_get(d, "certificate"), now);
+    show_grace(d, now);
     show_report(d, now);
 }

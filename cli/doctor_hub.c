@@ -14,7 +14,7 @@
 #include "base/crypto.h"
 #include "base/file.h"
 #include "cli/doctor.h"
-#include "cli/ledger_verify.h"
+#include "cli/ledger_judge.h"
 #include "cli/when.h"
 #include "pki/ca.h"
 

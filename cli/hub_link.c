@@ -138,6 +138,15 @@ const char *json_text_of(const json_t *object, const char *name)
     return text == NULL ? "" : text;
 }
 
+const char *json_owner_of(const json_t *object, char buffer[32])
+{
+    const char *owner = json_text_or_null(object, "owner");
+    if (owner != NULL)
+        return owner;
+    (void)snprintf(buffer, 32, "(%.20s)", json_text_of(object, "subject"));
+    return buffer;
+}
+
 int64_t json_number_of(const json_t *object, const char *name)
 {
     return (int64_t)json_integer_value(json_object_get(object, name));

@@ -41,6 +41,8 @@ void hub_link_close(struct cli *cli);
 
 /* Members of an answer; "" and 0 where absent or of another type. Never NULL. */
 const char *json_text_of(const json_t *object, const char *name);
+/* The name of a device's or manifest's owner; "(~7)" where nobody can read it any more. */
+const char *json_owner_of(const json_t *object, char buffer[32]);
 int64_t json_number_of(const json_t *object, const char *name);
 /* NULL where absent. */
 const char *json_text_or_null(const json_t *object, const char *name);

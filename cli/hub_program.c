@@ -9,10 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "cli/hub_link.h"
 #include "cli/progress.h"
 #include "cli/settings.h"
+#include "cli/text.h"
+#include "cli/when.h"
 
 #define WORDS_MAX 16
 #define OUTPUT_FD 3 /* as hub/maintenance.h has it */
@@ -151,4 +154,35 @@ int hub_program_run(struct cli *cli, const char *const *words, int output_fd, js
     if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
         return cli_fail(cli, CLI_INTERRUPTED, "interrupted", "interrupted");
     return cli_fail(cli, CLI_INTERNAL, "internal", "holdfast-hub ended without a result");
+}
+
+/* ---- what came of it ---- */
+
+static void show(const json_t *result)
+{
+    static const char *const counted[] = {"device", "certificate", "ledger_entry"};
+    char text[WHEN_TEXT_MAX];
+    text_pair("fleet", json_text_of(result, "fleet"), COLOUR_BOLD);
+    if (json_object_get(result, "taken_at") != NULL) {
+        when_full(json_time_of(result, "taken_at"), clock_seconds(), text);
+        text_pair("taken", text, COLOUR_NONE);
+    }
+    when_count((uint64_t)json_number_of(result, "rows"), text);
+    text_pair("rows", text, COLOUR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(counted); i++) {
+        const json_t *all = json_object_get(result, "tables");
+        when_count((uint64_t)json_number_of(all, counted[i]), text);
+        text_pair_format("", "%s: %s", counted[i], text);
+    }
+    text_pair("ledger root", json_text_of(result, "ledger_root"), COLOUR_NONE);
+    text_pair("digest", json_text_of(result, "digest"), COLOUR_NONE);
+}
+
+int hub_program_told(struct cli *cli, json_t *result)
+{
+    if (cli->json)
+        return json_print(cli, result);
+    if (!cli->quiet)
+        show(result);
+    return CLI_OK;
 }

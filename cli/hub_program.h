@@ -11,6 +11,8 @@
  * -1. Shows how far it has come; tells of a problem. On CLI_OK *ret_result is the caller's to
  * json_decref(). CLI_INTERRUPTED where a signal ended it. */
 int hub_program_run(struct cli *cli, const char *const *words, int output_fd, json_t **ret_result);
+/* Tells what a store holds, as that result says: on CLI_OK, and in the form that was asked for. */
+int hub_program_told(struct cli *cli, json_t *result);
 /* The configuration it is to use. */
 const char *hub_program_config(const struct cli *cli);
 

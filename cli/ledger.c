@@ -7,7 +7,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/hub_link.h"
-#include "cli/ledger_verify.h"
+#include "cli/ledger.h"
+#include "cli/ledger_link.h"
 #include "cli/save.h"
 #include "cli/settings.h"
 #include "cli/text.h"
@@ -379,20 +380,7 @@ static const struct cli_option output_options[] = {
 };
 
 static const struct cli_option verify_options[] = {
-    {.name = "url", .value = "URL", .help = "the hub's operator listener: https://HOST:PORT"},
-    {.name = "local", .help = "over the Unix socket instead"},
-    {.name = "token-file",
-     .value = "FILE",
-     .complete = COMPLETE_FILE,
-     .help = "holds a token with the scope ledger"},
-    {.name = "roots",
-     .value = "FILE",
-     .complete = COMPLETE_FILE,
-     .help = "what the hub's certificate must chain to, PEM; standard: the system's"},
-    {.name = "key",
-     .value = "KEY",
-     .complete = COMPLETE_FILE,
-     .help = "the ledger's verifier key, or the file it is in"},
+    LEDGER_LINK_OPTIONS,
     {.name = "saved",
      .value = "FILE",
      .complete = COMPLETE_FILE,
@@ -401,6 +389,12 @@ static const struct cli_option verify_options[] = {
      .value = "FILE",
      .complete = COMPLETE_FILE,
      .help = "where everything holds, save the checkpoint there"},
+};
+
+static const struct cli_option export_options[] = {
+    LEDGER_LINK_OPTIONS,
+    {.name = "from", .value = "NUMBER", .help = "only the entries from that one on"},
+    {.name = "to", .value = "NUMBER", .help = "only those up to that one"},
 };
 
 static const struct cli_command commands[] = {
@@ -429,6 +423,14 @@ static const struct cli_command commands[] = {
              "continuation of the saved checkpoint. Only a key and a checkpoint that were kept\n"
              "elsewhere show that the hub itself did not replace its history.\n",
      .run = ledger_verify_run},
+    {.verb = "export",
+     .operands = {{.name = "FOLDER", .complete = COMPLETE_FOLDER}},
+     CLI_OPTIONS(export_options),
+     .summary = "copy the ledger, or a part, into a folder that holdfast-verify judges",
+     .help = "All that is written has been verified. Run again, it goes on where it was\n"
+             "interrupted, or fetches what is new; the ledger must then continue the\n"
+             "checkpoint that the folder has.\n",
+     .run = ledger_export_run},
 };
 
 const struct cli_noun noun_ledger = {

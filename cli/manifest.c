@@ -6,11 +6,11 @@
 
 static enum err manifest_row(struct table *t, const json_t *m, int64_t now)
 {
-    char devices[WHEN_TEXT_MAX], when[WHEN_TEXT_MAX];
+    char devices[WHEN_TEXT_MAX], when[WHEN_TEXT_MAX], owner[32];
     when_count((uint64_t)json_number_of(m, "devices"), devices);
     when_relative(json_time_of(m, "changed_at"), now, when);
     const char *const cells[] = {json_text_of(m, "id"), json_text_of(m, "model"),
-                                 json_text_of(m, "owner"), devices, when};
+                                 json_owner_of(m, owner), devices, when};
     enum err err = ERR_NONE;
     for (size_t i = 0; err == ERR_NONE && i < ARRAY_LEN(cells); i++)
         err = table_add(t, cells[i], COLOUR_NONE);
@@ -42,11 +42,11 @@ static int show(struct cli *cli, const json_t *m)
 {
     if (cli->json)
         return json_print(cli, m);
-    char text[WHEN_TEXT_MAX];
+    char text[WHEN_TEXT_MAX], owner[32];
     int64_t now = clock_seconds();
     text_pair("manifest", json_text_of(m, "id"), COLOUR_BOLD);
     text_pair("model", json_text_of(m, "model"), COLOUR_NONE);
-    text_pair("owner", json_text_of(m, "owner"), COLOUR_NONE);
+    text_pair("owner", json_owner_of(m, owner), COLOUR_NONE);
     when_count((uint64_t)json_number_of(m, "devices"), text);
     text_pair("devices", text, COLOUR_NONE);
     when_full(json_time_of(m, "created_at"), now, text);

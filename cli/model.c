@@ -8,6 +8,8 @@
 #define KEYS_STANDARD     "P-256,P-384,Ed25519"
 #define LIFETIME_STANDARD "30d"
 #define ENROLLED_STANDARD "1h"
+#define GRACE_STANDARD    "30d"
+#define GRACE_NONE        "none"
 
 /* ---- list and show ---- */
 
@@ -23,12 +25,23 @@ static void keys_text(const json_t *model, char *text, size_t size)
     text[w.len] = '\0';
 }
 
+static void grace_text(const json_t *model, char text[WHEN_TEXT_MAX])
+{
+    int64_t seconds = json_number_of(model, "grace_seconds");
+    if (seconds > 0)
+        when_duration(seconds, text);
+    else
+        (void)snprintf(text, WHEN_TEXT_MAX, GRACE_NONE);
+}
+
 static enum err model_row(struct table *t, const json_t *m, int64_t now)
 {
-    char keys[128], lifetime[WHEN_TEXT_MAX], enrolled[WHEN_TEXT_MAX], when[WHEN_TEXT_MAX];
+    char keys[128], lifetime[WHEN_TEXT_MAX], enrolled[WHEN_TEXT_MAX], grace[WHEN_TEXT_MAX],
+        when[WHEN_TEXT_MAX];
     keys_text(m, keys, sizeof keys);
     when_duration(json_number_of(m, "lifetime_seconds"), lifetime);
     when_duration(json_number_of(m, "enrolled_lifetime_seconds"), enrolled);
+    grace_text(m, grace);
     when_relative(json_time_of(m, "changed_at"), now, when);
     const char *const cells[] = {
         json_text_of(m, "id"),
@@ -37,6 +50,7 @@ static enum err model_row(struct table *t, const json_t *m, int64_t now)
         keys,
         lifetime,
         enrolled,
+        grace,
         when,
     };
     enum err err = ERR_NONE;
@@ -54,6 +68,7 @@ static int run_list(struct cli *cli)
         {.name = "KEYS"},
         {.name = "LIFETIME", .right = true, .fixed = true},
         {.name = "ENROLLED", .right = true, .fixed = true},
+        {.name = "GRACE", .right = true, .fixed = true},
         {.name = "CHANGED", .fixed = true},
     };
     static const struct list list = {
@@ -83,6 +98,8 @@ static int show(struct cli *cli, const json_t *m)
     text_pair("lifetime", text, COLOUR_NONE);
     when_duration(json_number_of(m, "enrolled_lifetime_seconds"), text);
     text_pair("while enrolled", text, COLOUR_NONE);
+    grace_text(m, text);
+    text_pair("grace", text, COLOUR_NONE);
     when_full(json_time_of(m, "created_at"), now, text);
     text_pair("created", text, COLOUR_NONE);
     when_full(json_time_of(m, "changed_at"), now, text);
@@ -158,6 +175,11 @@ static int write_fields(struct cli *cli, struct json_writer *j, bool standards)
         code = write_duration(
             cli, j, "--enrolled-lifetime", "enrolled_lifetime_seconds",
             value_or(cli, "enrolled-lifetime", standards ? ENROLLED_STANDARD : NULL));
+    const char *grace = value_or(cli, "grace", standards ? GRACE_STANDARD : NULL);
+    if (code == CLI_OK && grace != NULL && strcmp(grace, GRACE_NONE) == 0)
+        json_field_integer(j, "grace_seconds", 0);
+    else if (code == CLI_OK)
+        code = write_duration(cli, j, "--grace", "grace_seconds", grace);
     return code;
 }
 
@@ -240,9 +262,14 @@ static int run_delete(struct cli *cli)
         {.name = "lifetime",                                                                       \
          .value = "DURATION",                                                                      \
          .help = "of a trusted device's certificate; standard: " LIFETIME_STANDARD},               \
+        {.name = "enrolled-lifetime",                                                              \
+         .value = "DURATION",                                                                      \
+         .help =                                                                                   \
+             "of a certificate while its device is only enrolled; standard: " ENROLLED_STANDARD},  \
     {                                                                                              \
-        .name = "enrolled-lifetime", .value = "DURATION",                                          \
-        .help = "of a certificate while its device is only enrolled; standard: " ENROLLED_STANDARD \
+        .name = "grace", .value = "DURATION",                                                      \
+        .help = "after its certificate's end a device comes back by itself, or none; "             \
+                "standard: " GRACE_STANDARD                                                        \
     }
 
 static const struct cli_option list_options[] = {LIST_OPTIONS};

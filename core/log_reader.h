@@ -1,9 +1,11 @@
-/* Reads a whole log from its tiles (C2SP tlog-tiles) and checks it: that its entries hash to the
+/* Reads a log from its tiles (C2SP tlog-tiles) and checks it: that its entries hash to the
  * checkpoint's root, that an older checkpoint kept elsewhere is a beginning of the same history,
  * and that the hash tiles served beside the entries say the same as the entries. The signatures on
  * both checkpoints are the caller's to verify first (core/note.h).
  *
- * The log is read once from front to back; memory does not grow with it. */
+ * The whole log is read once from front to back, and computed from its entries. A part of it is
+ * read from the root down: the tiles at the right edge give the root, and each other tile is what
+ * the tile above it says. Memory does not grow with the log. */
 #ifndef CORE_LOG_READER_H
 #define CORE_LOG_READER_H
 
@@ -31,6 +33,7 @@ enum log_fault {
     LOG_SOUND,
     LOG_FAULT_ORIGIN,    /* the two checkpoints are of different logs */
     LOG_FAULT_SIZE,      /* the checkpoint is larger than LOG_SIZE_MAX */
+    LOG_FAULT_RANGE,     /* the log does not have the entries that are asked for */
     LOG_FAULT_SHRUNK,    /* the checkpoint is smaller than the saved one */
     LOG_FAULT_FORKED,    /* two checkpoints of one size with different roots */
     LOG_FAULT_FETCH,     /* a tile could not be fetched, the error says why */
@@ -38,7 +41,7 @@ enum log_fault {
     LOG_FAULT_TILE,      /* a hash tile is not as long as the log's size asks */
     LOG_FAULT_ENTRY,     /* an entry does not hash to what the level 0 tile says */
     LOG_FAULT_TREE,      /* a hash of an upper tile is not that of the tile below it */
-    LOG_FAULT_ROOT,      /* the entries do not hash to the checkpoint's root */
+    LOG_FAULT_ROOT,      /* entries or tiles do not hash to the checkpoint's root */
     LOG_FAULT_REWRITTEN, /* they do, but not to the saved root: history was replaced and signed */
     LOG_FAULT_CALLER,    /* the entry callback returned an error */
     LOG_FAULT_COUNT
@@ -63,15 +66,21 @@ struct log_reader {
     uint8_t *bundle; /* the caller's */
     size_t bundle_max;
     uint8_t tile[TILE_WIDTH * SHA256_SIZE];
-    /* Of each level the tile that is being filled: its hashes and their tree. */
+    /* Of each level the last tile, as far as it has come: its hashes and their tree. */
     struct {
         struct merkle_frontier tree;
         struct hash hashes[TILE_WIDTH];
     } levels[TILE_LEVEL_MAX + 1];
+    /* Of each level a full tile that belongs to the root; on the highest there is none. */
+    struct {
+        uint64_t index;
+        bool is_there;
+        struct hash hashes[TILE_WIDTH];
+    } path[TILE_LEVEL_MAX];
 };
 
 /* `bundle` receives entry bundles, one at a time: LOG_BUNDLE_MAX bytes always suffice. The struct
- * itself takes about 70 KiB. */
+ * itself takes about 120 KiB. */
 void log_reader_init(struct log_reader *lr, sha256_fn *sha256, log_fetch_fn *fetch, void *fetch_ctx,
                      uint8_t *bundle, size_t bundle_max);
 
@@ -83,5 +92,21 @@ void log_reader_init(struct log_reader *lr, sha256_fn *sha256, log_fetch_fn *fet
 MUST_USE enum err log_reader_check(struct log_reader *lr, const struct checkpoint *checkpoint,
                                    const struct checkpoint *saved, log_entry_fn *entry,
                                    void *entry_ctx, struct log_report *report);
+
+/* The same for the entries from number `first` up to, and without, `end`. Needs their bundles and
+ * level 0 tiles, the tiles above those, the last tile of each level, and those on the way to
+ * entry number saved->size: nothing else is fetched. An empty range checks the tree's edge, and
+ * what was saved, alone. ERR_LIMIT for a range that the log does not have. */
+MUST_USE enum err log_reader_check_range(struct log_reader *lr, const struct checkpoint *checkpoint,
+                                         const struct checkpoint *saved, uint64_t first,
+                                         uint64_t end, log_entry_fn *entry, void *entry_ctx,
+                                         struct log_report *report);
+
+/* The inclusion proof (RFC 6962 section 2.1.1) of entry `number`, for merkle_verify_inclusion(),
+ * right after log_reader_check_range() has found that entry, alone or as the last one, sound.
+ * ERR_INTERNAL otherwise. `leaf` is what the callback was given. */
+MUST_USE enum err log_reader_prove(const struct log_reader *lr, const struct checkpoint *checkpoint,
+                                   uint64_t number, const struct hash *leaf,
+                                   struct hash ret_proof[MERKLE_PROOF_MAX], size_t *ret_len);
 
 #endif

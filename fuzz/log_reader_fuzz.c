@@ -94,7 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct damage d = {.fetch = reader_u8(&r), .how = reader_u8(&r) % 3};
     d.at = reader_be16(&r);
     d.bits = reader_u8(&r);
-    bool is_saved_damaged = (reader_u8(&r) & 1) != 0;
+    uint8_t choices = reader_u8(&r);
+    bool is_saved_damaged = (choices & 1) != 0, is_part = (choices & 2) != 0;
     if (reader_finish(&r) != ERR_NONE)
         return 0;
 
@@ -104,7 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         saved.root.bytes[d.at % SHA256_SIZE] ^= 1;
     struct log_report report;
     log_reader_init(&lr, toy_hash, fetch, &d, bundle, sizeof bundle);
-    enum err err = log_reader_check(&lr, &now, &saved, NULL, NULL, &report);
+    enum err err = is_part ? log_reader_check_range(&lr, &now, &saved, saved_size / 2, saved_size,
+                                                    NULL, NULL, &report)
+                           : log_reader_check(&lr, &now, &saved, NULL, NULL, &report);
     assert((err == ERR_NONE) == (!d.done && !is_saved_damaged));
     assert((err == ERR_NONE) == (report.fault == LOG_SOUND));
     assert(report.first <= report.end && report.end <= log_size);

@@ -24,10 +24,22 @@ static void on_commit(void *ctx)
 }
 
 void checkpointer_init(struct checkpointer *c, struct ledger *ledger, struct loop *loop,
-                       struct signer_link *signer)
+                       struct store_reader *reader, struct signer_link *signer,
+                       const struct signer_facts *facts)
 {
-    *c = (struct checkpointer){.ledger = ledger, .signer = signer};
+    *c = (struct checkpointer){
+        .ledger = ledger, .reader = reader, .signer = signer, .signed_size = facts->signed_size};
     ledger_on_commit(ledger, loop, on_commit, c);
+}
+
+static void tell_failed(uint64_t size, enum err err)
+{
+    log_event(
+        LOG_LEVEL_ERROR, "ledger.checkpoint_failed", F_INTEGER("size", (int64_t)size), F_ERR(err),
+        F_TEXT("detail", err == ERR_REFUSED
+                             ? "this ledger does not continue what the signer has signed: the "
+                               "database was set back, replaced or edited"
+                             : ""));
 }
 
 static void on_signed(void *ctx, enum err err, struct slice note)
@@ -36,18 +48,13 @@ static void on_signed(void *ctx, enum err err, struct slice note)
     c->signing = false;
     if (err == ERR_CLOSED) /* the hub is ending: the next start signs the head it finds */
         return;
-    if (err == ERR_NONE)
+    if (err == ERR_NONE) {
+        c->signed_size = c->size;
         err = ledger_set_checkpoint(c->ledger, c->size, note);
-    if (err != ERR_NONE) {
-        /* A signer that refuses has seen a larger or another tree: somebody must look at that. */
-        log_event(
-            LOG_LEVEL_ERROR, "ledger.checkpoint_failed", F_INTEGER("size", (int64_t)c->size),
-            F_ERR(err),
-            F_TEXT("detail", err == ERR_REFUSED
-                                 ? "the signer has signed a larger or another tree before: this "
-                                   "database was set back or edited"
-                                 : ""));
     }
+    if (err != ERR_NONE)
+        /* A signer that refuses has seen a larger or another tree: somebody must look at that. */
+        tell_failed(c->size, err);
 }
 
 void checkpointer_turn(struct checkpointer *c)
@@ -57,9 +64,22 @@ void checkpointer_turn(struct checkpointer *c)
     bool pausing = c->any && now - c->asked_ms < CHECKPOINTER_PAUSE_MS;
     if (c->signing || pausing || (c->any && head.size == c->size))
         return;
+    struct hash proof[MERKLE_PROOF_MAX];
+    struct checkpoint_request request = {.size = head.size, .root = head.root, .proof = proof};
     c->asked_ms = now;
-    c->signing = true;
+    enum err err = ledger_read_consistency(c->ledger, c->reader, c->signed_size, head.size, proof,
+                                           &request.proof_len);
     c->any = true;
+    /* A smaller tree has no proof: the signer is asked all the same, and its word is what is told.
+     * After any other error the next turn tries again. */
+    if (err != ERR_NONE && err != ERR_NOT_FOUND) {
+        if (!c->unread)
+            tell_failed(head.size, err);
+        c->unread = true;
+        return;
+    }
+    c->unread = false;
+    c->signing = true;
     c->size = head.size;
-    signer_sign_checkpoint(c->signer, head.size, &head.root, on_signed, c);
+    signer_sign_checkpoint(c->signer, &request, on_signed, c);
 }

@@ -11,11 +11,14 @@
 
 struct checkpointer {
     struct ledger *ledger;
-    struct signer_link *signer; /* of the loop it runs on */
+    struct store_reader *reader; /* these two of the loop it runs on */
+    struct signer_link *signer;
     bool signing;
-    uint64_t size;    /* being signed, or signed last */
-    bool any;         /* something has been signed since the start */
-    int64_t asked_ms; /* when the last was asked for; monotonic */
+    uint64_t size;        /* asked for last */
+    bool any;             /* something has been asked for since the start */
+    int64_t asked_ms;     /* when; monotonic */
+    bool unread;          /* the ledger could not be read for a proof; told once */
+    uint64_t signed_size; /* what the signer signed last: the next is proven to continue that */
 };
 
 /* Does the database continue what the signer signed last? One that was set back forgets
@@ -26,7 +29,8 @@ MUST_USE enum err checkpointer_check(struct ledger *ledger, struct store *store,
                                      char explain[256]);
 /* Call before the loops start; signs the head that is there, too, as soon as they do. */
 void checkpointer_init(struct checkpointer *c, struct ledger *ledger, struct loop *loop,
-                       struct signer_link *signer);
+                       struct store_reader *reader, struct signer_link *signer,
+                       const struct signer_facts *facts);
 /* On its loop: signs where there is something new and the pause is over. Called after commits, and
  * every 100 ms or so, so that the last commit of a burst is not left unsigned. */
 void checkpointer_turn(struct checkpointer *c);

@@ -13,6 +13,7 @@
 #include "hub/ledger/ledger.h"
 #include "hub/signer/signer.h"
 #include "hub/store/store.h"
+#include "hub/subjects/subjects.h"
 #include "hub/watch/refusals.h"
 
 #define HUB_VERSION   "0.1.0"
@@ -37,6 +38,7 @@ struct hub {
     struct ledger *ledger;
     struct signer *signer;
     struct signer_facts facts;
+    struct subjects *subjects;
     struct identity *identity;
     struct tokens *tokens;
     struct refusals *refusals;

@@ -1,6 +1,7 @@
 /* holdfast-hub: puts the parts together, in the order that makes it safe, and takes them apart. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -40,6 +41,7 @@
 static struct hub hub;
 static struct checkpointer checkpointer;
 static bool accept_roll_back; /* --accept-roll-back */
+static bool forget_subjects;
 static int drained_fd = -1;
 static sem_t flushed; /* at the end: posted by each loop */
 
@@ -127,6 +129,7 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .links = hub.loops_len + 1, /* and one for the first server certificate */
+        .accept_roll_back = accept_roll_back,
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
 }
@@ -159,13 +162,24 @@ static enum err check_fleet(char explain[256])
 
 /* ---- parts ---- */
 
+static enum err open_subjects(char explain[256])
+{
+    static char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/subjects.keys", hub.config.state);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return ERR_LIMIT;
+    return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
+}
+
 static enum err open_store(char explain[256])
 {
     enum err err = store_open(hub.config.store, &hub.store, explain);
     if (err == ERR_NONE)
         err = ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
     if (err == ERR_NONE)
-        err = identity_new(hub.store, hub.ledger, &hub.identity);
+        err = open_subjects(explain);
+    if (err == ERR_NONE)
+        err = identity_new(hub.store, hub.ledger, hub.subjects, &hub.identity);
     if (err == ERR_NONE)
         err = tokens_new(hub.store, hub.ledger, &hub.tokens);
     if (err == ERR_NONE)
@@ -218,7 +232,9 @@ static enum err make_loops(void)
         if (err != ERR_NONE)
             return err;
     }
-    checkpointer_init(&checkpointer, hub.ledger, hub.loops[0].loop, hub.loops[0].signer);
+    struct hub_loop *first = &hub.loops[0];
+    checkpointer_init(&checkpointer, hub.ledger, first->loop, first->reader, first->signer,
+                      &hub.facts);
     follower_init(&hub);
     return ERR_NONE;
 }
@@ -400,6 +416,7 @@ static void stop(void)
     refusals_free(hub.refusals);
     tokens_free(hub.tokens);
     identity_free(hub.identity);
+    subjects_free(hub.subjects);
     ledger_free(hub.ledger);
     store_close(hub.store);
     signer_stop(hub.signer);
@@ -445,10 +462,12 @@ static int serve(void)
 
 static void usage(FILE *to)
 {
-    (void)fputs("usage: holdfast-hub --config FILE [--check | --accept-roll-back]\n\n"
+    (void)fputs("usage: holdfast-hub --config FILE [--check | --accept-roll-back | "
+                "--forget-subjects]\n\n"
                 "  --config FILE       the configuration (see holdfast-hub.conf(5))\n"
                 "  --check             read it, say whether it is right, and end\n"
                 "  --accept-roll-back  start on a database that is older than what was signed\n"
+                "  --forget-subjects   start without the keys of owners' names, which were lost\n"
                 "  --version, --help\n",
                 to);
 }
@@ -459,6 +478,7 @@ int main(int argc, char **argv)
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, 'k'},
         {"accept-roll-back", no_argument, NULL, 'r'},
+        {"forget-subjects", no_argument, NULL, 'f'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -477,6 +497,9 @@ int main(int argc, char **argv)
             break;
         case 'r':
             accept_roll_back = true;
+            break;
+        case 'f':
+            forget_subjects = true;
             break;
         case 'v':
             (void)printf("holdfast-hub %s\n", HUB_VERSION);

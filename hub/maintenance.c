@@ -24,7 +24,7 @@
 #define SAY_MAX     8192
 
 struct maintenance {
-    const char *recipient, *key, *input;
+    const char *recipient, *key, *from, *input;
     struct hub_config config;
     char explain[256];
 
@@ -109,7 +109,8 @@ static void say_result(const struct copy_summary *s)
     json_key(&j, "result");
     json_open_object(&j);
     json_field_text(&j, "fleet", s->header.fleet);
-    json_field_time(&j, "taken_at", s->header.taken_at);
+    if (s->header.taken_at != 0)
+        json_field_time(&j, "taken_at", s->header.taken_at);
     json_field_integer(&j, "schema", s->header.schema);
     json_field_integer(&j, "rows", (int64_t)s->rows);
     json_field_integer(&j, "ledger_size", (int64_t)s->header.ledger_size);
@@ -314,18 +315,24 @@ static enum err check_store(struct maintenance *m, const struct copy_summary *wa
     return ERR_CONFLICT;
 }
 
+/* Rows are taken a second time, and this time they are kept. */
+static enum err check_again(struct maintenance *m, enum err err, const struct copy_summary *again,
+                            const struct copy_summary *wanted)
+{
+    if (err != ERR_NONE ||
+        memcmp(again->digest.bytes, wanted->digest.bytes, sizeof again->digest.bytes) == 0)
+        return err;
+    (void)snprintf(m->explain, sizeof m->explain, "what is read changed meanwhile");
+    return ERR_CONFLICT;
+}
+
 static enum err fill_store(struct maintenance *m, struct envelope_reader *envelope,
                            const struct copy_summary *wanted)
 {
     struct copy_summary again;
     enum err err = store_load_new(m->config.store, &wanted->digest, &m->load, m->explain);
     if (err == ERR_NONE)
-        err = read_copy(m, envelope, &again);
-    if (err == ERR_NONE &&
-        memcmp(again.digest.bytes, wanted->digest.bytes, sizeof again.digest.bytes) != 0) {
-        (void)snprintf(m->explain, sizeof m->explain, "the backup changed while it was read");
-        err = ERR_CONFLICT;
-    }
+        err = check_again(m, read_copy(m, envelope, &again), &again, wanted);
     if (err == ERR_NONE)
         err = check_store(m, wanted);
     if (err == ERR_NONE)
@@ -364,16 +371,78 @@ static enum err run_restore(struct maintenance *m, struct copy_summary *ret_summ
     return err;
 }
 
+/* ---- move ---- */
+
+static enum err walk_store(struct maintenance *m, struct store_reader *snapshot,
+                           const struct copy_header *header, struct copy_summary *ret_summary)
+{
+    const struct copy_watch watch = {.row = take_row, .ctx = m};
+    struct copy_summary summary;
+    enum err err = start_audit(m, header->rows);
+    if (err == ERR_NONE)
+        err = explained(m, copy_walk(snapshot, header, &watch, &summary), "the store");
+    if (err == ERR_NONE)
+        err = end_audit(m, header);
+    if (err == ERR_NONE)
+        *ret_summary = summary;
+    return err;
+}
+
+/* At no moment would a hub start over both: the store that is left is closed to hubs before the
+ * other one is opened to them. */
+static enum err move_rows(struct maintenance *m, struct store_hold *from,
+                          struct store_reader *snapshot, const struct copy_summary *wanted)
+{
+    struct copy_summary again;
+    enum err err = store_load_new(m->input, &wanted->digest, &m->load, m->explain);
+    if (err == ERR_NONE)
+        err = check_again(m, walk_store(m, snapshot, &wanted->header, &again), &again, wanted);
+    if (err == ERR_NONE)
+        err = check_store(m, wanted);
+    if (err == ERR_NONE)
+        err = explained(m, store_hold_leave(from), "the store that is left");
+    if (err == ERR_NONE)
+        err = explained(m, store_load_end(m->load), "the store");
+    store_load_free(m->load);
+    m->load = NULL;
+    return err;
+}
+
+static enum err run_move(struct maintenance *m, struct copy_summary *ret_summary)
+{
+    struct store_hold *from = NULL;
+    struct store_reader *snapshot = NULL;
+    struct copy_header header;
+    struct copy_summary summary;
+    enum err err = become_hub(m);
+    if (err == ERR_NONE)
+        err = store_hold_new(m->from, &from, &snapshot, m->explain);
+    if (err == ERR_NONE)
+        err = explained(m, copy_describe(snapshot, m->config.fleet, &header), "the store");
+    if (err == ERR_NONE) {
+        header.taken_at = 0; /* the same rows, the same digest: so what was cut short goes on */
+        err = walk_store(m, snapshot, &header, &summary);
+    }
+    if (err == ERR_NONE)
+        err = move_rows(m, from, snapshot, &summary);
+    store_reader_free(snapshot);
+    store_hold_free(from);
+    if (err == ERR_NONE)
+        *ret_summary = summary;
+    return err;
+}
+
 /* ---- command line ---- */
 
 static const struct verb {
     const char *name;
-    bool config, recipient, key, input; /* what it needs */
+    bool config, recipient, key, from, input; /* what it needs */
     enum err (*run)(struct maintenance *m, struct copy_summary *ret_summary);
 } verbs[] = {
     {.name = "backup", .config = true, .recipient = true, .run = run_backup},
     {.name = "check-backup", .key = true, .input = true, .run = run_check_backup},
     {.name = "restore", .config = true, .key = true, .input = true, .run = run_restore},
+    {.name = "move", .config = true, .from = true, .input = true, .run = run_move},
 };
 
 static const struct verb *find_verb(const char *word)
@@ -395,6 +464,7 @@ static bool read_options(struct maintenance *m, int argc, char **argv, const cha
         {"config", required_argument, NULL, 'c'},
         {"recipient", required_argument, NULL, 'r'},
         {"key", required_argument, NULL, 'k'},
+        {"from", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -404,6 +474,8 @@ static bool read_options(struct maintenance *m, int argc, char **argv, const cha
             m->recipient = optarg;
         else if (c == 'k')
             m->key = optarg;
+        else if (c == 'f')
+            m->from = optarg;
         else
             return false;
     }
@@ -421,9 +493,11 @@ int maintenance_run(int argc, char **argv)
     const struct verb *verb = find_verb(argv[0]);
     bool fits = verb != NULL && read_options(&m, argc, argv, &config) &&
                 verb->config == (config != NULL) && verb->recipient == (m.recipient != NULL) &&
-                verb->key == (m.key != NULL) && verb->input == (m.input != NULL);
+                verb->key == (m.key != NULL) && verb->from == (m.from != NULL) &&
+                verb->input == (m.input != NULL);
     if (!fits) {
-        (void)fputs("holdfast-hub: this is run by holdfast backup; see holdfast-backup(1)\n",
+        (void)fputs("holdfast-hub: this is run by holdfast(1); see holdfast-backup(1), "
+                    "holdfast-store(1)\n",
                     stderr);
         return EXIT_CONFIG;
     }

@@ -11,7 +11,7 @@
 
 static const char usage[] =
     "usage: holdfast-verify --key KEY... [--witness KEY... [--quorum K]] [--saved FILE]\n"
-    "                       [--checkpoint FILE] [--json] FOLDER\n"
+    "                       [--checkpoint FILE] [--range FIRST-LAST] [--json] FOLDER\n"
     "\n"
     "Checks a copy of a ledger, offline: FOLDER holds `checkpoint` and `tile/`, as they are "
     "served.\n"
@@ -21,6 +21,7 @@ static const char usage[] =
     "  --quorum K         how many witnesses must vouch; standard: all\n"
     "  --saved FILE       a checkpoint saved earlier: the ledger must continue it\n"
     "  --checkpoint FILE  the checkpoint to check against; standard: the folder's own\n"
+    "  --range FIRST-LAST check these entries, for which a part of the ledger will do\n"
     "  --json             tell the result as JSON\n"
     "\n"
     "Exits 0 where everything holds, 2 for a wrong command line, 5 where signatures or hashes do\n"
@@ -103,12 +104,25 @@ static int set_quorum(struct question *q, const char *value)
                : wrong("--quorum must be a number from 1 to 16, not ", value);
 }
 
+static int set_range(struct question *q, const char *value)
+{
+    struct reader r = reader_over(slice_of_text(value));
+    q->first = reader_decimal(&r, LOG_SIZE_MAX - 1);
+    reader_expect(&r, SLICE_LITERAL("-"));
+    q->last = reader_decimal(&r, LOG_SIZE_MAX - 1);
+    q->has_range = reader_finish(&r) == ERR_NONE && q->first <= q->last;
+    return q->has_range
+               ? VERIFY_OK
+               : wrong("--range must be the numbers of two entries, FIRST-LAST, not ", value);
+}
+
 enum option_id {
     OPTION_KEY = 256,
     OPTION_WITNESS,
     OPTION_QUORUM,
     OPTION_SAVED,
     OPTION_CHECKPOINT,
+    OPTION_RANGE,
     OPTION_JSON,
     OPTION_HELP,
     OPTION_VERSION
@@ -120,6 +134,7 @@ static const struct option options[] = {
     {"quorum", required_argument, NULL, OPTION_QUORUM},
     {"saved", required_argument, NULL, OPTION_SAVED},
     {"checkpoint", required_argument, NULL, OPTION_CHECKPOINT},
+    {"range", required_argument, NULL, OPTION_RANGE},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -141,6 +156,8 @@ static int take_option(struct question *q, int option)
     case OPTION_CHECKPOINT:
         q->checkpoint = optarg;
         return VERIFY_OK;
+    case OPTION_RANGE:
+        return set_range(q, optarg);
     case OPTION_JSON:
         q->json = true;
         return VERIFY_OK;

@@ -70,7 +70,12 @@ static void print_text(const struct question *q, const struct verdict *v)
         print_witnesses(q, v);
     }
     if (v->exit == VERIFY_OK) {
-        (void)printf("hashes          all entries belong to the signed root\n");
+        if (q->has_range)
+            (void)printf("hashes          entries %" PRIu64 " to %" PRIu64
+                         " belong to the signed root\n",
+                         q->first, q->last);
+        else
+            (void)printf("hashes          all entries belong to the signed root\n");
         if (v->has_saved)
             (void)printf("history         continues the saved checkpoint of %" PRIu64 " entries\n",
                          v->saved.size);
@@ -121,6 +126,10 @@ static void write_json(struct json_writer *j, const struct question *q, const st
     }
     if (v->has_saved)
         json_field_integer(j, "saved_size", (int64_t)v->saved.size);
+    if (q->has_range) {
+        json_field_integer(j, "range_first", (int64_t)q->first);
+        json_field_integer(j, "range_last", (int64_t)q->last);
+    }
     if (v->has_report) {
         json_field_integer(j, "entries_read", (int64_t)v->report.entries);
         json_field_integer(j, "tiles", (int64_t)v->tiles);

@@ -90,7 +90,7 @@ static bool ask_witnesses(const struct question *q, struct verdict *v, struct sl
     return false;
 }
 
-static void describe_fault(struct verdict *v)
+static void describe_fault(const struct question *q, struct verdict *v, enum err err)
 {
     const struct log_report *r = &v->report;
     char path[TILE_PATH_MAX + 1] = "";
@@ -124,19 +124,28 @@ static void describe_fault(struct verdict *v)
              "tiles with it",
              log_fault_text(r->fault), r->first, r->end - 1);
         return;
+    case LOG_FAULT_RANGE:
+        fail(v, VERIFY_UNVERIFIED, "ledger-range",
+             "the checkpoint is of %" PRIu64 " entries, the first is number 0: it says nothing "
+             "about all that --range asks for",
+             v->checkpoint.size);
+        return;
     case LOG_FAULT_SIZE:
         fail(v, VERIFY_UNVERIFIED, "ledger-size", "%s", log_fault_text(r->fault));
         return;
     default:
         tile_write_path(&w, &r->tile);
         fail(v, VERIFY_UNVERIFIED, r->fault == LOG_FAULT_FETCH ? "tile-unreadable" : "ledger-tile",
-             "%s: %s (entries %" PRIu64 " to %" PRIu64 ")", path, log_fault_text(r->fault),
-             r->first, r->end - 1);
+             "%s: %s (entries %" PRIu64 " to %" PRIu64 ")%s", path, log_fault_text(r->fault),
+             r->first, r->end - 1,
+             err == ERR_NOT_FOUND && !q->has_range
+                 ? "; where the folder holds a part of the ledger, say which with --range"
+                 : "");
         return;
     }
 }
 
-static void read_ledger(struct verdict *v, int folder_fd)
+static void read_ledger(const struct question *q, struct verdict *v, int folder_fd)
 {
     struct folder folder = {.fd = folder_fd};
     struct log_reader *lr = malloc(sizeof *lr);
@@ -145,13 +154,16 @@ static void read_ledger(struct verdict *v, int folder_fd)
         fail(v, VERIFY_INTERNAL, "memory", "memory is out");
     } else {
         log_reader_init(lr, verify_sha256, folder_fetch, &folder, bundle, LOG_BUNDLE_MAX);
-        enum err err = log_reader_check(lr, &v->checkpoint, v->has_saved ? &v->saved : NULL, NULL,
-                                        NULL, &v->report);
+        const struct checkpoint *saved = v->has_saved ? &v->saved : NULL;
+        enum err err = q->has_range
+                           ? log_reader_check_range(lr, &v->checkpoint, saved, q->first,
+                                                    q->last + 1, NULL, NULL, &v->report)
+                           : log_reader_check(lr, &v->checkpoint, saved, NULL, NULL, &v->report);
         v->has_report = true;
         v->tiles = folder.tiles;
         v->bytes = folder.bytes;
         if (err != ERR_NONE)
-            describe_fault(v);
+            describe_fault(q, v, err);
     }
     free(bundle);
     free(lr);
@@ -183,7 +195,7 @@ static void judge(const struct question *q, struct verdict *v, int folder_fd)
             return;
         v->has_saved = true;
     }
-    read_ledger(v, folder_fd);
+    read_ledger(q, v, folder_fd);
 }
 
 void verify_folder(const struct question *q, struct verdict *ret_verdict)

@@ -27,6 +27,8 @@ struct question {
     struct witness_key witnesses[WITNESSES_MAX];
     size_t witnesses_len;
     size_t quorum; /* how many of them must vouch; 0 where none were given */
+    bool has_range;
+    uint64_t first, last; /* the entries that are to be checked; otherwise all */
     bool json;
 };
 

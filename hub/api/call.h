@@ -17,6 +17,8 @@ struct api_call {
     char actor[LEDGER_ACTOR_MAX + 1];
     struct device_view device; /* of a device */
     struct problem problem;
+    struct subject_row owner; /* looked up last, and its name; empty where it can't be read */
+    char owner_name[NAME_MAX_BYTES + 1];
 };
 
 /* The n-th parameter of the path. */

@@ -34,6 +34,30 @@ static enum err identify_device(struct api_call *call, bool any_state)
     return ERR_NONE;
 }
 
+/* A device that slept past its certificate's end: the handshake has shown that it has the key, and
+ * what the certificate is still worth is for the handler to decide. */
+static enum err identify_expired(struct api_call *call)
+{
+    struct device_view *view = &call->device;
+    enum err err = caller_may_try(call);
+    if (err != ERR_NONE)
+        return err;
+    err = identity_recognise(call->here->reader, http_request_peer(call->request),
+                             http_request_arena(call->request), &view->certificate, &call->problem);
+    if (err == ERR_REFUSED)
+        caller_count_failure(call);
+    if (err != ERR_NONE)
+        return err;
+    (void)snprintf(view->tenant, sizeof view->tenant, "%s", view->certificate.tenant);
+    (void)snprintf(view->device, sizeof view->device, "%s", view->certificate.device);
+    char label[IDENTITY_LABEL_MAX];
+    identity_label(label, view->tenant, view->device);
+    call->caller = CALLER_DEVICE_EXPIRED;
+    call->tenant = view->tenant;
+    (void)snprintf(call->actor, sizeof call->actor, "device:%s", label);
+    return ERR_NONE;
+}
+
 static enum err identify_token(struct api_call *call, int64_t scope)
 {
     const char *value = http_request_header(call->request, "Authorization");
@@ -85,6 +109,8 @@ enum err caller_identify(struct api_call *call)
         return identify_device(call, false);
     case CALLER_DEVICE_ENROLLED:
         return identify_device(call, true);
+    case CALLER_DEVICE_EXPIRED:
+        return identify_expired(call);
     case CALLER_TOKEN_LEDGER:
         return identify_token(call, READER_SCOPE_LEDGER);
     case CALLER_TOKEN_METRICS:

@@ -17,8 +17,8 @@ static const char *device_name(const void *row)
 
 static void device_view_row(struct api_call *call, struct json_writer *j, const void *row)
 {
-    (void)call;
-    view_device(j, row, NULL, NULL);
+    static const struct device_details none;
+    view_device(call, j, row, &none);
 }
 
 static void add_filter(struct store_query *query, struct store_filter filters[FILTERS_MAX],
@@ -26,6 +26,15 @@ static void add_filter(struct store_query *query, struct store_filter filters[FI
 {
     filters[query->filters_len++] =
         (struct store_filter){.column = column, .text = slice_of_text(text)};
+}
+
+/* Nobody's, where nobody has that name. */
+static bool find_owner(struct api_call *call, const char *name, char ret_id[SUBJECT_ID_SIZE])
+{
+    (void)snprintf(ret_id, SUBJECT_ID_SIZE, "%s", "~");
+    enum err err = subjects_find(call->hub->subjects, call->here->reader,
+                                 http_request_arena(call->request), call->tenant, name, ret_id);
+    return api_read_ok(call, err == ERR_NOT_FOUND ? ERR_NONE : err);
 }
 
 void api_device_list(struct api_call *call)
@@ -38,6 +47,7 @@ void api_device_list(struct api_call *call)
     struct device_row after = {0};
     (void)snprintf(after.tenant, sizeof after.tenant, "%s", call->tenant);
     (void)snprintf(after.id, sizeof after.id, "%s", in.has_after ? in.after : "");
+    char owner[SUBJECT_ID_SIZE];
     struct store_filter filters[FILTERS_MAX];
     struct view_page page = {
         .name = "devices",
@@ -53,8 +63,10 @@ void api_device_list(struct api_call *call)
         add_filter(&page.query, filters, "model", in.model);
     if (in.has_manifest)
         add_filter(&page.query, filters, "manifest", in.manifest);
+    if (in.has_owner && !find_owner(call, in.owner, owner))
+        return;
     if (in.has_owner)
-        add_filter(&page.query, filters, "owner", in.owner);
+        add_filter(&page.query, filters, "owner", owner);
     if (in.has_state)
         filters[page.query.filters_len++] =
             (struct store_filter){.column = "state", .integer = (int64_t)in.state};
@@ -101,7 +113,19 @@ static void move_ended(struct act *act)
     http_server_close_labelled(m->call->hub->http, label, move_closed, m);
 }
 
-static void move(struct api_call *call, enum device_move what, bool cuts)
+static void submit_move(struct api_call *call, struct move_call *m, enum device_move what,
+                        const char *reason)
+{
+    m->call = call;
+    m->cuts = what != MOVE_APPROVE && what != MOVE_RELEASE;
+    m->act.move = what;
+    (void)snprintf(m->act.device, sizeof m->act.device, "%s", api_param(call, 0));
+    (void)snprintf(m->act.reason, sizeof m->act.reason, "%s", reason);
+    const struct act_origin origin = api_origin(call, move_ended);
+    identity_move(call->hub->identity, &origin, &m->act);
+}
+
+static void move(struct api_call *call, enum device_move what)
 {
     struct request_device_move in;
     if (!api_read_ok(call, request_device_move_read(http_request_body(call->request),
@@ -109,40 +133,72 @@ static void move(struct api_call *call, enum device_move what, bool cuts)
                                                     &call->problem)))
         return;
     struct move_call *m = API_NEW(call, struct move_call);
-    if (m == NULL)
-        return;
-    m->call = call;
-    m->cuts = cuts;
-    m->act.move = what;
-    (void)snprintf(m->act.device, sizeof m->act.device, "%s", api_param(call, 0));
-    (void)snprintf(m->act.reason, sizeof m->act.reason, "%s", in.reason);
-    const struct act_origin origin = api_origin(call, move_ended);
-    identity_move(call->hub->identity, &origin, &m->act);
+    if (m != NULL)
+        submit_move(call, m, what, in.reason);
 }
 
 void api_device_approve(struct api_call *call)
 {
-    move(call, MOVE_APPROVE, false);
+    move(call, MOVE_APPROVE);
 }
 
 void api_device_quarantine(struct api_call *call)
 {
-    move(call, MOVE_QUARANTINE, true);
+    struct request_device_quarantine in;
+    if (!api_read_ok(call, request_device_quarantine_read(http_request_body(call->request),
+                                                          http_request_arena(call->request), &in,
+                                                          &call->problem)))
+        return;
+    struct move_call *m = API_NEW(call, struct move_call);
+    if (m == NULL)
+        return;
+    m->act.keys_touched = in.keys == API_INCIDENT_KEYS_TOUCHED;
+    submit_move(call, m, MOVE_QUARANTINE, in.reason);
 }
 
 void api_device_release(struct api_call *call)
 {
-    move(call, MOVE_RELEASE, false);
+    move(call, MOVE_RELEASE);
 }
 
 void api_device_revoke(struct api_call *call)
 {
-    move(call, MOVE_REVOKE, true);
+    move(call, MOVE_REVOKE);
 }
 
 void api_device_retire(struct api_call *call)
 {
-    move(call, MOVE_RETIRE, true);
+    move(call, MOVE_RETIRE);
+}
+
+/* ---- the way back ---- */
+
+static void readmit_ended(struct act *act)
+{
+    struct readmit_act *r = CONTAINER_OF(act, struct readmit_act, act);
+    struct api_call *call = api_act_ended(act);
+    if (call == NULL)
+        return;
+    log_event(LOG_LEVEL_NOTICE, "device.readmitted", F_TEXT("device", r->device),
+              F_INTEGER("expires_at", r->expires_at));
+    view_reply_device(call, r->device);
+}
+
+void api_device_readmit(struct api_call *call)
+{
+    struct request_device_readmit in;
+    if (!api_read_ok(call, request_device_readmit_read(http_request_body(call->request),
+                                                       http_request_arena(call->request), &in,
+                                                       &call->problem)))
+        return;
+    struct readmit_act *r = API_NEW(call, struct readmit_act);
+    if (r == NULL)
+        return;
+    (void)snprintf(r->device, sizeof r->device, "%s", api_param(call, 0));
+    (void)snprintf(r->reason, sizeof r->reason, "%s", in.reason);
+    r->expires_at = in.expires_at;
+    const struct act_origin origin = api_origin(call, readmit_ended);
+    identity_readmit(call->hub->identity, &origin, r);
 }
 
 /* ---- claim codes ---- */

@@ -145,31 +145,62 @@ static enum err read_csr(struct api_call *call, struct enrolment *e)
 
 /* ---- enrol and renew ---- */
 
-/* A code that was right, and has been used, comes with another key: a photographed label, or a
- * device that lost its key. Somebody should look; the device that has enrolled is not disturbed. */
-static void tell_reuse(struct api_call *call, const struct enrolment *e)
+/* Somebody should look, and the device that is in is not disturbed. A code that was right, and has
+ * been used, comes with another key: a photographed label, or a device that lost its key. Or a
+ * device would come back with a certificate that was replaced: two have had this identity. */
+static void tell_alarm(struct api_call *call, const struct enrolment *e, const char *kind,
+                       const char *event)
 {
     char label[IDENTITY_LABEL_MAX];
     identity_label(label, e->act.tenant, e->device);
-    refusals_alarm(call->hub->refusals, "claim-reused", label);
-    log_event(LOG_LEVEL_WARNING, "device.claim_reused", F_TEXT("device", label),
+    refusals_alarm(call->hub->refusals, kind, label);
+    log_event(LOG_LEVEL_WARNING, event, F_TEXT("device", label),
               F_TEXT("address", http_request_address(call->request)));
+}
+
+static void count_refusal(struct api_call *call, const struct enrolment *e)
+{
+    switch (e->authenticator) {
+    case AUTHENTICATOR_CLAIM:
+        if (strcmp(e->act.write.problem.code, "claim-used") == 0)
+            tell_alarm(call, e, "claim-reused", "device.claim_reused");
+        caller_count_failure(call);
+        break;
+    case AUTHENTICATOR_IDEVID:
+    case AUTHENTICATOR_KEY:
+        caller_count_failure(call);
+        break;
+    case AUTHENTICATOR_EXPIRED:
+        if (e->retired_shown)
+            tell_alarm(call, e, "retired-certificate-shown", "device.retired_certificate_shown");
+        break;
+    case AUTHENTICATOR_CERTIFICATE:
+        break;
+    }
+}
+
+static const char *ended_event(enum authenticator authenticator)
+{
+    switch (authenticator) {
+    case AUTHENTICATOR_CERTIFICATE:
+        return "device.renewed";
+    case AUTHENTICATOR_EXPIRED:
+        return "device.returned";
+    default:
+        return "device.enrolled";
+    }
 }
 
 static void enrol_ended(struct act *act)
 {
     struct enrolment *e = CONTAINER_OF(act, struct enrolment, act);
     struct api_call *call = act->ctx;
-    if (act->write.err == ERR_REFUSED && e->authenticator != AUTHENTICATOR_CERTIFICATE)
-        caller_count_failure(call);
-    if (e->authenticator == AUTHENTICATOR_CLAIM && act->write.err == ERR_REFUSED &&
-        strcmp(act->write.problem.code, "claim-used") == 0)
-        tell_reuse(call, e);
+    if (act->write.err == ERR_REFUSED)
+        count_refusal(call, e);
     if (api_act_ended(act) == NULL)
         return;
-    bool renewal = e->authenticator == AUTHENTICATOR_CERTIFICATE;
-    log_event(LOG_LEVEL_INFO, renewal ? "device.renewed" : "device.enrolled",
-              F_TEXT("device", e->device), F_TEXT("address", http_request_address(call->request)),
+    log_event(LOG_LEVEL_INFO, ended_event(e->authenticator), F_TEXT("device", e->device),
+              F_TEXT("address", http_request_address(call->request)),
               F_INTEGER("repeated", e->repeated));
     reply_certificates(call, &e->certificate, 1);
 }
@@ -212,7 +243,8 @@ void api_est_simplereenroll(struct api_call *call)
         api_reply_err(call, err);
         return;
     }
-    e->authenticator = AUTHENTICATOR_CERTIFICATE;
+    e->authenticator =
+        call->caller == CALLER_DEVICE_EXPIRED ? AUTHENTICATOR_EXPIRED : AUTHENTICATOR_CERTIFICATE;
     (void)snprintf(e->device, sizeof e->device, "%s", call->device.device);
     (void)snprintf(e->serial, sizeof e->serial, "%s", call->device.certificate.serial);
     enrol(call, e);

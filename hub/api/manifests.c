@@ -12,8 +12,7 @@ static const char *manifest_name(const void *row)
 
 static void manifest_view(struct api_call *call, struct json_writer *j, const void *row)
 {
-    (void)call;
-    view_manifest(j, row);
+    view_manifest(call, j, row);
 }
 
 void api_manifest_list(struct api_call *call)
@@ -44,7 +43,7 @@ static void reply_manifest(struct api_call *call, unsigned status, const struct 
 {
     struct writer w = arena_writer(http_request_arena(call->request), 2048);
     struct json_writer j = json_writer_over(&w);
-    view_manifest(&j, row);
+    view_manifest(call, &j, row);
     api_reply_json(call, status, &w);
 }
 
@@ -82,7 +81,7 @@ void api_manifest_create(struct api_call *call)
         return;
     (void)snprintf(m->manifest.id, sizeof m->manifest.id, "%s", in.id);
     (void)snprintf(m->manifest.model, sizeof m->manifest.model, "%s", in.model);
-    (void)snprintf(m->manifest.owner, sizeof m->manifest.owner, "%s", in.owner);
+    (void)snprintf(m->owner, sizeof m->owner, "%s", in.owner);
     const struct act_origin origin = api_origin(call, create_ended);
     identity_create_manifest(call->hub->identity, &origin, m);
 }

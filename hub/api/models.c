@@ -101,6 +101,7 @@ void api_model_create(struct api_call *call)
     m->model.key_kinds = in.key_kinds;
     m->model.lifetime = in.lifetime_seconds;
     m->model.enrolled_lifetime = in.enrolled_lifetime_seconds;
+    m->model.grace = in.grace_seconds;
     change(call, m, MODEL_CREATE);
 }
 
@@ -122,6 +123,8 @@ void api_model_change(struct api_call *call)
         m->model.lifetime = in.lifetime_seconds;
     if (in.has_enrolled_lifetime_seconds)
         m->model.enrolled_lifetime = in.enrolled_lifetime_seconds;
+    if (in.has_grace_seconds)
+        m->model.grace = in.grace_seconds;
     change(call, m, MODEL_REPLACE);
 }
 

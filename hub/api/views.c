@@ -1,6 +1,7 @@
 #include "hub/api/views.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The contract's words and the rows' numbers are the same lists in the same order. */
 _Static_assert((int)API_DEVICE_STATE_RETIRED == (int)DEVICE_RETIRED &&
@@ -14,6 +15,26 @@ static void field_time(struct json_writer *j, const char *key, int64_t seconds)
 {
     if (seconds != 0)
         json_field_time(j, key, seconds);
+}
+
+/* Whose it is: the name where it can still be read, and who that is to the rows in any case. */
+static void field_owner(struct api_call *call, struct json_writer *j, const char *id)
+{
+    if (strcmp(call->owner.id, id) != 0) {
+        struct subject_row row = {0};
+        (void)snprintf(row.tenant, sizeof row.tenant, "%s", call->tenant);
+        (void)snprintf(row.id, sizeof row.id, "%.15s", id);
+        call->owner_name[0] = '\0';
+        enum err err =
+            store_get(call->here->reader, &table_subject, http_request_arena(call->request), &row);
+        if (err == ERR_NONE)
+            err = subjects_name(call->hub->subjects, &row, call->owner_name);
+        call->owner = row;
+        call->owner.name = (struct slice){0}; /* it lives as long as a row */
+    }
+    if (call->owner_name[0] != '\0')
+        json_field_text(j, "owner", call->owner_name);
+    json_field_text(j, "subject", id);
 }
 
 void view_certificate(struct json_writer *j, const struct certificate_row *row)
@@ -31,15 +52,29 @@ void view_certificate(struct json_writer *j, const struct certificate_row *row)
     json_close_object(j);
 }
 
-void view_device(struct json_writer *j, const struct device_row *row,
-                 const struct certificate_row *certificate, const struct device_seen_row *seen)
+static void view_grace(struct json_writer *j, const struct identity_grace *grace)
+{
+    static const char *const words[] = {
+        [GRACE_STATE_OPEN] = "open",
+        [GRACE_STATE_OVER] = "over",
+        [GRACE_STATE_CLOSED] = "closed",
+        [GRACE_STATE_READMITTED] = "readmitted",
+    };
+    json_open_object(j);
+    json_field_text(j, "state", words[grace->state]);
+    field_time(j, "until", grace->until);
+    json_close_object(j);
+}
+
+void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
+                 const struct device_details *details)
 {
     json_open_object(j);
     json_field_text(j, "tenant", row->tenant);
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
     json_field_text(j, "maker", row->maker);
-    json_field_text(j, "owner", row->owner);
+    field_owner(call, j, row->owner);
     json_field_text(j, "manifest", row->manifest);
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] != '\0')
@@ -47,18 +82,22 @@ void view_device(struct json_writer *j, const struct device_row *row,
     json_field_text(j, "credential", credential_kind_text(row->credential));
     field_time(j, "claim_expires_at", row->claim_expires_at);
     field_time(j, "claim_used_at", row->claim_used_at);
-    if (certificate != NULL) {
+    if (details->certificate != NULL) {
         json_key(j, "certificate");
-        view_certificate(j, certificate);
+        view_certificate(j, details->certificate);
+    }
+    if (details->grace != NULL) {
+        json_key(j, "grace");
+        view_grace(j, details->grace);
     }
     if (row->report.len > 0) {
         json_key(j, "report");
         json_raw(j, row->report);
     }
     field_time(j, "reported_at", row->reported_at);
-    if (seen != NULL) {
-        json_field_time(j, "seen_at", seen->seen_at);
-        json_field_integer(j, "checkins", seen->checkins);
+    if (details->seen != NULL) {
+        json_field_time(j, "seen_at", details->seen->seen_at);
+        json_field_integer(j, "checkins", details->seen->checkins);
     }
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "changed_at", row->changed_at);
@@ -80,17 +119,18 @@ void view_model(struct json_writer *j, const struct model_row *row)
     json_close_array(j);
     json_field_integer(j, "lifetime_seconds", row->lifetime);
     json_field_integer(j, "enrolled_lifetime_seconds", row->enrolled_lifetime);
+    json_field_integer(j, "grace_seconds", row->grace);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "changed_at", row->changed_at);
     json_close_object(j);
 }
 
-void view_manifest(struct json_writer *j, const struct manifest_row *row)
+void view_manifest(struct api_call *call, struct json_writer *j, const struct manifest_row *row)
 {
     json_open_object(j);
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
-    json_field_text(j, "owner", row->owner);
+    field_owner(call, j, row->owner);
     json_field_integer(j, "devices", row->devices);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "changed_at", row->changed_at);
@@ -115,6 +155,23 @@ void view_token(struct json_writer *j, const struct token_row *row)
     view_token_scopes(j, row->scopes);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "expires_at", row->expires_at);
+    json_close_object(j);
+}
+
+void view_subject(struct api_call *call, struct json_writer *j, const struct subject_row *row)
+{
+    char name[NAME_MAX_BYTES + 1];
+    bool readable = subjects_name(call->hub->subjects, row, name) == ERR_NONE;
+    json_open_object(j);
+    json_field_text(j, "subject", row->id);
+    if (readable)
+        json_field_text(j, "name", name);
+    json_field_text(j, "state",
+                    row->state == SUBJECT_ERASED ? "erased"
+                    : readable                   ? "known"
+                                                 : "unreadable");
+    json_field_time(j, "created_at", row->created_at);
+    field_time(j, "erased_at", row->erased_at);
     json_close_object(j);
 }
 
@@ -196,15 +253,26 @@ void view_reply_device(struct api_call *call, const char *id)
     struct device_seen_row seen = {0};
     (void)snprintf(device.tenant, sizeof device.tenant, "%s", call->tenant);
     (void)snprintf(device.id, sizeof device.id, "%s", id);
+    struct identity_grace grace;
     enum err err = load_device(call, &device, &certificate, &seen);
+    enum err about_grace = ERR_NOT_FOUND;
+    if (err == ERR_NONE)
+        about_grace =
+            identity_grace(call->here->reader, http_request_arena(call->request), &device, &grace);
+    if (err == ERR_NONE && about_grace != ERR_NOT_FOUND)
+        err = about_grace;
     if (err != ERR_NONE) {
         api_reply_err(call, err);
         return;
     }
+    const struct device_details details = {
+        .certificate = certificate.serial[0] != '\0' ? &certificate : NULL,
+        .grace = about_grace == ERR_NONE ? &grace : NULL,
+        .seen = seen.seen_at != 0 ? &seen : NULL,
+    };
     struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
     struct json_writer j = json_writer_over(&w);
-    view_device(&j, &device, certificate.serial[0] != '\0' ? &certificate : NULL,
-                seen.seen_at != 0 ? &seen : NULL);
+    view_device(call, &j, &device, &details);
     api_reply_json(call, 200, &w);
 }
 

@@ -8,12 +8,17 @@
 #define VIEW_PAGE_MAX (6 * 1024 * 1024) /* bytes of a page: 1,000 devices with full reports fit */
 
 void view_certificate(struct json_writer *j, const struct certificate_row *row);
-/* `certificate` and `seen` may be NULL. */
-void view_device(struct json_writer *j, const struct device_row *row,
-                 const struct certificate_row *certificate, const struct device_seen_row *seen);
+struct device_details {
+    const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
+    const struct identity_grace *grace;
+    const struct device_seen_row *seen;
+};
+void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
+                 const struct device_details *details);
 void view_model(struct json_writer *j, const struct model_row *row);
-void view_manifest(struct json_writer *j, const struct manifest_row *row);
+void view_manifest(struct api_call *call, struct json_writer *j, const struct manifest_row *row);
 void view_token_scopes(struct json_writer *j, int64_t scopes);
+void view_subject(struct api_call *call, struct json_writer *j, const struct subject_row *row);
 void view_token(struct json_writer *j, const struct token_row *row);
 void view_write_report(struct writer *w, const struct request_device_report *in);
 

@@ -25,7 +25,8 @@ static void confirm_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_certificate, &certificate);
 }
 
-static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char *retired)
+static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char *retired,
+                              bool trusted)
 {
     uint8_t bytes[256];
     struct writer out = writer_over(bytes, sizeof bytes);
@@ -34,10 +35,33 @@ static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char 
     json_field_text(&j, "serial", c->serial);
     if (retired[0] != '\0')
         json_field_text(&j, "retired", retired);
+    if (trusted)
+        json_field_text(&j, "state", device_state_text(DEVICE_TRUSTED));
     json_close_object(&j);
     if (out.err != ERR_NONE)
         return out.err;
     return act_append(&c->act, tx, "device.confirm", "device", c->device, writer_bytes(&out));
+}
+
+/* A device that came back with an expired certificate is enrolled. Where its model takes the
+ * manifest as proof, that it is in one still holds, and the fresh key has just been shown. */
+static enum err prove_anew(struct tx *tx, struct device_row *device, bool *ret_trusted)
+{
+    *ret_trusted = false;
+    if (device->state != DEVICE_ENROLLED)
+        return ERR_NONE;
+    struct model_row model = model_row_of(device->tenant, device->model);
+    enum err err = tx_get(tx, &table_model, &model);
+    if (err != ERR_NONE)
+        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    if (model.proof != PROOF_MANIFEST)
+        return ERR_NONE;
+    device->state = DEVICE_TRUSTED;
+    device->was_trusted = 1;
+    device->changed_at = tx_now_ms(tx) / 1000;
+    ROW_TEXT(device->reason, "proved itself anew");
+    *ret_trusted = true;
+    return ERR_NONE;
 }
 
 static enum err confirm_apply(struct write *w, struct tx *tx)
@@ -71,8 +95,11 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
             return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     }
     ROW_TEXT(device.confirmed, c->serial);
-    err = tx_update(tx, &table_device, &device);
-    return err != ERR_NONE ? err : confirm_entry(c, tx, before);
+    bool trusted;
+    err = prove_anew(tx, &device, &trusted);
+    if (err == ERR_NONE)
+        err = tx_update(tx, &table_device, &device);
+    return err != ERR_NONE ? err : confirm_entry(c, tx, before, trusted);
 }
 
 static const struct write_kind confirm_kind = {
@@ -146,24 +173,36 @@ static enum err check_device(int64_t state, struct problem *problem)
     }
 }
 
-enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
-                               struct loop *loop, const struct tls_peer *peer, struct arena *arena,
-                               struct device_view *ret_view, struct problem *problem)
+enum err identity_recognise(struct store_reader *reader, const struct tls_peer *peer,
+                            struct arena *arena, struct certificate_row *ret_certificate,
+                            struct problem *problem)
 {
     if (!peer->present)
         return problem_set(problem, 401, "certificate-required", "",
                            "connect with the device's certificate");
-    struct device_view view = {0};
-    struct writer w = writer_over(view.certificate.serial, sizeof view.certificate.serial - 1);
+    struct certificate_row row = {0};
+    struct writer w = writer_over(row.serial, sizeof row.serial - 1);
     writer_hex(&w, slice_of(peer->serial, peer->serial_len));
-    enum err err = store_get(reader, &table_certificate, arena, &view.certificate);
+    enum err err = store_get(reader, &table_certificate, arena, &row);
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         return err;
     /* The certificate itself is compared, never its name or number alone. */
-    if (err == ERR_NOT_FOUND || memcmp(view.certificate.certificate_sha256.bytes,
-                                       peer->certificate_sha256, SHA256_SIZE) != 0)
+    if (err == ERR_NOT_FOUND ||
+        memcmp(row.certificate_sha256.bytes, peer->certificate_sha256, SHA256_SIZE) != 0)
         return problem_set(problem, 403, "certificate-unknown", "",
                            "this certificate was not issued by this hub");
+    *ret_certificate = row;
+    return ERR_NONE;
+}
+
+enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
+                               struct loop *loop, const struct tls_peer *peer, struct arena *arena,
+                               struct device_view *ret_view, struct problem *problem)
+{
+    struct device_view view = {0};
+    enum err err = identity_recognise(reader, peer, arena, &view.certificate, problem);
+    if (err != ERR_NONE)
+        return err;
     /* From here on it is known who asks, also where the answer is no. */
     ROW_TEXT(ret_view->tenant, view.certificate.tenant);
     ROW_TEXT(ret_view->device, view.certificate.device);

@@ -40,7 +40,7 @@ static const struct hash *enrolment_key(const struct enrolment *e)
 
 static enum err find_device(const struct row_source *rows, struct enrolment *e)
 {
-    if (e->authenticator == AUTHENTICATOR_CLAIM || e->authenticator == AUTHENTICATOR_CERTIFICATE)
+    if (e->authenticator != AUTHENTICATOR_IDEVID && e->authenticator != AUTHENTICATOR_KEY)
         return ERR_NONE;
     struct device_key_row key = {.spki_sha256 = *enrolment_key(e)};
     enum err err = row_source_get(rows, &table_device_key, &key);
@@ -118,7 +118,8 @@ static enum err check_credential(struct enrolment *e, const struct facts *f)
             return refuse_stranger(e);
         return ERR_NONE;
     case AUTHENTICATOR_CERTIFICATE:
-        return ERR_NONE; /* checked by check_renewal() */
+    case AUTHENTICATOR_EXPIRED:
+        return ERR_NONE; /* checked by check_renewal() and check_return() */
     }
     return ERR_INTERNAL;
 }
@@ -223,6 +224,73 @@ static enum err check_renewal(struct enrolment *e, const struct row_source *rows
     return ERR_NONE;
 }
 
+/* Only the certificate that was used last: one that was replaced may be in other hands, and one
+ * that was never used is not what the device went to sleep with. */
+static enum err check_last_used(struct enrolment *e, const struct facts *f,
+                                const struct certificate_row *shown)
+{
+    bool last = slice_equal(slice_of_text(f->device.confirmed), slice_of_text(e->serial)) &&
+                shown->status == CERTIFICATE_ACTIVE;
+    if (last)
+        return ERR_NONE;
+    e->retired_shown = shown->status == CERTIFICATE_RETIRED && shown->first_used_at != 0;
+    return problem_set(&e->act.write.problem, 403, "certificate-not-current", "",
+                       "a device comes back with the last certificate it has used; this one was "
+                       "replaced, or never used");
+}
+
+static enum err refuse_return(struct enrolment *e, const struct identity_grace *grace)
+{
+    struct problem *p = &e->act.write.problem;
+    if (grace->state == GRACE_STATE_CLOSED)
+        return problem_set(p, 403, "grace-closed", "",
+                           "an incident may have touched this device's keys; its operator may let "
+                           "it in once: holdfast device readmit %s",
+                           e->device);
+    return problem_set(p, 403, "grace-over", "",
+                       "the time to come back with this certificate is over; the device's operator "
+                       "may let it in once: holdfast device readmit %s",
+                       e->device);
+}
+
+/* A device that slept past the end of its certificate. The handshake has shown that it has the old
+ * key; that is as much as one may say of a key that nobody watched over, and so it ends with
+ * another one, and has to prove itself anew. */
+static enum err check_return(struct enrolment *e, const struct row_source *rows,
+                             const struct facts *f, enum verdict *ret_verdict)
+{
+    struct problem *p = &e->act.write.problem;
+    struct identity_grace grace;
+    struct certificate_row shown = certificate_row_of(e->serial);
+    enum err err = row_source_get(rows, &table_certificate, &shown);
+    if (err != ERR_NONE)
+        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    err = check_last_used(e, f, &shown);
+    if (err != ERR_NONE)
+        return err;
+    if (shown.not_after > clock_seconds())
+        return problem_set(
+            p, 403, "certificate-in-date", "",
+            "this certificate has not expired; renew with it on the device listener");
+    err = grace_judge(rows, &f->model, &shown, &grace);
+    if (err != ERR_NONE)
+        return err;
+    /* It lost the answer. After an incident even that is over. */
+    if (same_unused_key(e, f) && f->newest.issued_at >= grace.closed_before &&
+        verdict_again(f) == VERDICT_REPEAT) {
+        *ret_verdict = VERDICT_REPEAT;
+        return ERR_NONE;
+    }
+    if (f->key_known)
+        return problem_set(p, 409, "key-not-fresh", "csr.key",
+                           "this device has had a certificate for this key; make a new one");
+    e->readmitted = grace.state == GRACE_STATE_READMITTED;
+    if (grace.state != GRACE_STATE_OPEN && grace.state != GRACE_STATE_READMITTED)
+        return refuse_return(e, &grace);
+    *ret_verdict = VERDICT_ISSUE;
+    return ERR_NONE;
+}
+
 /* The whole decision, over a loop's reader or the writer's transaction alike. */
 static enum err decide(const struct row_source *rows, struct enrolment *e, struct facts *f,
                        enum verdict *ret_verdict)
@@ -255,6 +323,8 @@ static enum err decide(const struct row_source *rows, struct enrolment *e, struc
         return check_claim(e, f, ret_verdict);
     case AUTHENTICATOR_CERTIFICATE:
         return check_renewal(e, rows, f, ret_verdict);
+    case AUTHENTICATOR_EXPIRED:
+        return check_return(e, rows, f, ret_verdict);
     case AUTHENTICATOR_IDEVID:
         *ret_verdict = same_unused_key(e, f) ? verdict_again(f) : VERDICT_ISSUE;
         return ERR_NONE;
@@ -273,14 +343,21 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_device, &device);
     const struct device_key_row key = {.spki_sha256 = e->spki};
     keyset_add(keys, &table_device_key, &key);
-    if (e->authenticator == AUTHENTICATOR_CERTIFICATE) {
+    if (e->authenticator == AUTHENTICATOR_CERTIFICATE ||
+        e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct certificate_row used = certificate_row_of(e->serial);
         keyset_add(keys, &table_certificate, &used);
     }
+    if (e->authenticator == AUTHENTICATOR_EXPIRED) {
+        const struct device_grace_row grace = grace_row_of(e->act.tenant, e->device);
+        keyset_add(keys, &table_device_grace, &grace);
+    }
 }
 
-static int64_t next_state(const struct facts *f)
+static int64_t next_state(const struct enrolment *e, const struct facts *f)
 {
+    if (e->authenticator == AUTHENTICATOR_EXPIRED)
+        return DEVICE_ENROLLED;
     if (f->device.state != DEVICE_EXPECTED)
         return f->device.state;
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
@@ -318,6 +395,7 @@ static enum err enrol_entry(struct enrolment *e, struct tx *tx)
         [AUTHENTICATOR_IDEVID] = "idevid",
         [AUTHENTICATOR_KEY] = "key",
         [AUTHENTICATOR_CERTIFICATE] = "certificate",
+        [AUTHENTICATOR_EXPIRED] = "expired-certificate",
     };
     uint8_t bytes[512];
     struct writer out = writer_over(bytes, sizeof bytes);
@@ -325,6 +403,10 @@ static enum err enrol_entry(struct enrolment *e, struct tx *tx)
     json_open_object(&j);
     json_field_text(&j, "state", device_state_text(e->state));
     json_field_text(&j, "by", proofs[e->authenticator]);
+    if (e->authenticator == AUTHENTICATOR_EXPIRED) {
+        json_field_text(&j, "expired", e->serial);
+        json_field_text(&j, "grace", e->readmitted ? "readmitted" : "open");
+    }
     json_field_text(&j, "serial", e->issued);
     json_field_hex(&j, "key", slice_of(e->spki.bytes, sizeof e->spki.bytes));
     json_field_time(&j, "not_after", e->issued_not_after);
@@ -366,11 +448,18 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
     if (err != ERR_NONE)
         return err;
 
-    e->state = next_state(&f);
+    e->state = next_state(e, &f);
     if (f.device.state != e->state) {
         f.device.state = e->state;
         f.device.was_trusted = e->state == DEVICE_TRUSTED;
-        ROW_TEXT(f.device.reason, "enrolled");
+        ROW_TEXT(f.device.reason, e->authenticator == AUTHENTICATOR_EXPIRED
+                                      ? "came back with an expired certificate"
+                                      : "enrolled");
+    }
+    if (e->readmitted) {
+        err = grace_close(tx, e->act.tenant, e->device, now);
+        if (err != ERR_NONE)
+            return err;
     }
     if (e->authenticator == AUTHENTICATOR_CLAIM)
         f.device.claim_used_at = now;
@@ -424,7 +513,9 @@ static void request_signature(struct enrolment *e, const struct facts *f)
     struct certificate_request request = {.profile = PROFILE_DEVICE, .spki = e->csr.spki.der};
     ROW_TEXT(request.tenant, e->act.tenant);
     ROW_TEXT(request.device, e->device);
-    bool trusted = next_state(f) == DEVICE_TRUSTED || f->device.was_trusted;
+    int64_t state = next_state(e, f);
+    bool trusted =
+        state == DEVICE_TRUSTED || (state == DEVICE_QUARANTINED && f->device.was_trusted);
     int64_t now = clock_seconds();
     request.not_before = now - IDENTITY_BACKDATE;
     request.not_after = now + (trusted ? f->model.lifetime : f->model.enrolled_lifetime);

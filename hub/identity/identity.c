@@ -3,13 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum err identity_new(struct store *store, struct ledger *ledger, struct identity **ret_identity)
+enum err identity_new(struct store *store, struct ledger *ledger, struct subjects *subjects,
+                      struct identity **ret_identity)
 {
     struct identity *identity = calloc(1, sizeof *identity);
     if (identity == NULL)
         return ERR_NO_MEMORY;
     identity->store = store;
     identity->ledger = ledger;
+    identity->subjects = subjects;
     *ret_identity = identity;
     return ERR_NONE;
 }

@@ -8,17 +8,19 @@
 #include "core/csr.h"
 #include "hub/ledger/act.h"
 #include "hub/signer/signer.h"
+#include "hub/subjects/subjects.h"
 
 struct identity;
 
 #define IDENTITY_CLAIM_BYTES    16  /* of entropy in a claim code: 128 bits */
 #define IDENTITY_CLAIM_TEXT     33  /* 26 characters in groups, NUL included */
 #define IDENTITY_BACKDATE       300 /* seconds: certificates start a little early for slow clocks */
-#define IDENTITY_MANIFEST_CHUNK 1000 /* rows in one write */
+#define IDENTITY_READMIT_MAX    (90 * 86400) /* seconds that an approval may last */
+#define IDENTITY_MANIFEST_CHUNK 1000         /* rows in one write */
 #define IDENTITY_LABEL_MAX      (2 * NAME_MAX_BYTES + 2)
 
 MUST_USE enum err identity_new(struct store *store, struct ledger *ledger,
-                               struct identity **ret_identity);
+                               struct subjects *subjects, struct identity **ret_identity);
 void identity_free(struct identity *identity);
 
 /* "tenant/device": how live connections of a device are labelled. */
@@ -40,7 +42,10 @@ void identity_change_model(struct identity *identity, const struct act_origin *o
 
 struct manifest_act {
     struct act act;
-    struct manifest_row manifest; /* id, model, owner */
+    struct manifest_row manifest;   /* id, model */
+    char owner[NAME_MAX_BYTES + 1]; /* the name; the row has the subject's id */
+
+    struct subjects *subjects; /* private to manifest.c */
 };
 /* problems: manifest-exists, model-not-found */
 void identity_create_manifest(struct identity *identity, const struct act_origin *origin,
@@ -87,6 +92,7 @@ enum authenticator {
     AUTHENTICATOR_IDEVID,      /* client certificate: its hash and its key's */
     AUTHENTICATOR_KEY,         /* the key in the request itself, proven by its signature */
     AUTHENTICATOR_CERTIFICATE, /* one of ours, being renewed: device and serial */
+    AUTHENTICATOR_EXPIRED,     /* one of ours that has run out (identity_recognise()): the same */
 };
 struct enrolment {
     struct act act;
@@ -102,6 +108,8 @@ struct enrolment {
     struct slice certificate; /* DER, in the act's arena */
     bool repeated;            /* the same bytes as before: a retry */
 
+    bool retired_shown; /* refused: what was shown is replaced, so two have had this identity */
+
     /* private to enrol.c */
     struct identity *identity;
     struct signer_link *signer;
@@ -109,12 +117,14 @@ struct enrolment {
     struct hash spki;
     char issued[SERIAL_TEXT_SIZE];
     int64_t issued_not_before, issued_not_after;
-    int64_t state; /* the device's, after this */
+    int64_t state;   /* the device's, after this */
+    bool readmitted; /* it came back by a person's word, which is used up */
 };
 /* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then
  * calls then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told
  * apart), claim-expired, claim-used, device-quarantined, device-revoked, device-retired,
- * key-in-use, csr-name-mismatch, csr-..., certificate-not-current */
+ * key-in-use, csr-name-mismatch, csr-..., certificate-not-current; of one that has run out also
+ * certificate-in-date, key-not-fresh, grace-over, grace-closed */
 void identity_enrol(struct identity *identity, const struct act_origin *origin,
                     struct store_reader *reader, struct signer_link *signer, struct enrolment *e);
 
@@ -126,10 +136,36 @@ struct move_act {
     char device[NAME_MAX_BYTES + 1];
     enum device_move move;
     char reason[REASON_MAX_BYTES + 1];
-    int64_t state; /* the state it ended in */
+    bool
+        keys_touched; /* quarantine: the device's keys may be in other hands; its grace is closed */
+    int64_t state;    /* the state it ended in */
 };
 /* problems: device-not-found, move-not-possible */
 void identity_move(struct identity *identity, const struct act_origin *origin, struct move_act *m);
+
+/* ---- the way back for a device that slept past its certificate's end ---- */
+
+struct readmit_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    char reason[REASON_MAX_BYTES + 1];
+    int64_t expires_at; /* within IDENTITY_READMIT_MAX from now */
+};
+/* One return, whatever grace says. problems: device-not-found, not-readmittable, field-value */
+void identity_readmit(struct identity *identity, const struct act_origin *origin,
+                      struct readmit_act *r);
+
+enum grace_state { GRACE_STATE_OPEN, GRACE_STATE_OVER, GRACE_STATE_CLOSED, GRACE_STATE_READMITTED };
+struct identity_grace {
+    enum grace_state state;
+    int64_t until;         /* open, readmitted: until then; over: it was; closed: 0 */
+    int64_t closed_before; /* see struct device_grace_row, as for the next */
+    int64_t approved_until;
+};
+/* ERR_NOT_FOUND where there is nothing to say: the last certificate is in date, or none was used.
+ */
+MUST_USE enum err identity_grace(struct store_reader *reader, struct arena *arena,
+                                 const struct device_row *device, struct identity_grace *ret_grace);
 
 struct report_act {
     struct act act;
@@ -148,6 +184,11 @@ struct device_view {
     struct certificate_row certificate;
     struct hash report_hash;
 };
+/* Which of our certificates is that, whatever its status and dates? ERR_REFUSED with *problem:
+ * certificate-required, certificate-unknown. */
+MUST_USE enum err identity_recognise(struct store_reader *reader, const struct tls_peer *peer,
+                                     struct arena *arena, struct certificate_row *ret_certificate,
+                                     struct problem *problem);
 /* ERR_REFUSED with *problem: certificate-unknown, certificate-retired, certificate-expired,
  * device-revoked, device-retired; of the view, tenant and device are filled in where the
  * certificate is one of ours, and nothing else. A certificate seen in use for the first time is

@@ -7,6 +7,7 @@
 struct identity {
     struct store *store;
     struct ledger *ledger;
+    struct subjects *subjects;
 };
 
 /* Where rows come from: a loop's reader, or the writer's transaction. The same decision runs over
@@ -39,6 +40,15 @@ MUST_USE enum err certificate_end(struct tx *tx, struct certificate_row *row,
 void bundle_row_reads(struct keyset *keys);
 MUST_USE enum err bundle_row_get(struct tx *tx, uint8_t storage[BUNDLE_STORAGE],
                                  struct trust_bundle *ret_bundle);
+
+struct device_grace_row grace_row_of(const char *tenant, const char *device);
+/* The way back with `used`, the certificate that a device of that model used last. */
+MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_row *model,
+                              const struct certificate_row *used, struct identity_grace *ret_grace);
+/* No grace for certificates that were issued before (GRACE_CLOSED: for none, until the device was
+ * readmitted); an approval that stands is void or used. */
+MUST_USE enum err grace_close(struct tx *tx, const char *tenant, const char *device,
+                              int64_t closed_before);
 
 /* 128 random bits -> "XXXXX-XXXXX-XXXXX-XXXXX-XXXXXX" and its hash. */
 MUST_USE enum err claim_make(char ret_code[IDENTITY_CLAIM_TEXT], struct hash *ret_hash);

@@ -45,6 +45,10 @@ static void move_reads(const struct write *w, struct keyset *keys)
     const struct move_act *m = (const struct move_act *)(const void *)w;
     const struct device_row device = device_row_of(m->act.tenant, m->device);
     keyset_add(keys, &table_device, &device);
+    if (m->keys_touched) {
+        const struct device_grace_row grace = grace_row_of(m->act.tenant, m->device);
+        keyset_add(keys, &table_device_grace, &grace);
+    }
 }
 
 enum err certificate_end(struct tx *tx, struct certificate_row *row, enum certificate_status status)
@@ -77,6 +81,8 @@ static enum err move_entry(struct move_act *m, struct tx *tx, const char *verb, 
     json_field_text(&j, "from", device_state_text(from));
     json_field_text(&j, "to", device_state_text(m->state));
     json_field_text(&j, "reason", m->reason);
+    if (m->keys_touched)
+        json_field_text(&j, "keys", "touched");
     json_close_object(&j);
     if (out.err != ERR_NONE)
         return out.err;
@@ -94,7 +100,9 @@ static enum err move_apply(struct write *w, struct tx *tx)
                            "there is no device '%s'", m->device);
     if (err != ERR_NONE)
         return err;
-    if ((rule->from & FROM(device.state)) == 0)
+    /* That keys were touched may come out when the device is in quarantine already. */
+    unsigned from_states = rule->from | (m->keys_touched ? FROM(DEVICE_QUARANTINED) : 0);
+    if ((from_states & FROM(device.state)) == 0)
         return problem_set(&w->problem, 409, "move-not-possible", "device",
                            "'%s' is %s; that can't be made %s", m->device,
                            device_state_text(device.state), device_state_text(rule->to));
@@ -109,6 +117,8 @@ static enum err move_apply(struct write *w, struct tx *tx)
     ROW_TEXT(device.reason, m->reason);
     device.changed_at = tx_now_ms(tx) / 1000;
     err = tx_update(tx, &table_device, &device);
+    if (err == ERR_NONE && m->keys_touched)
+        err = grace_close(tx, m->act.tenant, m->device, GRACE_CLOSED);
     if (err == ERR_NONE && rule->ends)
         err = end_certificate(tx, device.certificate, rule->certificates);
     if (err == ERR_NONE && rule->ends)

@@ -13,6 +13,7 @@ static void create_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_manifest, &m->manifest);
     const struct model_row model = model_row_of(m->act.tenant, m->manifest.model);
     keyset_add(keys, &table_model, &model);
+    subjects_reads(m->subjects, keys, m->act.tenant, m->owner);
 }
 
 static enum err create_apply(struct write *w, struct tx *tx)
@@ -31,6 +32,9 @@ static enum err create_apply(struct write *w, struct tx *tx)
         if (err != ERR_NONE)
             return err;
     }
+    err = subjects_named(m->subjects, &m->act, tx, m->owner, m->manifest.owner);
+    if (err != ERR_NONE)
+        return err;
     m->manifest.devices = 0;
     m->manifest.created_at = m->manifest.changed_at = tx_now_ms(tx) / 1000;
     err = tx_insert(tx, &table_manifest, &m->manifest);
@@ -65,6 +69,7 @@ void identity_create_manifest(struct identity *identity, const struct act_origin
                               struct manifest_act *m)
 {
     act_init(&m->act, &create_kind, identity->ledger, origin);
+    m->subjects = identity->subjects;
     ROW_TEXT(m->manifest.tenant, m->act.tenant);
     act_submit(&m->act, identity->store);
 }

@@ -19,6 +19,7 @@ static enum err model_entry(struct model_act *m, struct tx *tx, const char *verb
         json_field_integer(&j, "key_kinds", m->model.key_kinds);
         json_field_integer(&j, "lifetime_seconds", m->model.lifetime);
         json_field_integer(&j, "enrolled_lifetime_seconds", m->model.enrolled_lifetime);
+        json_field_integer(&j, "grace_seconds", m->model.grace);
     }
     json_close_object(&j);
     if (w.err != ERR_NONE)

@@ -63,6 +63,13 @@ MUST_USE enum err ledger_read_tile(struct ledger *l, struct store_reader *reader
                                    const struct tile *tile, struct arena *arena,
                                    struct slice *ret_bytes);
 
+/* The proof that the log of `new_size` entries continues the one of `old_size` (RFC 6962 section
+ * 2.1.2); empty where one of them is. ERR_NOT_FOUND where the log is not that long, or the old one
+ * is the longer. Reads two tiles of each level at most. */
+MUST_USE enum err ledger_read_consistency(struct ledger *l, struct store_reader *reader,
+                                          uint64_t old_size, uint64_t new_size,
+                                          struct hash ret_proof[MERKLE_PROOF_MAX], size_t *ret_len);
+
 /* Walks entries from number `first` (descending: towards 0), at most `limit`. */
 MUST_USE enum err
 ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first, bool descending,

@@ -135,12 +135,15 @@ static enum err handle_issue(struct signer_keys *k, struct slice body, struct wr
 
 static enum err handle_checkpoint(struct signer_keys *k, struct slice body, struct writer *result)
 {
-    struct checkpoint c = {.size = 0};
-    enum err err = signer_checkpoint_read(body, &c.size, &c.root);
+    struct hash proof[MERKLE_PROOF_MAX];
+    struct checkpoint_request request;
+    enum err err = signer_checkpoint_read(body, proof, &request);
     if (err == ERR_NONE)
-        err = ledger_state_advance(&k->state, c.size, &c.root);
+        err = ledger_state_advance(&k->state, request.size, &request.root, request.proof,
+                                   request.proof_len);
     if (err != ERR_NONE)
         return err;
+    struct checkpoint c = {.size = request.size, .root = request.root};
     memcpy(c.origin, k->ledger_key.name, sizeof c.origin);
     uint8_t bytes[CHECKPOINT_MAX];
     struct writer note = writer_over(bytes, sizeof bytes);
@@ -160,9 +163,7 @@ static const struct {
     {SIGNER_ISSUE,
      "a name in this fleet, or the hub's own; a sound key; a bounded life that starts now",
      handle_issue},
-    {SIGNER_CHECKPOINT,
-     "a tree no smaller than any signed before, and the same root at the same size",
-     handle_checkpoint},
+    {SIGNER_CHECKPOINT, "a tree that is proven to continue the last one signed", handle_checkpoint},
 };
 
 static enum err dispatch(struct signer_keys *k, uint8_t kind, struct slice body,

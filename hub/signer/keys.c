@@ -84,6 +84,8 @@ static enum err open_ledger(const struct signer_options *options, uid_t owner,
     if (err != ERR_NONE)
         return err;
     err = ledger_state_open(path, &k->state);
+    if (err == ERR_NONE)
+        k->state.accept_roll_back = options->accept_roll_back;
     if (err == ERR_SYNTAX)
         return fail(err, explain,
                     "%.100s is damaged: without it the signer can't tell which trees it has signed",

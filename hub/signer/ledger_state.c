@@ -161,17 +161,20 @@ void ledger_state_close(struct ledger_state *s)
     s->fd = -1;
 }
 
-enum err ledger_state_check(const struct ledger_state *s, uint64_t size, const struct hash *root)
+enum err ledger_state_check(const struct ledger_state *s, uint64_t size, const struct hash *root,
+                            const struct hash *proof, size_t proof_len)
 {
-    if (!s->signed_any || size > s->size)
+    if (!s->signed_any || (s->accept_roll_back && size > s->size))
         return ERR_NONE;
-    bool same = size == s->size && memcmp(root->bytes, s->root.bytes, sizeof root->bytes) == 0;
-    return same ? ERR_NONE : ERR_REFUSED;
+    enum err err =
+        merkle_verify_consistency(crypto_sha256, s->size, &s->root, size, root, proof, proof_len);
+    return err == ERR_NONE ? ERR_NONE : ERR_REFUSED;
 }
 
-enum err ledger_state_advance(struct ledger_state *s, uint64_t size, const struct hash *root)
+enum err ledger_state_advance(struct ledger_state *s, uint64_t size, const struct hash *root,
+                              const struct hash *proof, size_t proof_len)
 {
-    enum err err = ledger_state_check(s, size, root);
+    enum err err = ledger_state_check(s, size, root, proof, proof_len);
     if (err != ERR_NONE || (s->signed_any && size == s->size))
         return err;
     uint8_t slot[SLOT_SIZE];
@@ -183,6 +186,7 @@ enum err ledger_state_advance(struct ledger_state *s, uint64_t size, const struc
         return err;
     s->slot = next;
     s->signed_any = true;
+    s->accept_roll_back = false;
     s->size = size;
     s->root = *root;
     return ERR_NONE;

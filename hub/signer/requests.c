@@ -92,24 +92,33 @@ enum err signer_issue_read(struct slice body, struct certificate_request *ret_re
     return err;
 }
 
-void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root)
+void signer_checkpoint_write(struct writer *w, const struct checkpoint_request *request)
 {
-    writer_be64(w, size);
-    writer_put(w, slice_of(root->bytes, sizeof root->bytes));
+    if (request->proof_len > MERKLE_PROOF_MAX)
+        writer_fail(w, ERR_LIMIT);
+    writer_be64(w, request->size);
+    writer_put(w, slice_of(request->root.bytes, sizeof request->root.bytes));
+    for (size_t i = 0; i < request->proof_len && w->err == ERR_NONE; i++)
+        writer_put(w, slice_of(request->proof[i].bytes, sizeof request->proof[i].bytes));
 }
 
-enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size, struct hash *ret_root)
+enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROOF_MAX],
+                                struct checkpoint_request *ret_request)
 {
-    struct hash root = {{0}};
+    struct checkpoint_request request = {.proof = proof};
     struct reader r = reader_over(body);
-    uint64_t size = reader_be64(&r);
-    read_hash(&r, root.bytes);
+    request.size = reader_be64(&r);
+    read_hash(&r, request.root.bytes);
+    while (r.err == ERR_NONE && reader_left(&r) > 0) {
+        if (request.proof_len == MERKLE_PROOF_MAX)
+            reader_fail(&r, ERR_LIMIT);
+        else
+            read_hash(&r, proof[request.proof_len++].bytes);
+    }
     enum err err = reader_finish(&r);
-    if (err != ERR_NONE)
-        return err;
-    *ret_size = size;
-    *ret_root = root;
-    return ERR_NONE;
+    if (err == ERR_NONE)
+        *ret_request = request;
+    return err;
 }
 
 void signer_reply_write(struct writer *w, uint32_t id, uint8_t kind, enum err err)

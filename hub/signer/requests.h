@@ -5,7 +5,8 @@
  *   request   id u32 | kind u8 | body
  *   issue       profile u8 | tenant text | device text | n u8 | n names, text each
  *               | not_before i64 | not_after i64 | SPKI: the rest
- *   checkpoint  size u64 | root [32]
+ *   checkpoint  size u64 | root [32] | proof that it continues the last tree signed, [32] each: the
+ *               rest
  *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
@@ -41,9 +42,10 @@ void signer_issue_write(struct writer *w, const struct certificate_request *requ
 /* ERR_SYNTAX, ERR_LIMIT. The spki points into the message. */
 MUST_USE enum err signer_issue_read(struct slice body, struct certificate_request *ret_request);
 
-void signer_checkpoint_write(struct writer *w, uint64_t size, const struct hash *root);
-MUST_USE enum err signer_checkpoint_read(struct slice body, uint64_t *ret_size,
-                                         struct hash *ret_root);
+void signer_checkpoint_write(struct writer *w, const struct checkpoint_request *request);
+/* The proof is copied to `proof`. */
+MUST_USE enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROOF_MAX],
+                                         struct checkpoint_request *ret_request);
 
 struct signer_reply {
     uint32_t id;

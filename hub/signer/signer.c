@@ -337,12 +337,12 @@ void signer_issue(struct signer_link *l, const struct certificate_request *reque
         done(ctx, err, slice_of(NULL, 0));
 }
 
-void signer_sign_checkpoint(struct signer_link *l, uint64_t size, const struct hash *root,
+void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_request *request,
                             signer_note_fn *done, void *ctx)
 {
     uint8_t bytes[SIGNER_REQUEST_MAX];
     struct writer body = writer_over(bytes, sizeof bytes);
-    signer_checkpoint_write(&body, size, root);
+    signer_checkpoint_write(&body, request);
     const struct slot waiting = {.kind = SIGNER_CHECKPOINT, .done.note = done, .ctx = ctx};
     enum err err = submit(l, &waiting, &body);
     if (err != ERR_NONE)

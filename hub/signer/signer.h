@@ -24,6 +24,9 @@ struct signer_options {
     const char *const *server_names;
     size_t server_names_len;
     size_t links; /* how many signer_link_new() will ask for */
+    /* The owner knows that the database is not the one that was signed: the first tree that is
+     * larger than it is signed without a proof. */
+    bool accept_roll_back;
 };
 
 #define SERVER_NAMES_MAX 8
@@ -88,12 +91,20 @@ typedef void signer_certificate_fn(void *ctx, enum err err, struct slice der);
 void signer_issue(struct signer_link *l, const struct certificate_request *request,
                   signer_certificate_fn *done, void *ctx);
 
-/* Signs the checkpoint of a tree that is no smaller than any signed before, and of the same root
- * where it is of the same size: ERR_REFUSED otherwise, across restarts, too. Gives the whole signed
- * note. A larger tree costs the signer one flush of its disk, during which it issues nothing: ask
- * for the newest head now and then, not for each. */
+struct checkpoint_request {
+    uint64_t size;
+    struct hash root;
+    /* That it continues the last tree signed (facts.signed_size at the start, then what was signed
+     * since): RFC 6962 section 2.1.2. None where it is the first, or the same. */
+    const struct hash *proof;
+    size_t proof_len; /* at most MERKLE_PROOF_MAX */
+};
+/* Signs the checkpoint of a tree that is proven to continue the last one signed: ERR_REFUSED
+ * otherwise, across restarts, too. Gives the whole signed note. A larger tree costs the signer one
+ * flush of its disk, during which it issues nothing: ask for the newest head now and then, not for
+ * each. */
 typedef void signer_note_fn(void *ctx, enum err err, struct slice note);
-void signer_sign_checkpoint(struct signer_link *l, uint64_t size, const struct hash *root,
+void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_request *request,
                             signer_note_fn *done, void *ctx);
 
 #endif

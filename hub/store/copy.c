@@ -1,6 +1,7 @@
 #include "hub/store/copy.h"
 
 #include <stdalign.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,10 +37,16 @@ enum err copy_describe(struct store_reader *snapshot, const char *fleet,
     struct arena *arena = arena_new(PAGE_ARENA);
     if (arena == NULL)
         return ERR_NO_MEMORY;
-    struct setting_row mark = {.name = COPY_MARK_NAME};
-    enum err err = store_get(snapshot, &table_setting, arena, &mark);
-    if (err == ERR_NONE)
-        header.rows--;
+    enum err err = ERR_NONE;
+    static const char *const marks[] = {COPY_MARK_FILLING, COPY_MARK_LEFT};
+    for (size_t i = 0; i < ARRAY_LEN(marks) && (err == ERR_NONE || err == ERR_NOT_FOUND); i++) {
+        struct setting_row mark;
+        memset(&mark, 0, sizeof mark);
+        (void)snprintf(mark.name, sizeof mark.name, "%s", marks[i]);
+        err = store_get(snapshot, &table_setting, arena, &mark);
+        if (err == ERR_NONE)
+            header.rows--;
+    }
     struct ledger_head_row head = {.id = 1};
     if (err == ERR_NONE || err == ERR_NOT_FOUND)
         err = store_get(snapshot, &table_ledger_head, arena, &head);

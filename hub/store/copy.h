@@ -23,7 +23,7 @@
 struct copy_header {
     uint32_t schema; /* the newest migration */
     int64_t taken_at;
-    uint64_t rows; /* of all tables; the mark of a store that is being filled does not count */
+    uint64_t rows; /* of all tables; marks of a store that is filled or was left do not count */
     uint64_t ledger_size;
     struct hash ledger_root;
     char fleet[NAME_MAX_BYTES + 1];
@@ -76,6 +76,18 @@ const struct copy_header *copy_reader_header(const struct copy_reader *r);
 MUST_USE enum err copy_read(struct copy_reader *r, const struct copy_watch *watch,
                             struct copy_summary *ret_summary);
 void copy_reader_free(struct copy_reader *r); /* NULL is fine */
+
+/* ---- leaving a database for another ---- */
+
+struct store_hold;
+/* Keeps every hub from a store for as long as it lives, and shows its rows. ERR_BUSY where a hub
+ * has it open, ERR_UNSUPPORTED where that can't be known; nothing is created. The snapshot is the
+ * caller's, to be freed first. */
+MUST_USE enum err store_hold_new(const char *url, struct store_hold **ret_hold,
+                                 struct store_reader **ret_snapshot, char explain[256]);
+/* Durably: store_open() refuses it from now on. That it was left already is no error. */
+MUST_USE enum err store_hold_leave(struct store_hold *h);
+void store_hold_free(struct store_hold *h); /* NULL is fine */
 
 /* ---- filling a database ---- */
 

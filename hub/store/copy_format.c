@@ -191,5 +191,6 @@ int copy_compare_keys(const struct table *table, const void *a, const void *b)
 bool copy_is_mark(const struct table *table, const void *row)
 {
     const struct setting_row *setting = row;
-    return table == &table_setting && strcmp(setting->name, COPY_MARK_NAME) == 0;
+    return table == &table_setting && (strcmp(setting->name, COPY_MARK_FILLING) == 0 ||
+                                       strcmp(setting->name, COPY_MARK_LEFT) == 0);
 }

@@ -29,8 +29,10 @@ int copy_compare_keys(const struct table *table, const void *a, const void *b);
 
 void copy_chain(struct hash *digest, struct slice bytes);
 
-/* The row of table_setting that says that a store is being filled. */
-#define COPY_MARK_NAME "store.filling"
+/* The rows of table_setting that keep hubs from a store, and are in no copy: it is being filled, or
+ * was left for another. */
+#define COPY_MARK_FILLING "store.filling"
+#define COPY_MARK_LEFT    "store.left"
 bool copy_is_mark(const struct table *table, const void *row);
 
 #endif

@@ -22,6 +22,7 @@ void keyset_free(struct keyset *keys); /* but not its arena */
 
 struct database_ops {
     const char *scheme; /* "sqlite:" */
+    bool one_hub;       /* while it is open, nobody else can open it */
 
     /* `location` is the URL without its scheme. Brings the tables up to date. */
     enum err (*open)(const char *location, struct database **ret_db, char explain[256]);

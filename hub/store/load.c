@@ -48,7 +48,7 @@ static enum err write_mark(struct store_load *l,
     writer_put(&w, slice_of(l->source.bytes, SHA256_SIZE));
     for (size_t i = 0; i < TABLE_COUNT; i++)
         writer_be64(&w, l->kept[i]);
-    const struct setting_row mark = {.name = COPY_MARK_NAME, .value = writer_bytes(&w)};
+    const struct setting_row mark = {.name = COPY_MARK_FILLING, .value = writer_bytes(&w)};
     return w.err == ERR_NONE ? how(l->db, &table_setting, &mark) : w.err;
 }
 
@@ -73,7 +73,7 @@ static enum err is_empty(struct store_load *l, bool *ret_empty)
 static enum err begin_filling(struct store_load *l, const struct hash *source, bool empty)
 {
     struct arena *arena = arena_new(SETTING_VALUE_MAX + 64);
-    struct setting_row mark = {.name = COPY_MARK_NAME};
+    struct setting_row mark = {.name = COPY_MARK_FILLING};
     enum err err = arena == NULL ? ERR_NO_MEMORY : l->ops->get(l->db, &table_setting, arena, &mark);
     if (err == ERR_NONE)
         err = read_mark(l, mark.value, source);
@@ -209,7 +209,7 @@ enum err store_load_flush(struct store_load *l, struct store_reader **ret_snapsh
 
 enum err store_load_end(struct store_load *l)
 {
-    const struct setting_row mark = {.name = COPY_MARK_NAME};
+    const struct setting_row mark = {.name = COPY_MARK_FILLING};
     enum err err = end_batch(l);
     if (err == ERR_NONE)
         err = begin(l);

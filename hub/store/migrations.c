@@ -74,6 +74,22 @@ const struct migration migrations[] = {
         "changed_at @integer NOT NULL) @plain",
     }},
     {{
+        "CREATE TABLE subject ("
+        "tenant @text NOT NULL, id @text NOT NULL, state @integer NOT NULL, name @bytes NOT NULL, "
+        "name_mac @bytes, created_at @integer NOT NULL, erased_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, id)) @compact",
+        "CREATE INDEX subject_state ON subject (tenant, state, id)",
+        "CREATE TABLE subject_name ("
+        "tenant @text NOT NULL, name_mac @bytes NOT NULL, id @text NOT NULL, "
+        "PRIMARY KEY (tenant, name_mac)) @compact",
+    }},
+    {{
+        "ALTER TABLE model ADD COLUMN grace @integer NOT NULL DEFAULT 0",
+        "CREATE TABLE device_grace ("
+        "tenant @text NOT NULL, device @text NOT NULL, closed_before @integer NOT NULL, "
+        "approved_until @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
+    }},
+    {{
         "CREATE TABLE hub ("
         "id @integer PRIMARY KEY, name @text NOT NULL, status @integer NOT NULL, "
         "issuing_sha256 @bytes, ledger_key @text NOT NULL, reason @text NOT NULL, "

@@ -61,6 +61,7 @@ static const struct column model_columns[] = {
     INTEGER(model_row, key_kinds),
     INTEGER(model_row, lifetime),
     INTEGER(model_row, enrolled_lifetime),
+    INTEGER(model_row, grace),
     INTEGER(model_row, in_use),
     INTEGER(model_row, created_at),
     INTEGER(model_row, changed_at),
@@ -174,17 +175,45 @@ static const struct column setting_columns[] = {
 };
 const struct table table_setting = TABLE(10, "setting", setting_row, 1, setting_columns);
 
+static const struct column subject_columns[] = {
+    TENANT(subject_row),
+    TEXT(subject_row, id),
+    SEARCHABLE_INTEGER(subject_row, state),
+    BLOB(subject_row, name, SUBJECT_NAME_SEALED_MAX),
+    HASH(subject_row, name_mac),
+    INTEGER(subject_row, created_at),
+    INTEGER(subject_row, erased_at),
+};
+const struct table table_subject = TABLE(11, "subject", subject_row, 2, subject_columns);
+
+static const struct column subject_name_columns[] = {
+    TENANT(subject_name_row),
+    HASH(subject_name_row, name_mac),
+    TEXT(subject_name_row, id),
+};
+const struct table table_subject_name =
+    TABLE(12, "subject_name", subject_name_row, 2, subject_name_columns);
+
+static const struct column device_grace_columns[] = {
+    TENANT(device_grace_row),
+    TEXT(device_grace_row, device),
+    INTEGER(device_grace_row, closed_before),
+    INTEGER(device_grace_row, approved_until),
+};
+const struct table table_device_grace =
+    TABLE(13, "device_grace", device_grace_row, 2, device_grace_columns);
+
 static const struct column hub_columns[] = {
     INTEGER(hub_row, id),          TEXT(hub_row, name),       INTEGER(hub_row, status),
     HASH(hub_row, issuing_sha256), TEXT(hub_row, ledger_key), TEXT(hub_row, reason),
     INTEGER(hub_row, joined_at),   INTEGER(hub_row, left_at), BLOB(hub_row, chain, HUB_CHAIN_MAX),
 };
-const struct table table_hub = TABLE(11, "hub", hub_row, 1, hub_columns);
+const struct table table_hub = TABLE(14, "hub", hub_row, 1, hub_columns);
 
 const struct table *const store_tables[TABLE_COUNT] = {
-    &table_model,       &table_device,      &table_certificate, &table_device_key,
-    &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
-    &table_ledger_node, &table_ledger_head, &table_setting,     &table_hub,
+    &table_model,    &table_device,  &table_certificate,  &table_device_key,   &table_device_seen,
+    &table_manifest, &table_token,   &table_ledger_entry, &table_ledger_node,  &table_ledger_head,
+    &table_setting,  &table_subject, &table_subject_name, &table_device_grace, &table_hub,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)

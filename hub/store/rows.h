@@ -53,6 +53,7 @@ struct model_row {
     int64_t key_kinds;         /* bit mask of 1 << enum key_kind */
     int64_t lifetime;          /* seconds a trusted device's certificate lives */
     int64_t enrolled_lifetime; /* seconds one lives that may only prove itself */
+    int64_t grace;             /* seconds after its end in which a device comes back with it */
     int64_t in_use;            /* 1 once a manifest names it: then it can't be deleted */
     int64_t created_at, changed_at;
 };
@@ -115,6 +116,17 @@ struct device_key_row {
     char device[NAME_MAX_BYTES + 1];
 };
 
+/* Of the few devices whose way back with an expired certificate is not what their model says. */
+#define GRACE_CLOSED INT64_MAX
+struct device_grace_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    /* Certificates issued before this have no grace: GRACE_CLOSED after an incident that may have
+     * touched the device's keys; once it was readmitted, the moment of its return. */
+    int64_t closed_before;
+    int64_t approved_until; /* one return, by a person's word, until then; 0: none */
+};
+
 /* Observations: written in batches, without ledger entries. */
 struct device_seen_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
@@ -170,6 +182,26 @@ struct setting_row {
     int64_t changed_at;
 };
 
+/* A person whose name stands in rows and entries as `id` alone: "~7", which no name can be. */
+#define SUBJECT_ID_SIZE 16 /* NUL included */
+enum subject_state { SUBJECT_KNOWN, SUBJECT_ERASED };
+struct subject_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char id[SUBJECT_ID_SIZE];        /* key */
+    int64_t state;                   /* enum subject_state */
+    struct slice name;               /* sealed (hub/subjects/subjects.h); empty once erased */
+    struct hash name_mac;            /* its row of table_subject_name; none once erased */
+    int64_t created_at, erased_at;
+};
+#define SUBJECT_NAME_SEALED_MAX 128
+
+/* Which subject has this name? */
+struct subject_name_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    struct hash name_mac;            /* key: HMAC of the name */
+    char id[SUBJECT_ID_SIZE];
+};
+
 /* The hubs over this database: each has its own issuing CA and its own ledger key. A row stays when
  * its hub has left: what it certified is still in use, and names are not given twice. */
 #define HUBS_MAX      32 /* rows, with those that have left; few enough to be read by their keys */
@@ -188,8 +220,9 @@ struct hub_row {
 
 extern const struct table table_model, table_device, table_certificate, table_device_key,
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
-    table_ledger_head, table_setting, table_hub;
-#define TABLE_COUNT 12
+    table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
+    table_hub;
+#define TABLE_COUNT 15
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */

@@ -57,12 +57,16 @@ const struct database_ops *database_find(const char *url, const char **ret_locat
     return NULL;
 }
 
-/* A store that is being filled is none yet. `err`: of looking for the mark. */
-static enum err explain_mark(enum err err, char explain[256])
+/* A store that is being filled is none yet, and one that was left is none any more. `err`: of
+ * looking for that mark. */
+static enum err explain_mark(enum err err, const struct setting_row *mark, char explain[256])
 {
     if (err == ERR_NOT_FOUND)
         return ERR_NONE;
-    if (err == ERR_NONE)
+    if (err == ERR_NONE && strcmp(mark->name, COPY_MARK_LEFT) == 0)
+        explain_set(explain, "the store was moved, and goes on elsewhere: set `store` in hub.conf "
+                             "to where it is now");
+    else if (err == ERR_NONE)
         explain_set(explain, "the store is not whole: what was filling it was cut short; run that "
                              "again, it goes on where it stopped");
     else
@@ -70,16 +74,22 @@ static enum err explain_mark(enum err err, char explain[256])
     return err == ERR_NONE ? ERR_REFUSED : err;
 }
 
-static enum err check_whole(struct store *s, char explain[256])
+static enum err check_mark(struct store *s, struct setting_row mark, char explain[256])
 {
-    struct setting_row mark = {.name = COPY_MARK_NAME};
     enum err err = s->ops->begin(s->db);
     if (err == ERR_NONE) {
         err = s->ops->get(s->db, &table_setting, s->writer.tx.arena, &mark);
         s->ops->abandon(s->db);
         arena_reset(s->writer.tx.arena);
     }
-    return explain_mark(err, explain);
+    return explain_mark(err, &mark, explain);
+}
+
+static enum err check_usable(struct store *s, char explain[256])
+{
+    enum err err = check_mark(s, (struct setting_row){.name = COPY_MARK_FILLING}, explain);
+    return err == ERR_NONE ? check_mark(s, (struct setting_row){.name = COPY_MARK_LEFT}, explain)
+                           : err;
 }
 
 enum err store_open(const char *url, struct store **ret_store, char explain[256])
@@ -105,7 +115,7 @@ enum err store_open(const char *url, struct store **ret_store, char explain[256]
     s->ops = ops;
     s->writer.tx = (struct tx){.ops = ops, .db = s->db, .arena = arena};
     write_queue_init(&s->writer.queue);
-    err = check_whole(s, explain);
+    err = check_usable(s, explain);
     if (err != ERR_NONE) {
         store_close(s);
         return err;
@@ -247,14 +257,14 @@ enum err store_snapshot_new(const char *url, struct store_reader **ret_snapshot,
     enum err err = ops->snapshot_new(location, &reader, explain);
     if (err != ERR_NONE)
         return err;
-    struct setting_row mark = {.name = COPY_MARK_NAME};
+    struct setting_row mark = {.name = COPY_MARK_FILLING};
     struct arena *arena = arena_new(SETTING_VALUE_MAX + 64);
     err = arena == NULL ? ERR_NO_MEMORY : ops->reader_get(reader, &table_setting, arena, &mark);
     arena_free(arena);
     if (err == ERR_NOT_FOUND)
         return store_reader_over(ops, reader, ret_snapshot);
     ops->reader_free(reader);
-    return explain_mark(err, explain);
+    return explain_mark(err, &mark, explain);
 }
 
 void store_reader_free(struct store_reader *r)

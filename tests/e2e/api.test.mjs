@@ -107,8 +107,8 @@ describe('the contract', { timeout: 60000 }, () => {
     await local('model_list', '/v1/models', 200);
     assert.equal((await local('model_show', '/v1/models/sensor', 200)).maker, 'acme');
     assert.equal((await local('model_show', '/v1/models/nothing', 404)).code, 'model-not-found');
-    const changed = await local('model_change', '/v1/models/sensor', 200, { lifetime_seconds: 7200, proof: 'approval' });
-    assert.deepEqual([changed.lifetime_seconds, changed.proof, changed.key_kinds], [7200, 'approval', ['P-256', 'Ed25519']]);
+    const changed = await local('model_change', '/v1/models/sensor', 200, { lifetime_seconds: 7200, proof: 'approval', grace_seconds: 0 });
+    assert.deepEqual([changed.lifetime_seconds, changed.proof, changed.grace_seconds, changed.key_kinds], [7200, 'approval', 0, ['P-256', 'Ed25519']]);
     await local('model_change', '/v1/models/sensor', 200, { proof: 'manifest' });
     assert.equal((await local('model_change', '/v1/models/sensor', 400, {})).code, 'field-missing');
     assert.equal((await local('model_change', '/v1/models/nothing', 404, { proof: 'manifest' })).code, 'model-not-found');
@@ -156,6 +156,21 @@ describe('the contract', { timeout: 60000 }, () => {
     await local('device_revoke', '/v1/devices/s-1/revoke', 200, { reason: 'lost' });
     await local('device_retire', '/v1/devices/s-2/retire', 200, { reason: 'old' });
     assert.equal((await local('device_revoke', '/v1/devices/s-2/revoke', 409, { reason: 'x' })).code, 'move-not-possible');
+
+    const { subjects } = await local('subject_list', '/v1/subjects', 200);
+    assert.ok(subjects.some(({ name, state }) => name === 'hospital' && state === 'known'));
+    const hospital = await local('subject_show', '/v1/subjects/hospital', 200);
+    assert.equal(hospital.subject, shown.subject);
+    assert.equal((await local('subject_show', '/v1/subjects/nobody', 404)).code, 'subject-not-found');
+    assert.equal((await local('subject_erase', '/v1/subjects/hospital/erase', 200)).state, 'erased');
+    assert.equal((await local('subject_erase', `/v1/subjects/${hospital.subject}/erase`, 409)).code, 'subject-erased');
+    assert.equal((await local('subject_erase', '/v1/subjects/hospital/erase', 404)).code, 'subject-not-found');
+    await until('the good device is confirmed', async () => (await hub.must(200, 'GET', '/v1/devices/good')).certificate.status === 'active');
+    const soon = new Date(Date.now() + 3600000).toISOString().replace(/\.\d+/, '');
+    assert.equal((await local('device_readmit', '/v1/devices/good/readmit', 200, { reason: 'found', expires_at: soon })).state, 'trusted');
+    assert.equal((await local('device_readmit', '/v1/devices/good/readmit', 400, { reason: 'found', expires_at: LATER })).field, 'expires_at');
+    assert.equal((await local('device_readmit', '/v1/devices/s-2/readmit', 409, { reason: 'found', expires_at: soon })).code, 'not-readmittable');
+    assert.equal((await local('device_readmit', '/v1/devices/nobody/readmit', 404, { reason: 'found', expires_at: soon })).code, 'device-not-found');
 
     await local('token_create', '/v1/tokens', 201, { name: 'both', scopes: ['ledger', 'metrics'], expires_at: LATER });
     assert.equal((await local('token_create', '/v1/tokens', 409, { name: 'both', scopes: ['ledger'], expires_at: LATER })).code, 'token-exists');

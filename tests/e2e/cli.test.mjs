@@ -326,7 +326,7 @@ describe('the command and a hub', () => {
       return stdout.trim();
     };
     assert.equal(await complete('holdfast', 'dev'), 'device');
-    assert.equal(await complete('holdfast', 'device', 're'), 'release revoke retire');
+    assert.equal(await complete('holdfast', 'device', 're'), 'release revoke retire readmit');
     assert.equal(await complete('holdfast', 'device', 'list', '--state', 'r'), 'revoked retired');
     assert.equal(await complete('holdfast', 'device', 'list', '--state', '=', 'r'), 'revoked retired');
     assert.equal(await complete('holdfast', 'device', 'revoke', 'x', '-r', 'y', 'c-'), 'c-1 c-2');

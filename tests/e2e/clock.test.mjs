@@ -2,35 +2,15 @@
 // be, nothing is lost, and with the right time everything goes on by itself.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Hub, as, enrolledDevice, programs, until } from './lib/hub.mjs';
+import { Clock, DAY } from './lib/clock.mjs';
+import { Hub, as, enrolledDevice, until } from './lib/hub.mjs';
 import { Agent } from './lib/agent.mjs';
-
-const DAY = 86400;
-const LATER = 200 * DAY; // the right time here, so that a clock set back is still within the CA's life
-const shift = (seconds) => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64LE(BigInt(LATER + seconds));
-  return bytes;
-};
-const withClock = (file) => ({
-  LD_PRELOAD: programs.clockshift,
-  CLOCKSHIFT_FILE: file,
-  ASAN_OPTIONS: [process.env.ASAN_OPTIONS, 'verify_asan_link_order=0'].filter(Boolean).join(':'),
-});
-const count = (text, event) => text.split(` ${event} `).length - 1;
 
 describe('a hub whose clock jumps', { timeout: 120000 }, () => {
   let hub, agent, device, clock;
 
-  const setClock = (seconds) => writeFile(clock, shift(seconds), { flag: 'r+' }); // in place: the hub has it mapped
-  // The hub's own certificate must fit its clock before a client whose clock is right can judge it.
-  const jump = async (seconds) => {
-    const before = count(hub.log, 'tls.renewed');
-    await setClock(seconds);
-    await until(`the hub has a certificate for a clock that is ${seconds} s off`, () => count(hub.log, 'tls.renewed') > before);
-  };
+  const jump = (seconds) => clock.jump(hub, seconds);
   const checkins = () => agent.events('device.checked_in').length;
   const ledgerHolds = async () => {
     const { code, stdout, stderr } = await hub.cli('ledger', 'verify', '--local', '--key', join(hub.state, 'ledger.vkey'), '--json');
@@ -40,19 +20,17 @@ describe('a hub whose clock jumps', { timeout: 120000 }, () => {
   before(async () => {
     hub = await Hub.start({ 'checkin-interval': '1s' }, {
       prepare: async (made) => {
-        clock = join(made.folder, 'clock');
-        await writeFile(clock, shift(0));
-        made.options.env = withClock(clock);
+        clock = await Clock.make(join(made.folder, 'clock'));
+        made.options.env = clock.env;
       },
     });
     await hub.factory();
     // curl goes by the machine's clock: -k, and the hub judges the device all the same.
-    const right = join(hub.folder, 'right-clock');
-    await writeFile(right, shift(0));
+    const right = await Clock.make(join(hub.folder, 'right-clock'));
     device = await enrolledDevice(hub, 'clock-2', { words: ['-k'] });
     const { 'clock-1': code } = await hub.claims('clock-1');
     agent = await Agent.make(hub, 'clock-1', { code });
-    agent.start({ env: withClock(right) });
+    agent.start({ env: right.env });
     await agent.saw('device.checked_in', 1);
   });
   after(async () => {
@@ -61,13 +39,13 @@ describe('a hub whose clock jumps', { timeout: 120000 }, () => {
   });
 
   it('shows that its clock is shifted', async () => {
-    await setClock(120);
+    await clock.set(120);
     const { t: before } = (await hub.ledger()).at(-1);
     await hub.must(200, 'POST', '/v1/devices/clock-2/quarantine', { reason: 'investigation' });
     await hub.must(200, 'POST', '/v1/devices/clock-2/release', { reason: 'investigation' });
     const { t: after } = (await hub.ledger()).at(-1);
     assert.ok(Date.parse(after) - Date.parse(before) > 100000, `${before} ${after}`);
-    await setClock(0);
+    await clock.set(0);
   });
 
   for (const [name, seconds] of [['forward', 100 * DAY], ['back', -100 * DAY]]) {
@@ -86,7 +64,7 @@ describe('a hub whose clock jumps', { timeout: 120000 }, () => {
   }
 
   it('starts again with a clock set back, on a ledger with later entries', async () => {
-    await setClock(-100 * DAY);
+    await clock.set(-100 * DAY);
     await hub.restart();
     await ledgerHolds();
     await jump(0);

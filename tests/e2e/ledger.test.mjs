@@ -7,6 +7,7 @@ import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Hub, as, curl, enrol, enrolledDevice, newKey, csrBody, sleep, until } from './lib/hub.mjs';
+import { growTo } from './lib/ledger.mjs';
 import { connect } from './lib/wire.mjs';
 import { readBundle, readCheckpoint, readKey, tileBytes, tilePath, tilesOf, treeHash, verifyLog } from './lib/tlog.mjs';
 
@@ -17,17 +18,6 @@ const tokenFor = async (hub, name, scopes, expires_at = LATER) =>
   (await hub.must(201, 'POST', '/v1/tokens', { name, scopes, expires_at })).token;
 const bearer = (token) => ['-H', `Authorization: Bearer ${token}`];
 const keyOf = async (hub) => readKey((await hub.must(200, 'GET', '/v1/hub')).ledger.key);
-
-// Adds entries, one for each fresh claim code, until the ledger has `size`.
-async function growTo(hub, size) {
-  for (;;) {
-    const at = (await hub.must(200, 'GET', '/v1/hub')).ledger.size;
-    assert.ok(at <= size, `the ledger has ${at} entries already`);
-    if (at === size) return;
-    for (let left = size - at; left > 0; left -= 16)
-      await Promise.all(Array.from({ length: Math.min(left, 16) }, () => hub.must(201, 'POST', '/v1/devices/grower/claim', { expires_at: LATER })));
-  }
-}
 
 // Reads it over HTTPS on one connection.
 async function reader(hub, token) {

@@ -3,35 +3,16 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Hub, programs, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
-import { leafHash, tileBytes, tilePath, tilesOf, treeHash } from './lib/tlog.mjs';
+import { bundle, checkpointFor, signer, tilePath, tilesOf, writeLog } from './lib/tlog.mjs';
 
 const SIZE = 600;
 const entriesOf = (size, word = 'entry') => Array.from({ length: size }, (_, i) => Buffer.from(`{"${word}":${i}}`));
-
-// A key that signs notes: of a log (type 1) or of a witness (type 4).
-function signer(name, type) {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const typed = Buffer.concat([Buffer.from([type]), publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)]);
-  const id = createHash('sha256').update(`${name}\n`).update(typed).digest().subarray(0, 4);
-  return {
-    vkey: `${name}+${id.toString('hex')}+${typed.toString('base64')}`,
-    line(text, time = 1764291600) {
-      const stamp = Buffer.alloc(type === 4 ? 8 : 0);
-      if (type === 4) stamp.writeBigUInt64BE(BigInt(time));
-      const signature = sign(null, Buffer.from(type === 4 ? `cosignature/v1\ntime ${time}\n${text}` : text), privateKey);
-      return `\u2014 ${name} ${Buffer.concat([id, stamp, signature]).toString('base64')}\n`;
-    },
-  };
-}
-
-const bundle = (entries) => Buffer.concat(entries.flatMap((entry) => [Buffer.from([entry.length >> 8, entry.length & 255]), entry]));
 
 describe('a ledger in a folder', { timeout: 120000 }, () => {
   const log = signer('fleet.example/ledger', 1);
@@ -47,23 +28,11 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
   });
   after(() => rmSync(root, { recursive: true, force: true }));
 
-  const checkpointOf = (entries, by = log, cosigners = [0, 1]) => {
-    const text = `fleet.example/ledger\n${entries.length}\n${treeHash(entries.map(leafHash)).toString('base64')}\n`;
-    return `${text}\n${by.line(text)}${cosigners.map((i) => witnesses[i].line(text)).join('')}`;
-  };
-
+  const checkpointOf = (entries, by = log, cosigners = [0, 1]) => checkpointFor(entries, by, cosigners.map((i) => witnesses[i]));
   // Writes a whole, consistent ledger; gives its folder.
   function make(entries, checkpoint = checkpointOf(entries)) {
     const folder = join(root, `ledger-${made++}`);
-    const leaves = entries.map(leafHash);
-    for (const tile of tilesOf(entries.length)) {
-      const path = join(folder, 'tile', tilePath(tile.level, tile.index, tile.width));
-      mkdirSync(dirname(path), { recursive: true });
-      const from = tile.index * 256;
-      writeFileSync(path, tile.level === 'entries' ? bundle(entries.slice(from, from + tile.width)) : tileBytes(leaves, tile));
-    }
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, 'checkpoint'), checkpoint);
+    writeLog(folder, entries, checkpoint);
     return folder;
   }
 
@@ -72,10 +41,11 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
     assert.doesNotMatch(stderr, /Sanitizer|runtime error/);
     return { status, stdout, stderr };
   }
-  const judge = (folder, { saved, quorum = 2, asked = witnesses } = {}) => {
+  const judge = (folder, { saved, quorum = 2, asked = witnesses, range } = {}) => {
     const ours = verify('--json', '--key', log.vkey, ...asked.flatMap(({ vkey }) => ['--witness', vkey]),
-      ...(asked.length ? ['--quorum', String(quorum)] : []), ...(saved ? ['--saved', saved] : []), folder);
-    const theirs = spawnSync(go, [log.vkey, saved ?? '-', String(asked.length ? quorum : 0), folder, ...asked.map(({ vkey }) => vkey)], { encoding: 'utf8' });
+      ...(asked.length ? ['--quorum', String(quorum)] : []), ...(saved ? ['--saved', saved] : []),
+      ...(range ? ['--range', range.join('-')] : []), folder);
+    const theirs = spawnSync(go, [...(range ? ['-first', range[0], '-last', range[1]] : []), log.vkey, saved ?? '-', String(asked.length ? quorum : 0), folder, ...asked.map(({ vkey }) => vkey)], { encoding: 'utf8' });
     return { ...ours, answer: JSON.parse(ours.stdout), go: theirs.status, goSays: theirs.stderr + theirs.stdout };
   };
   const refused = (folder, status, code, options) => {
@@ -169,6 +139,7 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
   for (const [what, code, change] of [
     ['edited', 'ledger-root', (entries) => entries.with(300, Buffer.from('{"entry":-1}'))],
     ['deleted', 'tile-unreadable', (entries) => entries.toSpliced(300, 1)],
+    ['left out at the end', 'tile-unreadable', (entries) => entries.slice(0, 300)],
     ['reordered', 'ledger-root', (entries) => entries.with(300, entries[301]).with(301, entries[300])],
   ]) {
     it(`is refused where an entry was ${what}`, () => {
@@ -178,7 +149,14 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
       writeFileSync(join(folder, 'tile/entries/001'), bundle(changed.slice(256, 512)));
       const answer = refused(folder, 5, 'ledger-tile');
       assert.equal(answer.first, 300);
-      refused(make(changed, checkpointOf(whole)), 5, code);
+      const all = make(changed, checkpointOf(whole));
+      refused(all, 5, code);
+      // and in a part of it
+      refused(folder, 5, 'ledger-tile', { range: [290, 310] });
+      refused(all, 5, code, { range: [290, 310] });
+      const elsewhere = judge(folder, { range: [0, 255] });
+      assert.equal(elsewhere.status, 0, `what was left alone is still proven: ${elsewhere.stdout}`);
+      assert.equal(elsewhere.go, 0, elsewhere.goSays);
     });
   }
 
@@ -204,7 +182,9 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
     const saved = save(checkpointOf(entriesOf(SIZE)));
     refused(make(entriesOf(SIZE - 1)), 9, 'ledger-shrunk', { saved });
     refused(make(entriesOf(SIZE, 'other')), 9, 'ledger-forked', { saved });
-    refused(make(entriesOf(SIZE + 1).with(5, Buffer.from('{}'))), 9, 'ledger-rewritten', { saved });
+    const rewritten = make(entriesOf(SIZE + 1).with(5, Buffer.from('{}')));
+    refused(rewritten, 9, 'ledger-rewritten', { saved });
+    refused(rewritten, 9, 'ledger-rewritten', { saved, range: [300, 310] });
     // without anything saved, the witnesses are what is left: they did not see the fork
     const fork = entriesOf(SIZE, 'other');
     refused(make(fork, checkpointOf(fork, log, [2])), 5, 'witnesses');
@@ -226,6 +206,10 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
       [['--key', log.vkey, '--quorum', '-1', folder], 2, /from 1 to 16/],
       [['--key', log.vkey, '--quorum', '17', folder], 2, /from 1 to 16/],
       [['--key', log.vkey, '--nothing', folder], 2, /no option/],
+      [['--key', log.vkey, '--range', '5', folder], 2, /two entries, FIRST-LAST/],
+      [['--key', log.vkey, '--range', '5-4', folder], 2, /two entries, FIRST-LAST/],
+      [['--key', log.vkey, '--range', '-1-4', folder], 2, /two entries, FIRST-LAST/],
+      [['--key', log.vkey, '--range', '1-2', folder], 5, /is of 2 entries, the first is number 0/],
       [[...Array(17).fill(['--key', log.vkey]).flat(), folder], 2, /too many keys/],
       [['--key', log.vkey, join(folder, 'missing')], 6, /No such file/],
       [['--key', log.vkey, join(folder, 'tile')], 6, /no such file/],

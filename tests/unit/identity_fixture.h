@@ -13,6 +13,8 @@ struct house {
     struct store *store;
     struct store_reader *reader;
     struct ledger *ledger;
+    char keys[PATH_MAX + 32];
+    struct subjects *subjects;
     struct identity *identity;
     struct arena *arena; /* for one act at a time, and for reading */
 };
@@ -29,7 +31,10 @@ static inline int house_set_up(void **state)
     if (store_open(url, &h->store, explain) != ERR_NONE ||
         ledger_new(h->store, ORIGIN, &h->ledger, explain) != ERR_NONE)
         fail_msg("%s", explain);
-    assert_int_equal(identity_new(h->store, h->ledger, &h->identity), ERR_NONE);
+    (void)snprintf(h->keys, sizeof h->keys, "%s/subjects.keys", h->s->folder);
+    assert_int_equal(subjects_open(h->keys, h->store, h->ledger, false, &h->subjects, explain),
+                     ERR_NONE);
+    assert_int_equal(identity_new(h->store, h->ledger, h->subjects, &h->identity), ERR_NONE);
     assert_int_equal(store_reader_new(h->store, &h->reader), ERR_NONE);
     assert_int_equal(store_start(h->store), ERR_NONE);
     h->arena = arena_new((size_t)8 << 20);
@@ -44,6 +49,8 @@ static inline int house_tear_down(void **state)
     void *signer = h->s;
     store_drain(h->store);
     identity_free(h->identity);
+    subjects_free(h->subjects);
+    (void)unlink(h->keys);
     store_reader_free(h->reader);
     ledger_free(h->ledger);
     store_close(h->store);
@@ -102,7 +109,8 @@ static inline enum err change_model(struct house *h, struct model_act *m, enum m
                                       .proof = proof,
                                       .key_kinds = 1 << KEY_P256,
                                       .lifetime = 90 * DAY,
-                                      .enrolled_lifetime = 3600}};
+                                      .enrolled_lifetime = 3600,
+                                      .grace = 30 * DAY}};
     (void)snprintf(m->model.id, sizeof m->model.id, "%s", id);
     identity_change_model(h->identity, &origin, m);
     return wait_act(h, &m->act);
@@ -113,7 +121,7 @@ static inline enum err create_manifest(struct house *h, struct manifest_act *m, 
 {
     unsigned ended;
     const struct act_origin origin = origin_of(h, h->arena, &ended);
-    *m = (struct manifest_act){.manifest = {.owner = "city"}};
+    *m = (struct manifest_act){.owner = "city"};
     (void)snprintf(m->manifest.id, sizeof m->manifest.id, "%s", id);
     (void)snprintf(m->manifest.model, sizeof m->manifest.model, "%s", model);
     identity_create_manifest(h->identity, &origin, m);
@@ -213,14 +221,21 @@ static inline void enrol_by_claim(struct house *h, struct enrolling *x, const ch
     enrolling_start(h, x, key);
 }
 
-static inline void enrol_by_certificate(struct house *h, struct enrolling *x, const char *device,
-                                        const char *serial, EVP_PKEY *key)
+/* AUTHENTICATOR_CERTIFICATE or _EXPIRED. */
+static inline void enrol_by_certificate_as(struct house *h, struct enrolling *x,
+                                           enum authenticator authenticator, const char *device,
+                                           const char *serial, EVP_PKEY *key)
 {
-    *x = (struct enrolling){.arena = arena_new(256 * 1024),
-                            .e.authenticator = AUTHENTICATOR_CERTIFICATE};
+    *x = (struct enrolling){.arena = arena_new(256 * 1024), .e.authenticator = authenticator};
     (void)snprintf(x->e.device, sizeof x->e.device, "%s", device);
     (void)snprintf(x->e.serial, sizeof x->e.serial, "%s", serial);
     enrolling_start(h, x, key);
+}
+
+static inline void enrol_by_certificate(struct house *h, struct enrolling *x, const char *device,
+                                        const char *serial, EVP_PKEY *key)
+{
+    enrol_by_certificate_as(h, x, AUTHENTICATOR_CERTIFICATE, device, serial, key);
 }
 
 static inline enum err enrolling_wait(struct house *h, struct enrolling *x)

@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "hub/ledger/ledger.h"
 #include "store_fixture.h"
+#include "tests/unit/naive_tree.h"
 
 struct ledger_fixture {
     struct fixture f;
@@ -78,7 +79,7 @@ static inline enum err ledger_fixture_append(struct ledger_fixture *lf, unsigned
     return fixture_write(&lf->f, run_append, &a);
 }
 
-/* ---- the naive tree: RFC 6962 section 2.1 as it stands there ---- */
+/* ---- the naive tree over what was appended ---- */
 
 struct tree {
     struct hash *leaves;
@@ -108,55 +109,6 @@ static inline void tree_follow(struct tree *t, struct ledger_fixture *lf)
     assert_int_equal(ledger_read_entries(lf->ledger, lf->f.reader, t->len, false, SIZE_MAX,
                                          t->arena, tree_take, t),
                      ERR_NONE);
-}
-
-static inline size_t split(size_t n)
-{
-    size_t k = 1;
-    while (k * 2 < n)
-        k *= 2;
-    return k;
-}
-
-static inline struct hash tree_root(const struct hash *leaves, size_t n)
-{
-    if (n == 0)
-        return merkle_empty_root(crypto_sha256);
-    if (n == 1)
-        return leaves[0];
-    size_t k = split(n);
-    struct hash left = tree_root(leaves, k);
-    struct hash right = tree_root(leaves + k, n - k);
-    return merkle_node_hash(crypto_sha256, &left, &right);
-}
-
-/* PATH(m, D[n]) */
-static inline size_t tree_path(const struct hash *leaves, size_t m, size_t n, struct hash *proof)
-{
-    if (n == 1)
-        return 0;
-    size_t k = split(n);
-    size_t len =
-        m < k ? tree_path(leaves, m, k, proof) : tree_path(leaves + k, m - k, n - k, proof);
-    proof[len] = m < k ? tree_root(leaves + k, n - k) : tree_root(leaves, k);
-    return len + 1;
-}
-
-/* SUBPROOF(m, D[n], b) */
-static inline size_t tree_subproof(const struct hash *leaves, size_t m, size_t n, bool whole,
-                                   struct hash *proof)
-{
-    if (m == n) {
-        if (whole)
-            return 0;
-        proof[0] = tree_root(leaves, n);
-        return 1;
-    }
-    size_t k = split(n);
-    size_t len = m <= k ? tree_subproof(leaves, m, k, whole, proof)
-                        : tree_subproof(leaves + k, m - k, n - k, false, proof);
-    proof[len] = m <= k ? tree_root(leaves + k, n - k) : tree_root(leaves, k);
-    return len + 1;
 }
 
 static inline void assert_hashes_equal(const struct hash *a, const struct hash *b)

@@ -12,6 +12,7 @@
 #include "base/crypto.h"
 #include "hub/signer/signer.h"
 #include "pki/ca.h"
+#include "tests/unit/naive_tree.h"
 #include "tests/unit/temporary_folder.h"
 
 #define FLEET       "acme.example"
@@ -152,19 +153,17 @@ static inline enum err issue(const struct fixture *f, const struct certificate_r
     return a->err;
 }
 
-static inline struct hash root_of(unsigned n)
+/* With the root of a log of `root` leaves, and a proof that it continues the one of `old`. */
+static inline enum err checkpoint(const struct fixture *f, uint64_t old, uint64_t size,
+                                  uint64_t root, struct answer *a)
 {
-    struct hash h;
-    crypto_sha256_one(slice_of(&n, sizeof n), h.bytes);
-    return h;
-}
-
-static inline enum err checkpoint(const struct fixture *f, uint64_t size, unsigned root,
-                                  struct answer *a)
-{
-    struct hash h = root_of(root);
+    struct hash proof[MERKLE_PROOF_MAX];
+    const struct checkpoint_request request = {.size = size,
+                                               .root = counted_root(root),
+                                               .proof = proof,
+                                               .proof_len = counted_proof(old, size, proof)};
     *a = (struct answer){.called = 0};
-    signer_sign_checkpoint(f->link, size, &h, answered, a);
+    signer_sign_checkpoint(f->link, &request, answered, a);
     wait_for(f, a);
     return a->err;
 }

@@ -351,6 +351,53 @@ static void test_snapshot_of_nothing(void **state)
     fixture_remove(&f);
 }
 
+/* ---- leaving ---- */
+
+static void test_leave(void **state)
+{
+    (void)state;
+    struct copying c;
+    struct copy_header header;
+    struct copy_summary found;
+    struct store *store = NULL;
+    struct store_hold *hold = NULL;
+    struct store_reader *snapshot = NULL;
+    char explain[256] = "";
+    set_up(&c, 10);
+    write_copy(&c);
+    assert_int_equal(store_hold_new(c.to_url, &hold, &snapshot, explain), ERR_NOT_FOUND);
+    assert_int_equal(fill(&c, 2, &found), ERR_CLOSED);
+    assert_int_equal(store_hold_new(c.to_url, &hold, &snapshot, explain), ERR_REFUSED);
+    assert_non_null(strstr(explain, "not whole"));
+    assert_int_equal(fill(&c, SIZE_MAX, &found), ERR_NONE);
+    for (int i = 0; i < 2; i++) { /* what was left is left again after an interruption */
+        assert_int_equal(store_hold_new(c.to_url, &hold, &snapshot, explain), ERR_NONE);
+        assert_int_equal(store_open(c.to_url, &store, explain), ERR_BUSY);
+        assert_int_equal(copy_describe(snapshot, "fleet.example", &header), ERR_NONE);
+        assert_int_equal(header.rows, c.header.rows); /* a mark is no row of it */
+        header.taken_at = c.header.taken_at;
+        assert_int_equal(copy_walk(snapshot, &header, NULL, &found), ERR_NONE);
+        assert_memory_equal(&found.digest, &c.summary.digest, sizeof found.digest);
+        store_reader_free(snapshot);
+        assert_int_equal(store_hold_leave(hold), ERR_NONE);
+        store_hold_free(hold);
+        assert_int_equal(store_open(c.to_url, &store, explain), ERR_REFUSED);
+        assert_non_null(strstr(explain, "moved"));
+    }
+    tear_down(&c);
+}
+
+static void test_hold_what_others_share(void **state)
+{
+    (void)state;
+    struct store_hold *hold = NULL;
+    struct store_reader *snapshot = NULL;
+    char explain[256] = "";
+    assert_int_equal(store_hold_new("postgresql:///x", &hold, &snapshot, explain), ERR_UNSUPPORTED);
+    assert_non_null(strstr(explain, "backup"));
+    assert_int_equal(store_hold_new("file:x", &hold, &snapshot, explain), ERR_UNSUPPORTED);
+}
+
 static void test_tables_by_id(void **state)
 {
     (void)state;
@@ -374,6 +421,8 @@ int main(void)
         cmocka_unit_test(test_snapshot_of_half_a_store),
         cmocka_unit_test(test_snapshot_stays),
         cmocka_unit_test(test_snapshot_of_nothing),
+        cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_hold_what_others_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,6 +93,63 @@ static void verifies_ed25519(void **state)
     }
 }
 
+/* RFC 4231 has no case with a key of 32 bytes; this one is from another implementation. */
+static void macs(void **state)
+{
+    (void)state;
+    uint8_t key[SHA256_SIZE], mac[SHA256_SIZE], wanted[SHA256_SIZE];
+    struct writer w = writer_over(wanted, sizeof wanted);
+    for (size_t i = 0; i < sizeof key; i++)
+        key[i] = (uint8_t)i;
+    writer_unhex(&w,
+                 SLICE_LITERAL("4b3b1e7b87be634c1c4efb096ad95f41f66b00c3ff16bb32b76367fd5c5e7aa4"));
+    crypto_hmac_sha256(key, SLICE_LITERAL("holdfast"), mac);
+    assert_memory_equal(mac, wanted, sizeof mac);
+}
+
+static void seals(void **state)
+{
+    (void)state;
+    uint8_t key[SHA256_SIZE] = {1}, other[SHA256_SIZE] = {2}, box[CRYPTO_SEAL_TEXT_MAX + 64];
+    uint8_t again[sizeof box], text[CRYPTO_SEAL_TEXT_MAX];
+    const struct slice context = SLICE_LITERAL("row 7");
+    static const size_t lengths[] = {0, 1, 16, 64, CRYPTO_SEAL_TEXT_MAX};
+    memset(text, 'x', sizeof text);
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        const struct slice plain = slice_of(text, lengths[i]);
+        struct writer w = writer_over(box, sizeof box), w2 = writer_over(again, sizeof again);
+        assert_int_equal(crypto_seal(key, context, plain, &w), ERR_NONE);
+        assert_int_equal(crypto_seal(key, context, plain, &w2), ERR_NONE);
+        assert_int_equal(w.len, lengths[i] + CRYPTO_SEAL_OVERHEAD);
+        assert_memory_not_equal(box, again, w.len); /* each with a nonce of its own */
+
+        const struct slice sealed = writer_bytes(&w);
+        uint8_t found[CRYPTO_SEAL_TEXT_MAX];
+        struct writer out = writer_over(found, sizeof found);
+        assert_int_equal(crypto_unseal(key, context, sealed, &out), ERR_NONE);
+        assert_int_equal(out.len, lengths[i]);
+        assert_memory_equal(found, text, out.len);
+        out = writer_over(found, sizeof found);
+        assert_int_equal(crypto_unseal(other, context, sealed, &out), ERR_BAD_SIGNATURE);
+        assert_int_equal(crypto_unseal(key, SLICE_LITERAL("row 8"), sealed, &out),
+                         ERR_BAD_SIGNATURE);
+        for (size_t cut = 0; cut < sealed.len; cut++)
+            assert_int_equal(crypto_unseal(key, context, slice_of(box, cut), &out),
+                             ERR_BAD_SIGNATURE);
+        for (size_t at = 0; at < sealed.len; at++) {
+            box[at] ^= 1;
+            assert_int_equal(crypto_unseal(key, context, sealed, &out), ERR_BAD_SIGNATURE);
+            box[at] ^= 1;
+        }
+        assert_int_equal(out.len, 0);
+    }
+    struct writer w = writer_over(box, sizeof box);
+    assert_int_equal(crypto_seal(key, context, slice_of(again, CRYPTO_SEAL_TEXT_MAX + 1), &w),
+                     ERR_LIMIT);
+    w = writer_over(box, CRYPTO_SEAL_OVERHEAD);
+    assert_int_equal(crypto_seal(key, context, slice_of(text, 1), &w), ERR_LIMIT);
+}
+
 static void draws_random_bytes(void **state)
 {
     (void)state;
@@ -124,6 +181,8 @@ int main(void)
         cmocka_unit_test(hashes),
         cmocka_unit_test(hashes_on_many_threads),
         cmocka_unit_test(verifies_ed25519),
+        cmocka_unit_test(macs),
+        cmocka_unit_test(seals),
         cmocka_unit_test(draws_random_bytes),
         cmocka_unit_test(the_clock_can_be_moved),
     };

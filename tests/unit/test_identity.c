@@ -174,7 +174,7 @@ static void manifests_take_chunks(void **state)
         assert_int_equal(identity_claim_hash(slice_of_text(lines[i].claim_code), &hash), ERR_NONE);
         assert_memory_equal(&row.credential_hash, &hash, sizeof hash); /* and the code nowhere */
         assert_int_equal(row.state, DEVICE_EXPECTED);
-        assert_string_equal(row.owner, "city");
+        assert_string_equal(row.owner, "~1");
         assert_string_equal(row.maker, "acme");
     }
 }

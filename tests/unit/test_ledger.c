@@ -246,6 +246,56 @@ static void check_proofs(const struct tree *t, const struct hash *root, size_t o
         ERR_NONE);
 }
 
+static void check_consistency(struct ledger_fixture *lf, const struct tree *t, size_t old_size,
+                              size_t new_size)
+{
+    struct hash proof[MERKLE_PROOF_MAX], expected[MERKLE_PROOF_MAX];
+    size_t len = 77;
+    assert_int_equal(
+        ledger_read_consistency(lf->ledger, lf->f.reader, old_size, new_size, proof, &len),
+        ERR_NONE);
+    size_t expected_len = old_size == 0 || old_size == new_size
+                              ? 0
+                              : tree_subproof(t->leaves, old_size, new_size, true, expected);
+    assert_int_equal(len, expected_len);
+    for (size_t i = 0; i < len; i++)
+        assert_hashes_equal(&proof[i], &expected[i]);
+}
+
+static void consistency_proofs_are_those_of_the_naive_tree(void **state)
+{
+    (void)state;
+    enum { ALL = 40, MANY = 300, LARGE = 66000 };
+    static const size_t large[] = {1,    2,     255,   256,   257,   511,   512,   513,
+                                   4096, 32768, 40000, 65535, 65536, 65537, 65792, LARGE - 1};
+    struct ledger_fixture lf;
+    struct tree t = {0};
+    ledger_fixture_make(&lf);
+    assert_int_equal(ledger_fixture_append(&lf, MANY), ERR_NONE);
+    tree_follow(&t, &lf);
+    for (size_t n = 0; n <= MANY; n += n < ALL || (n >= 254 && n < 260) ? 1 : 23)
+        for (size_t m = 0; m <= n; m++)
+            check_consistency(&lf, &t, m, n);
+    assert_int_equal(ledger_fixture_append(&lf, LARGE - MANY), ERR_NONE);
+    tree_follow(&t, &lf);
+    for (size_t i = 0; i < ARRAY_LEN(large); i++)
+        for (size_t j = i; j < ARRAY_LEN(large); j++)
+            check_consistency(&lf, &t, large[i], large[j]);
+
+    struct hash proof[MERKLE_PROOF_MAX];
+    size_t len = 77;
+    assert_int_equal(ledger_read_consistency(lf.ledger, lf.f.reader, 1, LARGE + 1, proof, &len),
+                     ERR_NOT_FOUND);
+    assert_int_equal(ledger_read_consistency(lf.ledger, lf.f.reader, 3, 2, proof, &len),
+                     ERR_NOT_FOUND);
+    assert_int_equal(
+        ledger_read_consistency(lf.ledger, lf.f.reader, UINT64_MAX, UINT64_MAX, proof, &len),
+        ERR_NOT_FOUND);
+    assert_int_equal(len, 77);
+    free(t.leaves);
+    ledger_fixture_remove(&lf);
+}
+
 static void tiles_and_roots_are_those_of_the_naive_tree(void **state)
 {
     (void)state;
@@ -449,6 +499,7 @@ int main(void)
         cmocka_unit_test(entries_are_bounded),
         cmocka_unit_test(an_entry_has_the_form_the_header_lays_down),
         cmocka_unit_test(tiles_and_roots_are_those_of_the_naive_tree),
+        cmocka_unit_test(consistency_proofs_are_those_of_the_naive_tree),
         cmocka_unit_test(entries_are_walked_in_both_directions),
         cmocka_unit_test(the_served_checkpoint_never_shrinks),
         cmocka_unit_test(followers_hear_of_every_head_and_calls_are_shared),

@@ -12,6 +12,7 @@
 
 #include "base/crypto.h"
 #include "hub/signer/ledger_state.h"
+#include "tests/unit/naive_tree.h"
 #include "tests/unit/temporary_folder.h"
 
 #define SLOT_STRIDE 4096
@@ -37,17 +38,13 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct hash root_of(uint64_t n)
-{
-    struct hash h;
-    crypto_sha256_one(slice_of(&n, sizeof n), h.bytes);
-    return h;
-}
-
+/* With the root of a log of `root` leaves, and the right proof where there is one. */
 static enum err advance(struct ledger_state *s, uint64_t size, uint64_t root)
 {
-    struct hash h = root_of(root);
-    return ledger_state_advance(s, size, &h);
+    struct hash h = counted_root(root);
+    struct hash proof[MERKLE_PROOF_MAX];
+    size_t len = s->signed_any ? counted_proof(s->size, size, proof) : 0;
+    return ledger_state_advance(s, size, &h, proof, len);
 }
 
 static void advance_afresh(const struct fixture *f, uint64_t size)
@@ -63,7 +60,7 @@ static uint64_t size_afresh(const struct fixture *f)
 {
     struct ledger_state s;
     assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-    struct hash root = root_of(s.size);
+    struct hash root = counted_root(s.size);
     assert_true(s.signed_any);
     assert_memory_equal(&s.root, &root, sizeof root);
     uint64_t size = s.size;
@@ -122,8 +119,60 @@ static void goes_forward_only(void **state)
         assert_int_equal(s.size, size);
         ledger_state_close(&s);
     }
-    advance_afresh(f, UINT64_MAX);
-    assert_int_equal(size_afresh(f), UINT64_MAX);
+}
+
+/* A hub that was taken over has a larger tree, and no proof that it continues the last one. */
+static void takes_no_fork(void **state)
+{
+    const struct fixture *f = *state;
+    struct hash proof[MERKLE_PROOF_MAX + 1] = {{{0}}};
+    struct ledger_state s;
+    advance_afresh(f, 100);
+    assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
+    size_t len = counted_proof(100, 200, proof);
+    struct hash root = counted_root(200);
+    struct hash other = counted_root(201);
+    assert_int_equal(ledger_state_advance(&s, 200, &root, NULL, 0), ERR_REFUSED);
+    assert_int_equal(ledger_state_advance(&s, 200, &root, proof, len - 1), ERR_REFUSED);
+    assert_int_equal(ledger_state_advance(&s, 200, &root, proof, len + 1), ERR_REFUSED);
+    assert_int_equal(ledger_state_advance(&s, 200, &other, proof, len), ERR_REFUSED);
+    assert_int_equal(ledger_state_advance(&s, UINT64_MAX, &other, proof, len), ERR_REFUSED);
+    for (size_t i = 0; i < len; i++) {
+        proof[i].bytes[31] ^= 1;
+        assert_int_equal(ledger_state_advance(&s, 200, &root, proof, len), ERR_REFUSED);
+        proof[i].bytes[31] ^= 1;
+    }
+    /* a proof from a tree that is not the last one signed */
+    size_t other_len = counted_proof(99, 200, proof);
+    assert_int_equal(ledger_state_advance(&s, 200, &root, proof, other_len), ERR_REFUSED);
+    assert_int_equal(s.size, 100);
+    ledger_state_close(&s);
+    assert_int_equal(size_afresh(f), 100);
+    advance_afresh(f, 200);
+    assert_int_equal(size_afresh(f), 200);
+}
+
+/* Its owner vouches for the next tree, if it is larger, and for no other. */
+static void takes_one_tree_on_its_owners_word(void **state)
+{
+    const struct fixture *f = *state;
+    struct hash other = counted_root(7);
+    struct ledger_state s;
+    advance_afresh(f, 100);
+    assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
+    assert_false(s.accept_roll_back);
+    s.accept_roll_back = true;
+    assert_int_equal(ledger_state_advance(&s, 99, &other, NULL, 0), ERR_REFUSED);
+    assert_int_equal(ledger_state_advance(&s, 100, &other, NULL, 0), ERR_REFUSED);
+    assert_int_equal(ledger_state_advance(&s, UINT64_MAX - 1, &other, NULL, 0), ERR_NONE);
+    assert_false(s.accept_roll_back);
+    assert_int_equal(ledger_state_advance(&s, UINT64_MAX, &other, NULL, 0), ERR_REFUSED);
+    ledger_state_close(&s);
+    assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
+    assert_int_equal(s.size, UINT64_MAX - 1);
+    assert_memory_equal(&s.root, &other, sizeof other);
+    assert_false(s.accept_roll_back);
+    ledger_state_close(&s);
 }
 
 /* The power goes while the next slot is written: any number of its bytes is new. */
@@ -233,6 +282,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(starts_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(goes_forward_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_no_fork, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_one_tree_on_its_owners_word, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_any_torn_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_a_torn_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_is_damaged_twice, set_up, tear_down),

@@ -176,6 +176,12 @@ static const struct refusal {
     CASE(request_device_move, "{\"reason\":\"\"}", "field-size", "reason"),
     CASE(request_device_move, "{\"reason\":\"a\\nb\"}", "field-value", "reason"),
     CASE(request_device_move, "{\"reason\":\"\\u001b[2J\"}", "field-value", "reason"),
+    CASE(request_device_move, "{\"reason\":\"a\",\"keys\":\"touched\"}", "field-unknown", "keys"),
+    CASE(request_device_quarantine, "{\"keys\":\"touched\"}", "field-missing", "reason"),
+    CASE(request_device_quarantine, "{\"reason\":\"a\",\"keys\":\"lost\"}", "field-value", "keys"),
+    CASE(request_device_readmit, "{\"reason\":\"a\"}", "field-missing", "expires_at"),
+    CASE(request_device_readmit, "{\"reason\":\"a\",\"expires_at\":\"soon\"}", "field-value",
+         "expires_at"),
     /* integers */
     CASE(request_device_checkin, "{\"agent_version\":\"1\"}", "field-missing", "uptime_seconds"),
     CASE(request_device_checkin, "{\"agent_version\":\"1\",\"uptime_seconds\":-1}", "field-range",
@@ -312,6 +318,7 @@ static const struct refusal {
     CASE(query_model_list, "state=trusted", "field-unknown", "state"),
     CASE(query_manifest_list, "x=", "field-unknown", "x"),
     CASE(query_token_list, "limit=0x10", "field-value", "limit"),
+    CASE(query_subject_list, "after=~~", "field-value", "after"),
     CASE(query_device_certificates, "after=a", "field-unknown", "after"),
 };
 

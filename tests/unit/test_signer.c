@@ -312,7 +312,7 @@ static void assert_is_checkpoint(const struct fixture *f, const struct answer *a
 {
     struct slice text;
     struct checkpoint c;
-    struct hash expected = root_of(root);
+    struct hash expected = counted_root(root);
     assert_int_equal(
         note_verify(slice_of(a->bytes, a->len), &f->facts.ledger_key, crypto_ed25519_verify, &text),
         ERR_NONE);
@@ -327,27 +327,69 @@ static void never_signs_a_smaller_tree(void **state)
     struct fixture *f = *state;
     struct answer a;
     start(f, 1);
-    assert_int_equal(checkpoint(f, 5, 5, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 0, 5, 5, &a), ERR_NONE);
     assert_is_checkpoint(f, &a, 5, 5);
-    assert_int_equal(checkpoint(f, 5, 5, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 5, 5, 5, &a), ERR_NONE);
     assert_is_checkpoint(f, &a, 5, 5);
-    assert_int_equal(checkpoint(f, 5, 6, &a), ERR_REFUSED);
-    assert_int_equal(checkpoint(f, 4, 4, &a), ERR_REFUSED);
-    assert_int_equal(checkpoint(f, 0, 0, &a), ERR_REFUSED);
-    assert_int_equal(checkpoint(f, 1000, 1000, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 5, 5, 6, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 5, 4, 4, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 0, 0, 0, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 5, 1000, 1000, &a), ERR_NONE);
     assert_is_checkpoint(f, &a, 1000, 1000);
-    assert_int_equal(checkpoint(f, 999, 999, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 1000, 999, 999, &a), ERR_REFUSED);
     for (unsigned round = 0; round < 3; round++) {
         stop(f);
         start(f, 1);
         unsigned size = 1000 + round;
-        assert_int_equal(checkpoint(f, size - 1, size - 1, &a), ERR_REFUSED);
-        assert_int_equal(checkpoint(f, 5, 5, &a), ERR_REFUSED);
-        assert_int_equal(checkpoint(f, size, 1, &a), ERR_REFUSED);
-        assert_int_equal(checkpoint(f, size, size, &a), ERR_NONE);
-        assert_int_equal(checkpoint(f, size + 1, size + 1, &a), ERR_NONE);
+        assert_int_equal(checkpoint(f, size, size - 1, size - 1, &a), ERR_REFUSED);
+        assert_int_equal(checkpoint(f, size, 5, 5, &a), ERR_REFUSED);
+        assert_int_equal(checkpoint(f, size, size, 1, &a), ERR_REFUSED);
+        assert_int_equal(checkpoint(f, size, size, size, &a), ERR_NONE);
+        assert_int_equal(checkpoint(f, size, size + 1, size + 1, &a), ERR_NONE);
         assert_is_checkpoint(f, &a, size + 1, size + 1);
     }
+}
+
+/* A larger tree that is not proven to continue the last one, before and after a start. */
+static void never_signs_a_fork(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+    start(f, 1);
+    assert_int_equal(checkpoint(f, 0, 300, 300, &a), ERR_NONE);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(checkpoint(f, 0, 400, 400, &a), ERR_REFUSED);   /* no proof */
+        assert_int_equal(checkpoint(f, 299, 400, 400, &a), ERR_REFUSED); /* from another tree */
+        assert_int_equal(checkpoint(f, 300, 400, 401, &a), ERR_REFUSED); /* to another tree */
+        stop(f);
+        start(f, 1);
+        assert_int_equal(f->facts.signed_size, 300);
+    }
+    struct checkpoint_request request = {.size = 400, .proof_len = MERKLE_PROOF_MAX + 1};
+    a = (struct answer){.called = 0};
+    signer_sign_checkpoint(f->link, &request, answered, &a);
+    assert_int_equal(a.err, ERR_LIMIT);
+    assert_int_equal(checkpoint(f, 300, 400, 400, &a), ERR_NONE);
+    assert_is_checkpoint(f, &a, 400, 400);
+    assert_int_equal(checkpoint(f, 300, 500, 500, &a), ERR_REFUSED);
+}
+
+/* The option is for one tree: what continues that one must be proven again. */
+static void signs_one_tree_on_its_owners_word(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+    start(f, 1);
+    assert_int_equal(checkpoint(f, 0, 300, 300, &a), ERR_NONE);
+    stop(f);
+    f->options.accept_roll_back = true;
+    start(f, 1);
+    assert_int_equal(checkpoint(f, 0, 299, 299, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 0, 300, 299, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 0, 301, 7, &a), ERR_NONE);
+    assert_is_checkpoint(f, &a, 301, 7);
+    assert_int_equal(checkpoint(f, 0, 302, 8, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 301, 301, 7, &a), ERR_NONE);
 }
 
 /* It was killed, not stopped: what it gave out is on disk. */
@@ -356,13 +398,13 @@ static void remembers_after_a_kill(void **state)
     struct fixture *f = *state;
     struct answer a;
     start(f, 1);
-    assert_int_equal(checkpoint(f, 77, 77, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 0, 77, 77, &a), ERR_NONE);
     assert_int_equal(kill(f->facts.pid, SIGKILL), 0);
     stop(f);
     start(f, 1);
-    assert_int_equal(checkpoint(f, 76, 76, &a), ERR_REFUSED);
-    assert_int_equal(checkpoint(f, 77, 78, &a), ERR_REFUSED);
-    assert_int_equal(checkpoint(f, 77, 77, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 77, 76, 76, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 77, 77, 78, &a), ERR_REFUSED);
+    assert_int_equal(checkpoint(f, 77, 77, 77, &a), ERR_NONE);
 }
 
 static void answers_many_at_once(void **state)
@@ -478,6 +520,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(signs_for_no_server_without_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_keys, set_up, tear_down),
         cmocka_unit_test_setup_teardown(never_signs_a_smaller_tree, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(never_signs_a_fork, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(signs_one_tree_on_its_owners_word, set_up, tear_down),
         cmocka_unit_test_setup_teardown(remembers_after_a_kill, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_many_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(serves_links_apart, set_up, tear_down),

@@ -401,7 +401,7 @@ static void keeps_others_out(void **state)
         return;
     }
     struct answer a;
-    assert_int_equal(checkpoint(f, 1, 1, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 0, 1, 1, &a), ERR_NONE);
     /* the way to the folder is open: it is the folder itself that is shut */
     assert_int_equal(chmod(f->folder, 0755), 0);
     assert_int_equal(intrude(f, HUB_USER, f->facts.pid), 0);
@@ -525,8 +525,8 @@ static void does_not_start_with_a_damaged_state(void **state)
     struct fixture *f = *state;
     struct answer a;
     start(f, 1);
-    assert_int_equal(checkpoint(f, 1, 1, &a), ERR_NONE);
-    assert_int_equal(checkpoint(f, 2, 2, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 0, 1, 1, &a), ERR_NONE);
+    assert_int_equal(checkpoint(f, 1, 2, 2, &a), ERR_NONE);
     stop(f);
     char path[PATH_MAX + 32];
     path_of(f, "ledger.state", path);

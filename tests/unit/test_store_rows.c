@@ -8,12 +8,6 @@
 
 #include "store_fixture.h"
 
-static const struct table *const tables[TABLE_COUNT] = {
-    &table_model,       &table_device,      &table_certificate, &table_device_key,
-    &table_device_seen, &table_manifest,    &table_token,       &table_ledger_entry,
-    &table_ledger_node, &table_ledger_head, &table_setting,     &table_hub,
-};
-
 #define ROW_MAX 4096
 
 /* ---- tables ---- */
@@ -28,7 +22,7 @@ static void descriptors_cover_their_rows(void **state)
 {
     (void)state;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
-        const struct table *table = tables[i];
+        const struct table *table = store_tables[i];
         size_t end = 0;
         assert_int_equal(table->id, i);
         assert_true(table->row_size <= ROW_MAX);
@@ -191,7 +185,7 @@ static void every_table_keeps_every_column_at_its_bounds(void **state)
     fixture_open(&f);
     assert_int_equal(store_start(f.store), ERR_NONE);
     for (size_t i = 0; i < TABLE_COUNT; i++) {
-        const struct table *table = tables[i];
+        const struct table *table = store_tables[i];
         static const enum filling fillings[] = {FILL_LOW, FILL_HIGH, FILL_OTHER};
         size_t keys = table == &table_ledger_head ? 1 : ARRAY_LEN(fillings);
         for (size_t key = 0; key < keys; key++) {
@@ -235,7 +229,7 @@ static void rows_beyond_their_bounds_are_refused(void **state)
     fixture_open(&f);
     assert_int_equal(store_start(f.store), ERR_NONE);
     for (size_t i = 0; i < TABLE_COUNT; i++) {
-        const struct table *table = tables[i];
+        const struct table *table = store_tables[i];
         for (size_t c = 0; c < table->columns_len; c++) {
             const struct column *column = &table->columns[c];
             alignas(max_align_t) uint8_t row[ROW_MAX];

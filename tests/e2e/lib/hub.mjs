@@ -48,7 +48,8 @@ export class Hub {
   }
 
   // `config`: lines that replace or extend the standard configuration, by key. `options`: a `prefix`
-  // of words before the program, more `env`, and `prepare(hub)`, run once its folder is there.
+  // of words before the program, more `env`, `cliEnv` for the command beside it, and `prepare(hub)`, run
+  // once its folder is there.
   static async start(config = {}, options = {}) {
     const folder = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'));
     const hub = new Hub(folder);
@@ -178,7 +179,7 @@ export class Hub {
 
   async cli(...words) {
     try {
-      const { stdout, stderr } = await run(programs.cli, ['--socket', this.socket, ...words]);
+      const { stdout, stderr } = await run(programs.cli, ['--socket', this.socket, ...words], { env: { ...process.env, ...this.options.cliEnv } });
       return { code: 0, stdout, stderr };
     } catch (error) {
       if (typeof error.code !== 'number') throw error;

@@ -1,7 +1,7 @@
 // A PostgreSQL cluster of its own, from Debian's package: in a temporary folder, reached by a socket
 // there, gone with stop().
 import { execFile, spawn } from 'node:child_process';
-import { chmod, chown, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { until } from './hub.mjs';
@@ -53,23 +53,7 @@ export class Postgres {
     return this.ended;
   }
 
-  // As a host that has no time for it, or a network that drops everything: nothing is closed, and
-  // nothing answers.
-  async freeze() {
-    const { pid: first } = this.process;
-    process.kill(first, 'SIGSTOP');
-    const children = await readFile(`/proc/${first}/task/${first}/children`, 'utf8');
-    this.frozen = [first, ...children.trim().split(' ').map(Number)];
-    for (const pid of this.frozen) process.kill(pid, 'SIGSTOP');
-  }
-
-  thaw() {
-    for (const pid of this.frozen ?? []) process.kill(pid, 'SIGCONT');
-    delete this.frozen;
-  }
-
   async stop() {
-    this.thaw();
     await this.end();
     await rm(this.folder, { recursive: true, force: true });
   }

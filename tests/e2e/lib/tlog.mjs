@@ -1,6 +1,8 @@
-// A reader of the ledger that shares no code with it: Merkle trees as RFC 6962 section 2.1 defines
+// A reader and a maker of ledgers that share no code with it: Merkle trees as RFC 6962 section 2.1 defines
 // them, tiles, checkpoints and notes as C2SP tlog-tiles, tlog-checkpoint and signed-note do.
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 const sha256 = (...parts) => {
   const hash = createHash('sha256');
@@ -108,4 +110,43 @@ export async function verifyLog({ size, root }, fetch) {
     if (!bytes.equals(tileBytes(leaves, tile))) throw new Error(`tile ${JSON.stringify(tile)} is not that of the entries`);
   }
   return { entries, leaves };
+}
+
+// ---- the maker
+
+// A key that signs notes: of a log (type 1) or of a witness (type 4).
+export function signer(name, type) {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const typed = Buffer.concat([Buffer.from([type]), publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)]);
+  const id = createHash('sha256').update(`${name}\n`).update(typed).digest().subarray(0, 4);
+  return {
+    vkey: `${name}+${id.toString('hex')}+${typed.toString('base64')}`,
+    line(text, time = 1764291600) {
+      const stamp = Buffer.alloc(type === 4 ? 8 : 0);
+      if (type === 4) stamp.writeBigUInt64BE(BigInt(time));
+      const signature = sign(null, Buffer.from(type === 4 ? `cosignature/v1\ntime ${time}\n${text}` : text), privateKey);
+      return `\u2014 ${name} ${Buffer.concat([id, stamp, signature]).toString('base64')}\n`;
+    },
+  };
+}
+
+export const bundle = (entries) => Buffer.concat(entries.flatMap((entry) => [Buffer.from([entry.length >> 8, entry.length & 255]), entry]));
+
+// A checkpoint's note, by whoever holds the log's key.
+export function checkpointFor(entries, log, witnesses = []) {
+  const text = `fleet.example/ledger\n${entries.length}\n${treeHash(entries.map(leafHash)).toString('base64')}\n`;
+  return `${text}\n${log.line(text)}${witnesses.map((witness) => witness.line(text)).join('')}`;
+}
+
+// Writes a whole, consistent log.
+export function writeLog(folder, entries, checkpoint) {
+  const leaves = entries.map(leafHash);
+  for (const tile of tilesOf(entries.length)) {
+    const path = join(folder, 'tile', tilePath(tile.level, tile.index, tile.width));
+    mkdirSync(dirname(path), { recursive: true });
+    const from = tile.index * 256;
+    writeFileSync(path, tile.level === 'entries' ? bundle(entries.slice(from, from + tile.width)) : tileBytes(leaves, tile));
+  }
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'checkpoint'), checkpoint);
 }

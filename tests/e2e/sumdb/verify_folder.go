@@ -1,5 +1,6 @@
 // Verifies a ledger folder with Go's own implementation of notes and trees (golang.org/x/mod/sumdb),
-// which shares nothing with Holdfast's: verify_folder LOG_KEY SAVED|- QUORUM FOLDER [WITNESS_KEY...]
+// which shares nothing with Holdfast's:
+// verify_folder [-first N -last N] LOG_KEY SAVED|- QUORUM FOLDER [WITNESS_KEY...]
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -126,13 +128,16 @@ func checkBundle(folder tiles, tree tlog.Tree, hashes tlog.HashReader, first int
 }
 
 func main() {
-	key, saved, folder := os.Args[1], os.Args[2], tiles(os.Args[4])
-	quorum, err := strconv.Atoi(os.Args[3])
+	first := flag.Int64("first", 0, "check no entry before that one")
+	last := flag.Int64("last", -1, "check none after it")
+	flag.Parse()
+	key, saved, folder := flag.Arg(0), flag.Arg(1), tiles(flag.Arg(3))
+	quorum, err := strconv.Atoi(flag.Arg(2))
 	must(err)
 	log, err := note.NewVerifier(key)
 	must(err)
 	verifiers := []note.Verifier{log}
-	for _, vkey := range os.Args[5:] {
+	for _, vkey := range flag.Args()[4:] {
 		verifiers = append(verifiers, newWitness(vkey))
 	}
 	known := note.VerifierList(verifiers...)
@@ -141,8 +146,15 @@ func main() {
 		must(fmt.Errorf("%d witnesses vouch, %d are needed", vouching, quorum))
 	}
 	hashes := tlog.TileHashReader(tree, folder)
-	for first := int64(0); first < tree.N; first += 256 {
-		checkBundle(folder, tree, hashes, first)
+	end := tree.N
+	if *last >= 0 {
+		end = *last + 1
+	}
+	if end > tree.N {
+		must(fmt.Errorf("the checkpoint is of %d entries", tree.N))
+	}
+	for at := *first / 256 * 256; at < end; at += 256 {
+		checkBundle(folder, tree, hashes, at)
 	}
 	if saved != "-" {
 		old, _ := readCheckpoint(saved, known, log)

@@ -1,0 +1,194 @@
+#include "hub/subjects/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crypto.h"
+
+#define COUNTER_NAME "subjects.last" /* the setting that has the last number given, 4 bytes */
+#define NUMBER_MAX   (UINT32_MAX - 1)
+
+/* ---- rows and keys ---- */
+
+struct subject_row subject_row_of(const char *tenant, const char *id)
+{
+    struct subject_row row = {0};
+    (void)snprintf(row.tenant, sizeof row.tenant, "%s", tenant);
+    (void)snprintf(row.id, sizeof row.id, "%s", id);
+    return row;
+}
+
+enum err subject_number(const char *id, uint32_t *ret_number)
+{
+    struct reader r = reader_over(slice_of_text(id));
+    reader_expect(&r, SLICE_LITERAL("~"));
+    uint64_t number = reader_decimal(&r, NUMBER_MAX);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_number = (uint32_t)number;
+    return err;
+}
+
+static enum err key_of(struct subjects *s, const char *id, struct hash *ret_key)
+{
+    uint32_t number = 0;
+    enum err err = subject_number(id, &number);
+    if (err != ERR_NONE)
+        return ERR_NOT_FOUND;
+    pthread_mutex_lock(&s->lock);
+    err = keytree_leaf(&s->tree, number, ret_key);
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+static struct subject_name_row name_row_of(struct subjects *s, const char *tenant, const char *name)
+{
+    struct subject_name_row row = {0};
+    uint8_t bytes[2 * NAME_MAX_BYTES + 2];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    writer_text(&w, tenant);
+    writer_u8(&w, 0);
+    writer_text(&w, name);
+    (void)snprintf(row.tenant, sizeof row.tenant, "%s", tenant);
+    crypto_hmac_sha256(s->tree.name_key.bytes, writer_bytes(&w), row.name_mac.bytes);
+    return row;
+}
+
+/* What a sealed name is bound to: it opens nowhere but in its own row. */
+static struct slice context_of(const char *tenant, const char *id, uint8_t *bytes, size_t size)
+{
+    struct writer w = writer_over(bytes, size);
+    writer_text(&w, "name/");
+    writer_text(&w, tenant);
+    writer_text(&w, "/");
+    writer_text(&w, id);
+    return writer_bytes(&w);
+}
+
+static enum err seal_name(struct subjects *s, const struct subject_row *row, const char *name,
+                          struct writer *w)
+{
+    struct hash key;
+    uint8_t context[128];
+    enum err err = key_of(s, row->id, &key);
+    if (err != ERR_NONE)
+        return err;
+    err = crypto_seal(key.bytes, context_of(row->tenant, row->id, context, sizeof context),
+                      slice_of_text(name), w);
+    mem_wipe(&key, sizeof key);
+    return err;
+}
+
+enum err subjects_name(struct subjects *s, const struct subject_row *row,
+                       char ret_name[NAME_MAX_BYTES + 1])
+{
+    struct hash key;
+    uint8_t context[128];
+    char name[NAME_MAX_BYTES + 1];
+    struct writer w = writer_over(name, sizeof name - 1);
+    enum err err = key_of(s, row->id, &key);
+    if (err != ERR_NONE)
+        return err;
+    err = crypto_unseal(key.bytes, context_of(row->tenant, row->id, context, sizeof context),
+                        row->name, &w);
+    mem_wipe(&key, sizeof key);
+    if (err != ERR_NONE)
+        return ERR_NOT_FOUND;
+    name[w.len] = '\0';
+    memcpy(ret_name, name, sizeof name);
+    return ERR_NONE;
+}
+
+/* ---- inside a write ---- */
+
+void subjects_reads(struct subjects *s, struct keyset *keys, const char *tenant, const char *name)
+{
+    const struct subject_name_row row = name_row_of(s, tenant, name);
+    const struct setting_row counter = {.name = COUNTER_NAME};
+    keyset_add(keys, &table_subject_name, &row);
+    keyset_add(keys, &table_setting, &counter);
+}
+
+/* The next number. One that was given is never given again: its key may be destroyed. */
+static enum err next_id(struct tx *tx, char ret_id[SUBJECT_ID_SIZE])
+{
+    uint8_t bytes[4];
+    struct setting_row counter = {.name = COUNTER_NAME};
+    uint32_t last = 0;
+    enum err err = tx_get(tx, &table_setting, &counter);
+    bool first = err == ERR_NOT_FOUND;
+    if (err == ERR_NONE) {
+        struct reader r = reader_over(counter.value);
+        last = reader_be32(&r);
+        err = reader_finish(&r);
+    }
+    if (err != ERR_NONE && !first)
+        return err;
+    if (last >= NUMBER_MAX)
+        return ERR_LIMIT;
+    struct writer w = writer_over(bytes, sizeof bytes);
+    writer_be32(&w, last + 1);
+    counter.value = writer_bytes(&w);
+    counter.changed_at = tx_now_ms(tx) / 1000;
+    err = first ? tx_insert(tx, &table_setting, &counter) : tx_update(tx, &table_setting, &counter);
+    if (err == ERR_NONE)
+        (void)snprintf(ret_id, SUBJECT_ID_SIZE, "~%" PRIu32, last + 1);
+    return err;
+}
+
+static enum err append_created(struct act *act, struct tx *tx, const struct subject_row *row)
+{
+    uint8_t bytes[64 + 2 * SUBJECT_NAME_SEALED_MAX];
+    struct writer out = writer_over(bytes, sizeof bytes);
+    struct json_writer j = json_writer_over(&out);
+    json_open_object(&j);
+    json_field_hex(&j, "name_sealed", row->name);
+    json_close_object(&j);
+    if (out.err != ERR_NONE)
+        return out.err;
+    return act_append(act, tx, "subject.create", "subject", row->id, writer_bytes(&out));
+}
+
+enum err subjects_named(struct subjects *s, struct act *act, struct tx *tx, const char *name,
+                        char ret_id[SUBJECT_ID_SIZE])
+{
+    uint8_t sealed[SUBJECT_NAME_SEALED_MAX];
+    struct writer w = writer_over(sealed, sizeof sealed);
+    struct subject_name_row known = name_row_of(s, act->tenant, name);
+    enum err err = tx_get(tx, &table_subject_name, &known);
+    if (err == ERR_NONE)
+        memcpy(ret_id, known.id, SUBJECT_ID_SIZE);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    err = next_id(tx, known.id);
+    if (err != ERR_NONE)
+        return err;
+    struct subject_row row = subject_row_of(act->tenant, known.id);
+    row.name_mac = known.name_mac;
+    row.created_at = tx_now_ms(tx) / 1000;
+    err = seal_name(s, &row, name, &w);
+    row.name = writer_bytes(&w);
+    if (err == ERR_NONE)
+        err = tx_insert(tx, &table_subject, &row);
+    if (err == ERR_NONE)
+        err = tx_insert(tx, &table_subject_name, &known);
+    if (err == ERR_NONE)
+        err = append_created(act, tx, &row);
+    if (err == ERR_NONE)
+        memcpy(ret_id, known.id, SUBJECT_ID_SIZE);
+    return err;
+}
+
+/* ---- looking up ---- */
+
+enum err subjects_find(struct subjects *s, struct store_reader *reader, struct arena *arena,
+                       const char *tenant, const char *name, char ret_id[SUBJECT_ID_SIZE])
+{
+    struct subject_name_row row = name_row_of(s, tenant, name);
+    enum err err = store_get(reader, &table_subject_name, arena, &row);
+    if (err == ERR_NONE)
+        memcpy(ret_id, row.id, SUBJECT_ID_SIZE);
+    return err;
+}
