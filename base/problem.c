@@ -58,6 +58,12 @@ static const struct meaning meanings[ERR_COUNT] = {
     [ERR_BUSY] = {503, "busy", "The hub is busy; retry after a moment."},
     [ERR_TIMEOUT] = {503, "timeout", "It took too long; retry after a moment."},
     [ERR_CLOSED] = {503, "closing", "The hub or a part of it is shutting down; retry later."},
+    [ERR_UNAVAILABLE] = {503, "unavailable",
+                         "The hub can't reach its database. Nothing was changed; retry after a "
+                         "moment."},
+    [ERR_IN_DOUBT] = {503, "in-doubt",
+                      "The hub lost its database while this was being kept: it may be done or not. "
+                      "Look whether it is, then retry."},
     [ERR_NO_MEMORY] = {503, "no-memory", "The hub is out of memory; retry after a moment."},
     [ERR_DISK_FULL] = {507, "disk-full", "The hub's disk is full. Nothing was changed."},
 };

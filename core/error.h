@@ -11,17 +11,19 @@ enum err {
     ERR_BAD_SIGNATURE, /* a signature or MAC does not verify */
     ERR_REFUSED,       /* understood and not allowed */
     ERR_NOT_FOUND,
-    ERR_EXISTS,    /* a thing of that name or key is there already */
-    ERR_CONFLICT,  /* the state is no longer what the caller expected */
-    ERR_EXPIRED,   /* past its end, or before its start */
-    ERR_BUSY,      /* a bounded queue is full; try again */
-    ERR_TIMEOUT,   /* a deadline passed */
-    ERR_CLOSED,    /* the other side is gone, or we are shutting down */
-    ERR_NO_MEMORY, /* allocation failed */
-    ERR_DISK_FULL, /* no room to write; nothing was changed */
-    ERR_IO,        /* the system refused; errno tells more where one is set */
-    ERR_CRYPTO,    /* the cryptographic library failed */
-    ERR_INTERNAL,  /* a bug: an invariant of ours does not hold */
+    ERR_EXISTS,      /* a thing of that name or key is there already */
+    ERR_CONFLICT,    /* the state is no longer what the caller expected */
+    ERR_EXPIRED,     /* past its end, or before its start */
+    ERR_BUSY,        /* a bounded queue is full; try again */
+    ERR_TIMEOUT,     /* a deadline passed */
+    ERR_CLOSED,      /* the other side is gone, or we are shutting down */
+    ERR_UNAVAILABLE, /* what this needs can't be reached just now; nothing was changed */
+    ERR_IN_DOUBT,    /* contact was lost while it was being kept: it may be done or not */
+    ERR_NO_MEMORY,   /* allocation failed */
+    ERR_DISK_FULL,   /* no room to write; nothing was changed */
+    ERR_IO,          /* the system refused; errno tells more where one is set */
+    ERR_CRYPTO,      /* the cryptographic library failed */
+    ERR_INTERNAL,    /* a bug: an invariant of ours does not hold */
     ERR_COUNT
 };
 

@@ -1,10 +1,9 @@
 #include "hub/follower.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "hub/membership.h"
 #include "hub/served_bundle.h"
 
@@ -64,13 +63,29 @@ static void take_hubs(struct hub *hub, const struct ledger_entry *entry)
         log_event(LOG_LEVEL_ERROR, "hubs.unread", F_ERR(err), F_TEXT("detail", explain));
 }
 
+static void forget(struct hub *hub, const struct ledger_entry *entry)
+{
+    static const struct slice kind = SLICE_LITERAL("subject/");
+    char id[SUBJECT_ID_SIZE] = "";
+    struct slice s = entry->subject;
+    if (slice_starts_with(s, kind) && s.len - kind.len < sizeof id)
+        memcpy(id, s.data + kind.len, s.len - kind.len);
+    enum err err = subjects_erased_elsewhere(hub->subjects, id);
+    if (err != ERR_NONE) /* the next start destroys it */
+        log_event(LOG_LEVEL_ERROR, "subject.key_stays", F_TEXT("subject", id), F_ERR(err));
+}
+
 static const struct {
     struct slice act;
     void (*react)(struct hub *hub, const struct ledger_entry *entry);
 } reactions[] = {
-    {SLICE_LITERAL("device.revoke"), cut},     {SLICE_LITERAL("device.retire"), cut},
-    {SLICE_LITERAL("device.quarantine"), cut}, {SLICE_LITERAL("trust-bundle.replace"), take_bundle},
-    {SLICE_LITERAL("hub.join"), take_hubs},    {SLICE_LITERAL("hub.certify"), take_hubs},
+    {SLICE_LITERAL("device.revoke"), cut},
+    {SLICE_LITERAL("device.retire"), cut},
+    {SLICE_LITERAL("device.quarantine"), cut},
+    {SLICE_LITERAL("subject.erase"), forget},
+    {SLICE_LITERAL("trust-bundle.replace"), take_bundle},
+    {SLICE_LITERAL("hub.join"), take_hubs},
+    {SLICE_LITERAL("hub.certify"), take_hubs},
     {SLICE_LITERAL("hub.leave"), take_hubs},
 };
 

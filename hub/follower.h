@@ -1,6 +1,7 @@
 /* Reads the ledger by its own cursor, and does on this hub what entries of the other hubs over the
- * database ask for: closes the live connections of a device that was cut off, serves a newer trust
- * bundle, takes in a hub that joined. It runs on loop 0 whenever another hub has committed.
+ * database ask for: closes the live connections of a device that was cut off, destroys the key of
+ * a person that was erased, serves a newer trust bundle, takes in a hub that joined. It runs on
+ * loop 0 whenever another hub has committed.
  *
  * Requests need it not: each looks its certificate and device up. What it is for are connections
  * that are open and silent. */

@@ -24,6 +24,7 @@
 #include "base/sandbox.h"
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
+#include "hub/database.h"
 #include "hub/follower.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
@@ -103,6 +104,8 @@ static enum err shed_root(char explain[256])
     enum err err = sandbox_user(hub.config.user, &uid, &gid);
     if (err == ERR_NONE)
         err = sandbox_become(uid, gid);
+    if (err == ERR_NONE && unsetenv("HOME") != 0) /* libpq would look into root's */
+        err = ERR_IO;
     if (err != ERR_NONE)
         (void)snprintf(explain, 256, "cannot become the user '%s'", hub.config.user);
     return err;
@@ -168,16 +171,20 @@ static enum err open_subjects(char explain[256])
     int n = snprintf(path, sizeof path, "%s/subjects.keys", hub.config.state);
     if (n < 0 || (size_t)n >= sizeof path)
         return ERR_LIMIT;
-    return subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
+    return subjects_open(path, hub.store, hub.ledger, forget_subjects, membership_is_shared(),
+                         &hub.subjects, explain);
 }
 
-static enum err open_store(char explain[256])
+static enum err open_store(int signals_fd, char explain[256])
 {
-    enum err err = store_open(hub.config.store, &hub.store, explain);
-    if (err == ERR_NONE)
-        err = ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
-    if (err == ERR_NONE)
-        err = open_subjects(explain);
+    enum err err = database_open(&hub, signals_fd, explain);
+    return err != ERR_NONE ? err
+                           : ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
+}
+
+static enum err open_domains(char explain[256])
+{
+    enum err err = open_subjects(explain);
     if (err == ERR_NONE)
         err = identity_new(hub.store, hub.ledger, hub.subjects, &hub.identity);
     if (err == ERR_NONE)
@@ -241,7 +248,7 @@ static enum err make_loops(void)
 
 /* ---- start, run, end ---- */
 
-static int start(void)
+static int start(int signals_fd)
 {
     char explain[256] = "";
     hub.started_at = clock_seconds();
@@ -263,7 +270,7 @@ static int start(void)
     err = shed_root(explain);
     if (err != ERR_NONE)
         return fail("hub.user", err, explain);
-    err = open_store(explain);
+    err = open_store(signals_fd, explain);
     if (err != ERR_NONE)
         return fail("store.open", err, explain);
     err = checkpointer_check(hub.ledger, hub.store, &hub.facts, accept_roll_back, explain);
@@ -272,6 +279,9 @@ static int start(void)
     err = membership_check(&hub, explain);
     if (err != ERR_NONE)
         return fail("hub.membership", err, explain);
+    err = open_domains(explain);
+    if (err != ERR_NONE)
+        return fail("store.open", err, explain);
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
@@ -350,8 +360,10 @@ static int run(int signals_fd)
                                {.fd = drained_fd, .events = POLLIN},
                                {.fd = signer_death_fd(hub.signer), .events = POLLIN}};
         int n = poll(fds, ARRAY_LEN(fds), TICK_MS);
-        if (n == 0)
+        if (n == 0) {
             tick();
+            database_turn(&hub);
+        }
         if (n > 0 && fds[1].revents != 0)
             return status;
         if (!draining && is_out()) {
@@ -443,7 +455,7 @@ static int serve(void)
     drained_fd = eventfd(0, EFD_CLOEXEC);
     if (signals_fd < 0 || drained_fd < 0)
         return fail("hub.start", ERR_IO, "");
-    int status = start();
+    int status = start(signals_fd);
     if (status != EXIT_SUCCESS)
         return status;
     log_event(LOG_LEVEL_NOTICE, "hub.started", F_TEXT("version", HUB_VERSION),

@@ -80,6 +80,8 @@ static const char *problem_word(enum err err)
         return "refused";
     case ERR_BUSY:
     case ERR_CLOSED:
+    case ERR_UNAVAILABLE:
+    case ERR_IN_DOUBT:
     case ERR_TIMEOUT:
         return "store";
     default:

@@ -20,7 +20,7 @@
 static struct {
     struct hub_row own;
     bool founding, certified_anew;
-    atomic_bool ended;
+    atomic_bool ended, shared;
     pthread_mutex_t lock; /* of the rest */
     uint8_t der[DER_MAX]; /* the certificates that are taken, this hub's first */
     size_t der_len;
@@ -101,11 +101,17 @@ enum err membership_check(struct hub *hub, char explain[256])
     }
     err = read_hubs(reader, &arena, &rows, &n, explain);
     if (err == ERR_NONE) {
+        atomic_store(&membership.shared, n > 1);
         err = find_own(hub, rows, n, explain);
         arena_free(arena);
     }
     store_reader_free(reader);
     return err;
+}
+
+bool membership_is_shared(void)
+{
+    return atomic_load(&membership.shared);
 }
 
 int64_t membership_id(void)
@@ -183,6 +189,10 @@ enum err membership_trust(struct hub *hub, struct store_reader *reader, char exp
     enum err err = read_hubs(reader, &arena, &rows, &n, explain);
     if (err != ERR_NONE)
         return err;
+    if (n > 1) {
+        atomic_store(&membership.shared, true);
+        subjects_share(hub->subjects);
+    }
     struct writer der = arena_writer(arena, DER_MAX);
     writer_put(&der, membership.own.chain);
     add_chains(&der, rows, n, path);

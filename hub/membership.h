@@ -18,6 +18,8 @@ MUST_USE enum err membership_trust(struct hub *hub, struct store_reader *reader,
  * certificate is a new one. */
 MUST_USE enum err membership_start(struct hub *hub, char explain[256]);
 
+/* Whether there are or were other hubs over the database, as of the last look. Any thread. */
+bool membership_is_shared(void);
 /* The number and the name that it has in the database. */
 int64_t membership_id(void);
 const char *membership_name(void);

@@ -70,7 +70,9 @@ void api_reply_err(struct api_call *call, enum err err)
 {
     if (call->problem.status == 0) {
         problem_from_err(&call->problem, err);
-        if (call->problem.status >= 500 && err != ERR_BUSY && err != ERR_CLOSED)
+        /* What lasts is told once, by whoever sees it come and go. */
+        bool told = err == ERR_BUSY || err == ERR_CLOSED || err == ERR_UNAVAILABLE;
+        if (call->problem.status >= 500 && !told)
             log_event(LOG_LEVEL_ERROR, "request.error", F_TEXT("operation", call->operation),
                       F_TEXT("path", http_request_path(call->request)), F_ERR(err));
     }

@@ -116,11 +116,14 @@ static void write_store(struct json_writer *j, struct hub *hub)
         queued += stats.queued[i];
     json_key(j, "store");
     json_open_object(j);
-    json_field_text(j, "kind", store_is_shared(hub->store) ? "postgresql" : "sqlite");
+    json_field_text(j, "kind", store_kind(hub->store));
+    json_field_text(j, "state", store_is_away(hub->store, NULL) ? "away" : "there");
     json_field_integer(j, "commits", (int64_t)stats.commits);
     json_field_integer(j, "writes", (int64_t)stats.writes);
     json_field_integer(j, "refused", (int64_t)stats.refused);
     json_field_integer(j, "abandoned", (int64_t)stats.abandoned);
+    json_field_integer(j, "replayed", (int64_t)stats.replayed);
+    json_field_integer(j, "connections_lost", (int64_t)stats.connections_lost);
     json_field_integer(j, "queued", (int64_t)queued);
     json_field_integer(j, "wal_bytes", (int64_t)stats.wal_bytes);
     json_close_object(j);
@@ -147,13 +150,13 @@ void api_hub_show(struct api_call *call)
 
 /* ---- how it does ---- */
 
-/* A read shows that the database answers; that writes do, their own replies show. */
+/* A read shows that the database answers; that writes are taken, the store tells. */
 void api_health_show(struct api_call *call)
 {
     struct ledger_head_row head = {.id = 1};
     enum err err =
         store_get(call->here->reader, &table_ledger_head, http_request_arena(call->request), &head);
-    if (err != ERR_NONE && err != ERR_NOT_FOUND)
+    if (store_is_away(call->hub->store, NULL) || (err != ERR_NONE && err != ERR_NOT_FOUND))
         err = problem_set(&call->problem, 503, "unhealthy", "", "the database does not answer");
     else if (follower_is_behind(call->hub))
         err = problem_set(&call->problem, 503, "unhealthy", "",
@@ -212,6 +215,12 @@ static void gather_store(struct hub *hub)
           s.refused);
     total("holdfast_store_abandoned_total", "Batches that came to nothing", NULL, NULL,
           s.abandoned);
+    total("holdfast_store_replayed_total", "Batches run again: the database was out of reach", NULL,
+          NULL, s.replayed);
+    total("holdfast_store_connections_lost_total", "Connections to the database that broke", NULL,
+          NULL, s.connections_lost);
+    now("holdfast_store_away", "1 while the database does not answer", NULL, NULL,
+        store_is_away(hub->store, NULL) ? 1 : 0);
     now("holdfast_store_wal_bytes", "Size of the write-ahead log", NULL, NULL, s.wal_bytes);
     for (size_t i = 0; i < STORE_LANE_COUNT; i++)
         now("holdfast_store_queued", "Writes waiting", "lane", lanes[i], s.queued[i]);

@@ -7,7 +7,10 @@
 #include "base/crypto.h"
 #include "hub/ledger/internal.h"
 
-#define HEAD_ARENA_MAX 16384
+#define HEAD_ARENA_MAX (SETTING_VALUE_MAX + 16384)
+
+/* The setting that says whose ledger it is; written with the first entry. */
+#define ORIGIN_NAME "ledger.origin"
 
 /* ---- the frontier ---- */
 
@@ -102,8 +105,15 @@ static enum err on_commit(void *ctx, struct tx *tx)
         .frontier = ledger_frontier_bytes(&l->current),
         .changed_at = tx_now_ms(tx) / 1000,
     };
-    return l->has_row ? tx_update(tx, &table_ledger_head, &row)
-                      : tx_insert(tx, &table_ledger_head, &row);
+    if (l->has_row)
+        return tx_update(tx, &table_ledger_head, &row);
+    const struct setting_row origin = {
+        .name = ORIGIN_NAME,
+        .value = slice_of_text(l->origin),
+        .changed_at = row.changed_at,
+    };
+    enum err err = tx_insert(tx, &table_setting, &origin);
+    return err == ERR_NONE ? tx_insert(tx, &table_ledger_head, &row) : err;
 }
 
 static void run_listener(struct loop_task *task)
@@ -142,6 +152,26 @@ static void on_committed(void *ctx)
 
 /* ---- life ---- */
 
+/* A database is one fleet's: a second one's entries would go on with the ledger of the first. */
+static enum err check_origin(const struct ledger *l, struct store_reader *reader,
+                             struct arena *arena, char explain[256])
+{
+    struct setting_row row = {.name = ORIGIN_NAME};
+    enum err err = store_get(reader, &table_setting, arena, &row);
+    if (err != ERR_NONE) {
+        (void)snprintf(explain, 256, "can't read whose ledger it is: %s", err_text(err));
+        return err;
+    }
+    if (slice_equal(row.value, slice_of_text(l->origin)))
+        return ERR_NONE;
+    (void)snprintf(explain, 256,
+                   "the database holds the ledger of '%.*s', and this hub's is '%s': give each "
+                   "fleet a database of its own (`store` in the configuration)",
+                   row.value.len < 80 ? (int)row.value.len : 80, (const char *)row.value.data,
+                   l->origin);
+    return ERR_REFUSED;
+}
+
 static enum err load(struct ledger *l, struct store_reader *reader, struct arena *arena,
                      char explain[256])
 {
@@ -152,7 +182,9 @@ static enum err load(struct ledger *l, struct store_reader *reader, struct arena
         err = ledger_verify_empty(reader, explain);
     } else if (err == ERR_NONE) {
         l->has_row = true;
-        err = ledger_verify(reader, &row, &l->durable, explain);
+        err = check_origin(l, reader, arena, explain);
+        if (err == ERR_NONE)
+            err = ledger_verify(reader, &row, &l->durable, explain);
     } else {
         (void)snprintf(explain, 256, "can't read the ledger's head: %s", err_text(err));
     }

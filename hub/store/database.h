@@ -23,6 +23,7 @@ void keyset_free(struct keyset *keys); /* but not its arena */
 struct database_ops {
     const char *scheme; /* "sqlite:" */
     bool one_hub;       /* while it is open, nobody else can open it */
+    const char *kind;   /* "sqlite" */
 
     /* `location` is the URL without its scheme. Brings the tables up to date. */
     enum err (*open)(const char *location, struct database **ret_db, char explain[256]);
@@ -34,6 +35,9 @@ struct database_ops {
     /* store_set_watch() and store_seen_ms(); NULL where no other hub can change anything. */
     void (*set_watch)(struct database *db, void (*changed)(void *ctx), void *ctx);
     int64_t (*seen_ms)(const struct database *db); /* any thread */
+    /* store_is_away() and connections_lost; NULL where the database can't go away. Any thread. */
+    bool (*is_away)(struct database *db, char explain[256]);
+    uint64_t (*losses)(struct database *db);
 
     /* On the writer's thread. Errors are about a row (ERR_NOT_FOUND, ERR_EXISTS), or the fault of
      * the write that asked (ERR_LIMIT, ERR_INTERNAL, ERR_NO_MEMORY), or the database's: after
@@ -47,7 +51,8 @@ struct database_ops {
     enum err (*release)(struct database *db);  /* keeps what came since the savepoint */
     enum err (*rollback)(struct database *db); /* undoes it */
     /* Durable when it returns ERR_NONE. ERR_CONFLICT: the batch built on a guess that was wrong;
-     * run again, nothing is guessed. ERR_INTERNAL: one of its writes can't be kept. */
+     * run again, nothing is guessed. ERR_INTERNAL: one of its writes can't be kept.
+     * ERR_UNAVAILABLE (here as anywhere): surely not kept. ERR_IN_DOUBT: nobody knows. */
     enum err (*commit)(struct database *db);
     void (*abandon)(struct database *db);
 

@@ -16,7 +16,7 @@
 #define CONNECT_MS      2000  /* what a batch waits for a database that is gone */
 #define TRIP_MS         5000  /* for one round trip */
 #define TURN_MS         12000 /* for our turn: longer than a hub that vanished can keep it */
-#define COMMIT_MS       20000 /* for a whole batch to become durable */
+#define COMMIT_MS       10000 /* for a whole batch to become durable */
 #define LOOKUP_MS       15000 /* to find out what became of a commit */
 #define LOOKUP_PAUSE_MS 100
 
@@ -43,6 +43,7 @@ static void postgres_close(struct database *db)
         return;
     pg_disconnect(&db->c);
     pg_cache_free(&db->cache);
+    pg_watch_destroy(&db->watch);
     free(db);
 }
 
@@ -74,6 +75,16 @@ enum err pg_url(const char *location, char ret_url[PG_URL_MAX], char explain[256
     return ERR_NONE;
 }
 
+/* ERR_UNAVAILABLE where it is worth while to wait. */
+static enum err connect_first(struct database *db, char explain[256])
+{
+    enum err err = pg_connect(&db->c, clock_monotonic_ms() + TRIP_MS);
+    if (err == ERR_NONE)
+        return err;
+    explain_set(explain, "can't connect to the database: %s", db->c.message);
+    return err == ERR_UNAVAILABLE && pg_is_there(&db->c) ? ERR_REFUSED : err;
+}
+
 static enum err postgres_open(const char *location, struct database **ret_db, char explain[256])
 {
     struct database *db = calloc(1, sizeof *db);
@@ -82,17 +93,20 @@ static enum err postgres_open(const char *location, struct database **ret_db, ch
         return ERR_NO_MEMORY;
     }
     db->c.url = db->url;
-    pg_watch_init(&db->watch, db->url);
-    enum err err = pg_cache_init(&db->cache);
+    enum err err = pg_watch_init(&db->watch, db->url);
+    if (err != ERR_NONE) {
+        explain_set(explain, "too many open files");
+        free(db);
+        return err;
+    }
+    db->c.losses = &db->watch.losses;
+    err = pg_cache_init(&db->cache);
     if (err != ERR_NONE)
         explain_set(explain, "out of memory");
     if (err == ERR_NONE)
         err = pg_url(location, db->url, explain);
-    if (err == ERR_NONE) {
-        err = pg_connect(&db->c, clock_monotonic_ms() + TRIP_MS);
-        if (err != ERR_NONE)
-            explain_set(explain, "can't connect to the database: %s", db->c.message);
-    }
+    if (err == ERR_NONE)
+        err = connect_first(db, explain);
     if (err == ERR_NONE)
         err = check_encoding(db, explain);
     if (err == ERR_NONE)
@@ -125,6 +139,16 @@ static int64_t postgres_seen_ms(const struct database *db)
     return atomic_load(&db->watch.seen_ms);
 }
 
+static bool postgres_is_away(struct database *db, char explain[256])
+{
+    return pg_watch_is_away(&db->watch, explain);
+}
+
+static uint64_t postgres_losses(struct database *db)
+{
+    return atomic_load(&db->watch.losses);
+}
+
 static uint64_t postgres_log_bytes(struct database *db)
 {
     (void)db;
@@ -144,7 +168,7 @@ static enum err next_ignored(struct pg_connection *c)
 /* Ends the round trip; what failed first counts. */
 static enum err finish(struct database *db, enum err err)
 {
-    enum err end = db->c.connected ? pg_finish(&db->c) : ERR_CLOSED;
+    enum err end = db->c.connected ? pg_finish(&db->c) : ERR_UNAVAILABLE;
     if (err == ERR_NONE)
         err = end;
     if (err != ERR_NONE)
@@ -390,10 +414,10 @@ static enum err look_for_commit(struct database *db)
         if (committed)
             return ERR_NONE;
         if (aborted)
-            return ERR_CLOSED;
+            return ERR_UNAVAILABLE;
         (void)poll(NULL, 0, LOOKUP_PAUSE_MS);
     }
-    return ERR_IO;
+    return ERR_IN_DOUBT;
 }
 
 /* With a word to the other hubs at their end. */
@@ -476,11 +500,12 @@ static enum err postgres_commit(struct database *db)
 
 static enum err postgres_reader_new(struct database *db, struct database_reader **ret_reader)
 {
-    return pg_reader_open(db->url, ret_reader);
+    return pg_reader_open(&db->watch.mender, ret_reader);
 }
 
 const struct database_ops database_postgres = {
     .scheme = "postgresql:",
+    .kind = "postgresql",
     .open = postgres_open,
     .close = postgres_close,
     .start = postgres_start,
@@ -488,6 +513,8 @@ const struct database_ops database_postgres = {
     .log_bytes = postgres_log_bytes,
     .set_watch = postgres_set_watch,
     .seen_ms = postgres_seen_ms,
+    .is_away = postgres_is_away,
+    .losses = postgres_losses,
     .begin = postgres_begin,
     .is_lost = postgres_is_lost,
     .prefetch = postgres_prefetch,

@@ -2,7 +2,7 @@
 #ifndef HUB_STORE_POSTGRES_H
 #define HUB_STORE_POSTGRES_H
 
-#include "hub/store/postgres_connection.h"
+#include "hub/store/postgres_mender.h"
 
 #define PG_URL_MAX 1024
 /* What libpq reads of what stands behind "postgresql:": a URL whole, else a connection string.
@@ -11,7 +11,7 @@ MUST_USE enum err pg_url(const char *location, char ret_url[PG_URL_MAX], char ex
 
 MUST_USE enum err pg_migrate(struct pg_connection *c, char explain[256]);
 
-MUST_USE enum err pg_reader_open(const char *url, struct database_reader **ret_reader);
+MUST_USE enum err pg_reader_open(struct pg_mender *mender, struct database_reader **ret_reader);
 MUST_USE enum err pg_snapshot_open(const char *location, struct database_reader **ret_reader,
                                    char explain[256]);
 void pg_reader_free(struct database_reader *r);

@@ -6,14 +6,16 @@
 
 #include "base/clock.h"
 
-#define RETRY_MS   500  /* between attempts to connect */
+#define RETRY_MS   250  /* between attempts to connect */
 #define ATTEMPT_MS 3000 /* for one of them */
 #define SETUP_MS   2000
 
-/* A hub that vanished must not keep the others from their turn; and an acknowledged write is
- * durable, whatever the server's defaults are. */
+/* A hub that vanished must not keep the others from their turn; a statement that nobody waits for
+ * any more must not run on; and an acknowledged write is durable, whatever the server's defaults
+ * are. */
 static const char settings_sql[] =
     "SELECT set_config('idle_in_transaction_session_timeout', '10s', false), "
+    "set_config('statement_timeout', '20s', false), "
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
     "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
@@ -27,10 +29,20 @@ static void ignore_notice(void *ctx, const char *message)
     (void)message;
 }
 
+/* One line of it: the first, the others being hints. But where a name has several addresses, each
+ * has a line, and the one that was tried last is the one that listens, if any does. */
 static void keep_message(struct pg_connection *c, const char *message)
 {
-    size_t len = strcspn(message, "\n");
-    (void)snprintf(c->message, sizeof c->message, "%.*s", (int)(len < 150 ? len : 150), message);
+    struct slice kept = slice_of(message, strcspn(message, "\n"));
+    while (*message != '\0') {
+        size_t len = strcspn(message, "\n");
+        if (slice_starts_with(slice_of(message, len), SLICE_LITERAL("connection to server")))
+            kept = slice_of(message, len);
+        message += len + (message[len] == '\n' ? 1 : 0);
+    }
+    size_t max = sizeof c->message - 1;
+    (void)snprintf(c->message, sizeof c->message, "%.*s", (int)(kept.len < max ? kept.len : max),
+                   (const char *)kept.data);
 }
 
 void pg_disconnect(struct pg_connection *c)
@@ -44,26 +56,89 @@ void pg_disconnect(struct pg_connection *c)
     memset(c->prepared, 0, sizeof c->prepared);
 }
 
-static enum err lose(struct pg_connection *c, enum err err)
+static enum err lose_for(struct pg_connection *c, const char *reason)
 {
-    if (c->conn != NULL && PQerrorMessage(c->conn)[0] != '\0')
-        keep_message(c, PQerrorMessage(c->conn));
+    if (reason[0] != '\0')
+        keep_message(c, reason);
+    if (c->connected && c->losses != NULL)
+        atomic_fetch_add(c->losses, 1);
     pg_disconnect(c);
-    return err;
+    return ERR_UNAVAILABLE;
+}
+
+static enum err lose(struct pg_connection *c)
+{
+    return lose_for(c, c->conn == NULL ? "" : PQerrorMessage(c->conn));
+}
+
+/* The server is silent: the connection may be sound or not, but its next answer would be to a
+ * question that nobody asks any more. */
+static enum err lose_patience(struct pg_connection *c)
+{
+    return lose_for(c, "the server does not answer");
 }
 
 static enum err fail_to_connect(struct pg_connection *c)
 {
     c->retry_at = clock_monotonic_ms() + RETRY_MS;
-    return lose(c, ERR_CLOSED);
+    return lose(c);
+}
+
+/* What stands before "dbname", the operator's own words can change: that a peer which vanished is
+ * noticed also where nothing is asked of it, and that of several hosts the one is taken which holds
+ * what was committed last. What stands after it, they cannot. */
+#define PARAMETERS_MAX 10
+
+struct url_parameters {
+    const char *keywords[PARAMETERS_MAX + 1];
+    const char *values[PARAMETERS_MAX + 1];
+};
+
+static struct url_parameters parameters_of(const char *url)
+{
+    const struct {
+        const char *keyword, *value;
+    } all[PARAMETERS_MAX] = {
+        {"target_session_attrs", "primary"},
+        {"connect_timeout", "3"}, /* of pg_is_there(): elsewhere deadlines are ours */
+        {"gssencmode",
+         "disable"}, /* Kerberos would want the keyring, which the sandbox kills for */
+        {"keepalives_idle", "5"},
+        {"keepalives_interval", "2"},
+        {"keepalives_count", "3"},
+        {"tcp_user_timeout", "5000"},
+        {"dbname", url},
+        {"client_encoding", "UTF8"},
+        {"fallback_application_name", "holdfast-hub"},
+    };
+    struct url_parameters p = {{NULL}, {NULL}};
+    for (size_t i = 0; i < PARAMETERS_MAX; i++) {
+        p.keywords[i] = all[i].keyword;
+        p.values[i] = all[i].value;
+    }
+    return p;
+}
+
+/* libpq says so in English, as no program of ours sets a locale for messages. */
+static bool is_about_trust(const char *message)
+{
+    return strstr(message, "SSL error") != NULL || strstr(message, "certificate") != NULL ||
+           strstr(message, "not support SSL") != NULL;
+}
+
+bool pg_is_there(const struct pg_connection *c)
+{
+    if (is_about_trust(c->message))
+        return true;
+    const struct url_parameters p = parameters_of(c->url);
+    PGPing answer = PQpingParams(p.keywords, p.values, 1);
+    return answer != PQPING_NO_RESPONSE && answer != PQPING_REJECT;
 }
 
 static enum err start(struct pg_connection *c)
 {
-    static const char *const keywords[] = {"dbname", "client_encoding", "fallback_application_name",
-                                           NULL};
-    const char *const values[] = {c->url, "UTF8", "holdfast-hub", NULL};
-    c->conn = PQconnectStartParams(keywords, values, 1);
+    const struct url_parameters p = parameters_of(c->url);
+    c->conn = PQconnectStartParams(p.keywords, p.values, 1);
     if (c->conn == NULL)
         return ERR_NO_MEMORY;
     if (PQstatus(c->conn) == CONNECTION_BAD)
@@ -96,7 +171,7 @@ enum err pg_connect(struct pg_connection *c, int64_t until)
     while (c->conn == NULL) {
         int64_t now = clock_monotonic_ms();
         if (now < c->retry_at && c->retry_at >= until)
-            return ERR_CLOSED;
+            return ERR_UNAVAILABLE;
         if (now < c->retry_at)
             (void)poll(NULL, 0, until_ms(c->retry_at));
         enum err err = start(c);
@@ -105,13 +180,15 @@ enum err pg_connect(struct pg_connection *c, int64_t until)
     }
     for (;;) {
         int64_t now = clock_monotonic_ms();
-        if (now >= c->deadline)
-            return fail_to_connect(c);
+        if (now >= c->deadline) {
+            c->retry_at = now + RETRY_MS;
+            return lose_patience(c);
+        }
         struct pollfd fd = {.fd = PQsocket(c->conn),
                             .events = c->polling == PGRES_POLLING_READING ? POLLIN : POLLOUT};
         int ready = poll(&fd, 1, until_ms(until < c->deadline ? until : c->deadline));
         if (ready <= 0 && clock_monotonic_ms() >= until)
-            return ERR_CLOSED;
+            return ERR_UNAVAILABLE;
         if (ready <= 0)
             continue;
         c->polling = PQconnectPoll(c->conn);
@@ -133,41 +210,41 @@ void pg_begin_trip(struct pg_connection *c, int64_t milliseconds)
 static enum err sent(struct pg_connection *c, int ok)
 {
     c->queued = true;
-    return ok == 1 ? ERR_NONE : lose(c, ERR_CLOSED);
+    return ok == 1 ? ERR_NONE : lose(c);
 }
 
 enum err pg_send(struct pg_connection *c, const char *sql)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     return sent(c, PQsendQueryParams(c->conn, sql, 0, NULL, NULL, NULL, NULL, 1));
 }
 
 enum err pg_send_text(struct pg_connection *c, const char *sql, const char *parameter)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     return sent(c, PQsendQueryParams(c->conn, sql, 1, NULL, &parameter, NULL, NULL, 0));
 }
 
 enum err pg_sync(struct pg_connection *c)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     c->queued = false;
     c->synced = true;
-    return PQpipelineSync(c->conn) == 1 ? ERR_NONE : lose(c, ERR_CLOSED);
+    return PQpipelineSync(c->conn) == 1 ? ERR_NONE : lose(c);
 }
 
 /* The next thing that libpq has; NULL ends one statement's results. */
 static enum err take(struct pg_connection *c, PGresult **ret_result)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     for (;;) {
         int unsent = PQflush(c->conn);
         if (unsent < 0)
-            return lose(c, ERR_CLOSED);
+            return lose(c);
         if (PQisBusy(c->conn) == 0) {
             *ret_result = PQgetResult(c->conn);
             return ERR_NONE;
@@ -176,9 +253,9 @@ static enum err take(struct pg_connection *c, PGresult **ret_result)
                             .events = (short)(unsent == 1 ? POLLIN | POLLOUT : POLLIN)};
         int ready = poll(&fd, 1, until_ms(c->deadline));
         if (ready <= 0 && clock_monotonic_ms() >= c->deadline)
-            return lose(c, ERR_TIMEOUT);
+            return lose_patience(c);
         if (ready > 0 && PQconsumeInput(c->conn) != 1)
-            return lose(c, ERR_CLOSED);
+            return lose(c);
     }
 }
 
@@ -191,8 +268,8 @@ static enum err err_of_state(const char *state)
     } states[] = {
         {"23505", ERR_EXISTS},    {"23", ERR_INTERNAL},     {"22", ERR_INTERNAL},
         {"53100", ERR_DISK_FULL}, {"53200", ERR_NO_MEMORY}, {"53", ERR_BUSY},
-        {"55", ERR_BUSY},         {"40", ERR_BUSY},         {"57", ERR_CLOSED},
-        {"08", ERR_CLOSED},       {"25", ERR_CLOSED},       {"58", ERR_IO},
+        {"55", ERR_BUSY},         {"40", ERR_UNAVAILABLE},  {"57", ERR_UNAVAILABLE},
+        {"08", ERR_UNAVAILABLE},  {"25", ERR_UNAVAILABLE},  {"58", ERR_IO},
         {"XX", ERR_IO},
     };
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
@@ -211,7 +288,7 @@ enum err pg_next(struct pg_connection *c, PGresult **ret_result)
             return err;
         /* One NULL ends the statement before; two mean that nothing more was asked. */
         if (result == NULL && ++ended > 2)
-            return lose(c, ERR_CLOSED);
+            return lose(c);
     }
     ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
@@ -228,15 +305,15 @@ enum err pg_next(struct pg_connection *c, PGresult **ret_result)
         err = err_of_state(c->state);
     }
     PQclear(result);
-    return PQstatus(c->conn) == CONNECTION_BAD ? lose(c, ERR_CLOSED) : err;
+    return PQstatus(c->conn) == CONNECTION_BAD ? lose(c) : err;
 }
 
 enum err pg_finish(struct pg_connection *c)
 {
     if (c->queued)
-        return lose(c, ERR_CLOSED);
+        return lose(c);
     if (!c->synced)
-        return c->connected ? ERR_NONE : ERR_CLOSED;
+        return c->connected ? ERR_NONE : ERR_UNAVAILABLE;
     for (;;) {
         PGresult *result = NULL;
         enum err err = take(c, &result);
@@ -249,7 +326,7 @@ enum err pg_finish(struct pg_connection *c)
             return ERR_NONE;
         }
         if (PQstatus(c->conn) == CONNECTION_BAD)
-            return lose(c, ERR_CLOSED);
+            return lose(c);
     }
 }
 
@@ -260,7 +337,7 @@ static enum err end_trip(struct pg_connection *c, PGresult **ret_result)
     enum err err = pg_sync(c);
     if (err == ERR_NONE)
         err = pg_next(c, &result);
-    enum err end = c->connected ? pg_finish(c) : ERR_CLOSED;
+    enum err end = c->connected ? pg_finish(c) : ERR_UNAVAILABLE;
     if (err == ERR_NONE)
         err = end;
     if (err == ERR_NONE)
@@ -321,7 +398,7 @@ static void statement_name(char name[24], const struct table *table, enum sql_ki
 enum err pg_prepare(struct pg_connection *c, const struct table *table, enum sql_kind kind)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     if (c->prepared[table->id][kind])
         return ERR_NONE;
     char text[SQL_TEXT_MAX];
@@ -412,7 +489,7 @@ enum err pg_send_row(struct pg_connection *c, const struct table *table, enum sq
                      const void *row)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     struct parameters p = {.len = 0};
     const struct sql_columns *binds = &c->binds[table->id][kind];
     for (size_t i = 0; i < binds->len; i++)
@@ -425,7 +502,7 @@ enum err pg_send_row(struct pg_connection *c, const struct table *table, enum sq
 enum err pg_send_query(struct pg_connection *c, const struct sql_query *sql, size_t limit)
 {
     if (!c->connected)
-        return ERR_CLOSED;
+        return ERR_UNAVAILABLE;
     struct parameters p = {.len = 0};
     for (size_t i = 0; i < sql->binds_len; i++) {
         if (sql->binds[i].column->kind == COLUMN_INTEGER)

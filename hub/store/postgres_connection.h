@@ -5,13 +5,15 @@
 #define HUB_STORE_POSTGRES_CONNECTION_H
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 
 #include "hub/store/database.h"
 #include "hub/store/sql.h"
 
 struct pg_connection {
-    const char *url; /* the caller's */
-    PGconn *conn;    /* NULL where there is none */
+    const char *url;               /* the caller's */
+    atomic_uint_least64_t *losses; /* counts connections that were made and lost; may be NULL */
+    PGconn *conn;                  /* NULL where there is none */
     bool connected;
     PostgresPollingStatusType polling;
     int64_t retry_at; /* monotonic milliseconds: no attempt to connect begins before */
@@ -19,17 +21,22 @@ struct pg_connection {
     bool queued;      /* something was asked, and no pg_sync() sent after it */
     bool synced;      /* pg_finish() has something to wait for */
     char state[6];    /* SQLSTATE of the last error that the server told */
-    char message[160];
+    char message[256];
     bool prepared[TABLE_COUNT][SQL_KIND_COUNT];
     struct sql_columns binds[TABLE_COUNT][SQL_KIND_COUNT];
 };
 
 /* Gets on with connecting until the monotonic time `until`; a time that has passed means: one step,
- * without waiting (but for the resolver). ERR_NONE once it is connected, else ERR_CLOSED. */
+ * without waiting (but for the resolver). ERR_NONE once it is connected, else ERR_UNAVAILABLE. */
 MUST_USE enum err pg_connect(struct pg_connection *c, int64_t until);
 void pg_disconnect(struct pg_connection *c); /* harmless where it is not connected */
+/* After pg_connect() failed: whether a server answers there that is neither starting nor ending,
+ * but one of us does not take the other: then waiting helps nothing. Takes up to 3 s for each of
+ * its addresses. */
+bool pg_is_there(const struct pg_connection *c);
 
-/* Any of these that fails with ERR_CLOSED or ERR_TIMEOUT has disconnected. */
+/* ERR_UNAVAILABLE: the connection is lost, or the server ended what was asked (a deadlock, a
+ * timeout of its own): whatever was sent and not committed is undone. */
 void pg_begin_trip(struct pg_connection *c, int64_t milliseconds);
 MUST_USE enum err pg_send(struct pg_connection *c, const char *sql);
 MUST_USE enum err pg_send_text(struct pg_connection *c, const char *sql, const char *parameter);

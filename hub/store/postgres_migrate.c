@@ -49,6 +49,8 @@ enum err pg_migrate(struct pg_connection *c, char explain[256])
     int64_t done = 0;
     enum err err = pg_exec(c, "BEGIN", STATEMENT_MS);
     if (err == ERR_NONE)
+        err = pg_exec(c, "SET LOCAL statement_timeout = 0", STATEMENT_MS);
+    if (err == ERR_NONE)
         err = pg_exec(c, LOCK_SQL, STATEMENT_MS);
     if (err == ERR_NONE)
         err = run_statement(c, migration_table_sql);

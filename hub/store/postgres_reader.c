@@ -1,6 +1,6 @@
 /* Reading from PostgreSQL: a connection of its own for each reader. It is used on a loop, so no
- * call waits longer than READ_MS, and none waits for a connection: it steps on with it, and tells
- * its caller to come back. */
+ * call waits longer than READ_MS, and none waits for a connection: where it was lost, the next one
+ * is made elsewhere (postgres_mender.h), and until then there is no answer. */
 #include <stdalign.h>
 #include <stdlib.h>
 
@@ -13,29 +13,33 @@
 #define OPEN_MS 3000  /* a new reader may wait: no loop runs with it yet */
 
 struct database_reader {
-    struct pg_connection c;
-    bool snapshot;
-    char url[PG_URL_MAX]; /* of a snapshot; others have their database's */
+    struct pg_mender *mender; /* NULL: a snapshot */
+    struct pg_slot slot;
+    struct pg_connection snapshot; /* which is lost for good with its connection */
+    char url[PG_URL_MAX];          /* of a snapshot */
 };
 
-enum err pg_reader_open(const char *url, struct database_reader **ret_reader)
+enum err pg_reader_open(struct pg_mender *mender, struct database_reader **ret_reader)
 {
     struct database_reader *r = calloc(1, sizeof *r);
     if (r == NULL)
         return ERR_NO_MEMORY;
-    r->c.url = url;
-    enum err err = pg_connect(&r->c, clock_monotonic_ms() + OPEN_MS);
-    if (err == ERR_NONE)
-        *ret_reader = r;
-    else
-        pg_reader_free(r);
-    return err;
+    enum err err = pg_slot_open(mender, &r->slot, clock_monotonic_ms() + OPEN_MS);
+    if (err != ERR_NONE) {
+        free(r);
+        return err;
+    }
+    r->mender = mender;
+    *ret_reader = r;
+    return ERR_NONE;
 }
 
 /* Seen by the first statement after BEGIN. A connection that is lost takes what it saw with it. */
 static enum err begin_snapshot(struct pg_connection *c, int64_t *ret_done)
 {
     enum err err = pg_exec(c, "SET idle_in_transaction_session_timeout = 0", COPY_MS);
+    if (err == ERR_NONE)
+        err = pg_exec(c, "SET statement_timeout = 0", COPY_MS);
     if (err == ERR_NONE)
         err = pg_exec(c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", COPY_MS);
     if (err == ERR_NONE)
@@ -52,24 +56,23 @@ enum err pg_snapshot_open(const char *location, struct database_reader **ret_rea
         explain_set(explain, "out of memory");
         return ERR_NO_MEMORY;
     }
-    r->c.url = r->url;
+    r->snapshot.url = r->url;
     enum err err = pg_url(location, r->url, explain);
     if (err != ERR_NONE) {
         pg_reader_free(r);
         return err;
     }
-    err = pg_connect(&r->c, clock_monotonic_ms() + OPEN_MS);
+    err = pg_connect(&r->snapshot, clock_monotonic_ms() + OPEN_MS);
     if (err == ERR_NONE)
-        err = begin_snapshot(&r->c, &done);
+        err = begin_snapshot(&r->snapshot, &done);
     if (err != ERR_NONE)
         explain_set(explain, "can't read the database: %s",
-                    r->c.message[0] != '\0' ? r->c.message : err_text(err));
+                    r->snapshot.message[0] != '\0' ? r->snapshot.message : err_text(err));
     if (err == ERR_NONE && (uint64_t)done != migrations_len) {
         explain_set(explain, "the database was left by another version of Holdfast: start its hub "
                              "once with this one, or use that one");
         err = ERR_UNSUPPORTED;
     }
-    r->snapshot = true;
     if (err == ERR_NONE)
         *ret_reader = r;
     else
@@ -77,21 +80,24 @@ enum err pg_snapshot_open(const char *location, struct database_reader **ret_rea
     return err;
 }
 
-/* Connected, and the clock of one call runs. */
-static enum err begin_call(struct database_reader *r)
+/* Connected, and the clock of one call runs; NULL while there is no connection. */
+static struct pg_connection *begin_call(struct database_reader *r)
 {
-    enum err err = ERR_NONE;
-    if (!r->c.connected)
-        err = r->snapshot ? ERR_CLOSED : pg_connect(&r->c, 0);
-    pg_begin_trip(&r->c, r->snapshot ? COPY_MS : READ_MS);
-    return err;
+    bool snapshot = r->mender == NULL;
+    struct pg_connection *c = snapshot ? &r->snapshot : pg_slot_take(r->mender, &r->slot);
+    if (c == NULL || !c->connected)
+        return NULL;
+    pg_begin_trip(c, snapshot ? COPY_MS : READ_MS);
+    return c;
 }
 
 void pg_reader_free(struct database_reader *r)
 {
     if (r == NULL)
         return;
-    pg_disconnect(&r->c);
+    if (r->mender != NULL)
+        pg_slot_close(r->mender, &r->slot);
+    pg_disconnect(&r->snapshot);
     free(r);
 }
 
@@ -109,7 +115,7 @@ static enum err answer(struct pg_connection *c, PGresult **ret_result)
         *ret_result = result;
     else
         PQclear(result);
-    return err == ERR_TIMEOUT ? ERR_CLOSED : err;
+    return err;
 }
 
 enum err pg_reader_get(struct database_reader *r, const struct table *table, struct arena *arena,
@@ -117,27 +123,29 @@ enum err pg_reader_get(struct database_reader *r, const struct table *table, str
 {
     if (pg_row_check(table, table->key_len, row) != ERR_NONE)
         return ERR_NOT_FOUND; /* no such name can have been stored */
-    enum err err = begin_call(r);
+    struct pg_connection *c = begin_call(r);
+    if (c == NULL)
+        return ERR_UNAVAILABLE;
+    enum err err = pg_prepare(c, table, SQL_GET);
     if (err == ERR_NONE)
-        err = pg_prepare(&r->c, table, SQL_GET);
-    if (err == ERR_NONE)
-        err = pg_send_row(&r->c, table, SQL_GET, row);
+        err = pg_send_row(c, table, SQL_GET, row);
     PGresult *result = NULL;
     if (err == ERR_NONE)
-        err = answer(&r->c, &result);
+        err = answer(c, &result);
     if (err == ERR_NONE)
         err = PQntuples(result) == 0 ? ERR_NOT_FOUND : pg_row_read(result, 0, table, arena, row);
     PQclear(result);
-    return err == ERR_TIMEOUT ? ERR_CLOSED : err;
+    return err;
 }
 
 static enum err run_query(struct database_reader *r, const struct sql_query *sql, size_t limit,
                           PGresult **ret_result)
 {
-    enum err err = begin_call(r);
-    if (err == ERR_NONE)
-        err = pg_send_query(&r->c, sql, limit);
-    return err == ERR_NONE ? answer(&r->c, ret_result) : err;
+    struct pg_connection *c = begin_call(r);
+    if (c == NULL)
+        return ERR_UNAVAILABLE;
+    enum err err = pg_send_query(c, sql, limit);
+    return err == ERR_NONE ? answer(c, ret_result) : err;
 }
 
 enum err pg_reader_list(struct database_reader *r, const struct store_query *query,

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -16,11 +17,38 @@
  * transaction that ends changes it. */
 #define ENDED_SQL "SELECT pg_current_snapshot()::text"
 
-void pg_watch_init(struct pg_watch *w, const char *url)
+enum err pg_watch_init(struct pg_watch *w, const char *url)
 {
-    *w = (struct pg_watch){.c.url = url, .stop_fd = -1};
+    *w = (struct pg_watch){.c.url = url, .c.losses = &w->losses};
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake_fd < 0)
+        return ERR_IO;
     atomic_init(&w->seen_ms, INT64_MIN / 2);
-    atomic_init(&w->writer_pid, 0);
+    if (pthread_mutex_init(&w->lock, NULL) != 0)
+        abort(); /* can't fail on Linux */
+    pg_mender_init(&w->mender, url, w->wake_fd, &w->losses);
+    return ERR_NONE;
+}
+
+void pg_watch_destroy(struct pg_watch *w)
+{
+    pg_mender_destroy(&w->mender);
+    (void)pthread_mutex_destroy(&w->lock);
+    (void)close(w->wake_fd);
+}
+
+bool pg_watch_is_away(struct pg_watch *w, char explain[256])
+{
+    int64_t seen_ms = atomic_load(&w->seen_ms);
+    if (!atomic_load(&w->started) ||
+        clock_monotonic_ms() - (seen_ms > w->started_ms ? seen_ms : w->started_ms) < PG_AWAY_MS)
+        return false;
+    if (explain != NULL) {
+        pthread_mutex_lock(&w->lock);
+        explain_set(explain, "%s", w->reason);
+        pthread_mutex_unlock(&w->lock);
+    }
+    return true;
 }
 
 static void tell(struct pg_watch *w)
@@ -41,6 +69,8 @@ static enum err listen_anew(struct pg_watch *w)
         return err;
     w->ended[0] = '\0'; /* what went by meanwhile was not heard */
     w->listening = true;
+    if (atomic_load(&w->seen_ms) > 0)
+        pg_mender_renew_all(&w->mender); /* what cut this connection has cut others, too */
     return ERR_NONE;
 }
 
@@ -86,7 +116,7 @@ static bool hear(struct pg_watch *w)
     return others;
 }
 
-/* Listens until the next beat is due. False: it is to stop. */
+/* Listens until the next beat is due, or somebody waits for one. False: it is to stop. */
 static bool rest(struct pg_watch *w)
 {
     int64_t until = clock_monotonic_ms() + BEAT_MS;
@@ -94,18 +124,30 @@ static bool rest(struct pg_watch *w)
         if (w->listening && hear(w))
             tell(w);
         int64_t left = until - clock_monotonic_ms();
-        struct pollfd fds[] = {{.fd = w->stop_fd, .events = POLLIN},
+        struct pollfd fds[] = {{.fd = w->wake_fd, .events = POLLIN},
                                {.fd = w->listening ? PQsocket(w->c.conn) : -1, .events = POLLIN}};
         int ready = poll(fds, ARRAY_LEN(fds), left < 0 ? 0 : (int)left);
-        if (ready > 0 && fds[0].revents != 0)
-            return false;
+        uint64_t wakes;
+        if (ready > 0 && fds[0].revents != 0 &&
+            read(w->wake_fd, &wakes, sizeof wakes) == (ssize_t)sizeof wakes)
+            return !atomic_load(&w->stopping);
         if (ready <= 0 && left <= 0)
             return true;
-        if (ready > 0 && fds[1].revents != 0 && PQconsumeInput(w->c.conn) != 1) {
-            pg_disconnect(&w->c);
-            w->listening = false;
-        }
+        /* Cut: the next beat connects anew, at once. */
+        if (ready > 0 && fds[1].revents != 0 && PQconsumeInput(w->c.conn) != 1)
+            return true;
     }
+}
+
+/* A beat failed. */
+static void deafen(struct pg_watch *w)
+{
+    w->listening = false;
+    if (w->c.connected)
+        pg_disconnect(&w->c);
+    pthread_mutex_lock(&w->lock);
+    memcpy(w->reason, w->c.message, sizeof w->reason);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void *thread_main(void *arg)
@@ -113,11 +155,16 @@ static void *thread_main(void *arg)
     struct pg_watch *w = arg;
     pthread_setname_np(pthread_self(), "store-watch");
     do {
-        if (beat(w) != ERR_NONE) {
-            w->listening = false;
-            if (w->c.connected)
-                pg_disconnect(&w->c);
+        bool cut = w->listening;
+        enum err err = beat(w);
+        if (err != ERR_NONE && cut) {
+            deafen(w);
+            err = beat(w); /* a server that only cut us off takes us back at once */
         }
+        if (err == ERR_NONE)
+            pg_mender_turn(&w->mender);
+        else
+            deafen(w);
     } while (rest(w));
     pg_disconnect(&w->c);
     return NULL;
@@ -125,31 +172,27 @@ static void *thread_main(void *arg)
 
 enum err pg_watch_start(struct pg_watch *w)
 {
-    w->stop_fd = eventfd(0, EFD_CLOEXEC);
-    if (w->stop_fd < 0)
-        return ERR_IO;
+    w->started_ms = clock_monotonic_ms();
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&w->thread, NULL, thread_main, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
-        (void)close(w->stop_fd);
+    if (failed != 0)
         return ERR_NO_MEMORY;
-    }
-    w->started = true;
+    atomic_store(&w->started, true);
     return ERR_NONE;
 }
 
 void pg_watch_stop(struct pg_watch *w)
 {
-    if (!w->started)
+    if (!atomic_load(&w->started))
         return;
-    w->started = false;
+    atomic_store(&w->stopping, true);
     uint64_t one = 1;
-    while (write(w->stop_fd, &one, sizeof one) != (ssize_t)sizeof one)
+    while (write(w->wake_fd, &one, sizeof one) != (ssize_t)sizeof one)
         ; /* interrupted */
     pthread_join(w->thread, NULL);
-    (void)close(w->stop_fd);
+    atomic_store(&w->started, false);
 }

@@ -379,6 +379,7 @@ static enum err sqlite_reader_new(struct database *db, struct database_reader **
 const struct database_ops database_sqlite = {
     .scheme = "sqlite:",
     .one_hub = true,
+    .kind = "sqlite",
     .open = sqlite_open,
     .close = sqlite_close,
     .start = sqlite_start,

@@ -51,9 +51,10 @@ const struct database_ops *database_find(const char *url, const char **ret_locat
         *ret_location = url + len;
         return databases[i];
     }
+    /* Of what stands behind the scheme, some may be secret. */
     explain_set(explain,
-                "'%.150s' is no store we know: use sqlite:/path/to/hub.db or postgresql://...",
-                url);
+                "'%.*s' is no store we know: use sqlite:/path/to/hub.db or postgresql://...",
+                (int)strcspn(url, ":/ "), url);
     return NULL;
 }
 
@@ -145,6 +146,16 @@ int64_t store_seen_ms(const struct store *s)
     return s->ops->seen_ms == NULL ? INT64_MAX : s->ops->seen_ms(s->db);
 }
 
+bool store_is_away(const struct store *s, char explain[256])
+{
+    return s->ops->is_away != NULL && s->ops->is_away(s->db, explain);
+}
+
+const char *store_kind(const struct store *s)
+{
+    return s->ops->kind;
+}
+
 static void *thread_main(void *arg)
 {
     struct store *s = arg;
@@ -204,6 +215,8 @@ void store_stats(struct store *s, struct store_stats *ret_stats)
         .writes = atomic_load(&counts->writes),
         .refused = atomic_load(&counts->refused),
         .abandoned = atomic_load(&counts->abandoned),
+        .replayed = atomic_load(&counts->replayed),
+        .connections_lost = s->ops->losses == NULL ? 0 : s->ops->losses(s->db),
         .wal_bytes = s->ops->log_bytes(s->db),
     };
     write_queue_lengths(&s->writer.queue, stats.queued);
@@ -220,6 +233,8 @@ enum err store_submit(struct store *s, struct write *w)
         if (err != ERR_NONE)
             return err;
     }
+    if (store_is_away(s, NULL))
+        return ERR_UNAVAILABLE;
     w->err = ERR_NONE;
     w->queued_us = clock_monotonic_us();
     return write_queue_put(&s->writer.queue, w);

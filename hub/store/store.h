@@ -54,8 +54,8 @@ struct write_kind {
      * roll this write back and no other; any other error abandons the whole batch. It may run again
      * after a failed commit, so it changes nothing but rows and its own write. */
     enum err (*apply)(struct write *w, struct tx *tx);
-    /* On the loop that submitted it, once: w->err says how it ended. ERR_NONE means durable. Owns
-     * w. */
+    /* On the loop that submitted it, once: w->err says how it ended. ERR_NONE means durable;
+     * ERR_IN_DOUBT that it may be; any other that nothing was kept. Owns w. */
     void (*done)(struct write *w);
 };
 
@@ -72,7 +72,8 @@ struct write {
     int64_t queued_us;
 };
 
-/* ERR_BUSY where the queue is full, ERR_CLOSED after store_drain(). Then done() is not run. */
+/* ERR_BUSY where the queue is full, ERR_UNAVAILABLE while the store is away, ERR_CLOSED after
+ * store_drain(). Then done() is not run. */
 MUST_USE enum err store_submit(struct store *s, struct write *w);
 
 /* Row access inside apply(). Rows are the structs of rows.h; the key fields say which. Blobs that
@@ -114,11 +115,19 @@ void store_set_watch(struct store *s, void (*changed)(void *ctx), void *ctx);
  * could overflow) before the first time; INT64_MAX over SQLite, where there is no other hub. */
 int64_t store_seen_ms(const struct store *s);
 
+/* ---- a database that can go away ---- */
+
+/* True while it has not answered for some seconds: then writes are refused at once, not queued.
+ * `explain` (may be NULL) says why. It comes back by itself. Any thread; never over SQLite. */
+bool store_is_away(const struct store *s, char explain[256]);
+
 /* ---- life ---- */
 
+/* "sqlite" or "postgresql". */
+const char *store_kind(const struct store *s);
+
 /* `url`: "sqlite:/path/to/hub.db", or "postgresql://user@host/database". Creates or migrates.
- * `explain` says what to do where it fails.
- */
+ * `explain` says what to do where it fails; ERR_UNAVAILABLE: no server answers there, yet. */
 MUST_USE enum err store_open(const char *url, struct store **ret_store, char explain[256]);
 void store_set_hooks(struct store *s, const struct store_hooks *hooks);
 MUST_USE enum err store_start(struct store *s); /* its threads */
@@ -131,6 +140,8 @@ struct store_stats {
     uint64_t writes;                   /* that ended with ERR_NONE */
     uint64_t refused;                  /* rolled back alone */
     uint64_t abandoned;                /* transactions that came to nothing */
+    uint64_t replayed;                 /* of those, run again as the database was out of reach */
+    uint64_t connections_lost;         /* to the database */
     uint64_t queued[STORE_LANE_COUNT]; /* now */
     uint64_t wal_bytes;
 };
@@ -145,6 +156,8 @@ void store_reader_free(struct store_reader *r);
 MUST_USE enum err store_snapshot_new(const char *url, struct store_reader **ret_snapshot,
                                      char explain[256]);
 
+/* Any of these: ERR_UNAVAILABLE while the database can't be reached; the reader comes back by
+ * itself. */
 MUST_USE enum err store_get(struct store_reader *r, const struct table *table, struct arena *arena,
                             void *row); /* key filled in by the caller; ERR_NOT_FOUND */
 

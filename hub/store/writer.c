@@ -1,10 +1,17 @@
 #include "hub/store/writer.h"
 
+#include <poll.h>
+
 #include "base/clock.h"
 
 /* A write that fails by a fault of its own takes its batch with it. The others are tried again
  * without it, so often; then one by one. */
 #define REPLAYS_MAX 3
+
+/* A batch that was surely not kept, because the database was out of reach, is run again for so
+ * long: a server that restarts costs its clients some patience, and no failure. */
+#define PATIENCE_MS 3000
+#define PAUSE_MS    20 /* between two of these runs; connecting anew has pauses of its own */
 
 /* ---- the hooks, where they are set ---- */
 
@@ -199,6 +206,29 @@ static enum err run_transaction(struct store_writer *sw, const struct write_list
     return err;
 }
 
+static bool is_away(const struct store_writer *sw)
+{
+    const struct tx *tx = &sw->tx;
+    return tx->ops->is_away != NULL && tx->ops->is_away(tx->db, NULL);
+}
+
+static enum err run_patiently(struct store_writer *sw, const struct write_list *batch,
+                              struct write **ret_faulty)
+{
+    int64_t until = clock_monotonic_ms() + PATIENCE_MS;
+    *ret_faulty = NULL;
+    sw->retry = RETRY_NOTHING;
+    enum err err = ERR_UNAVAILABLE;
+    while (!is_away(sw)) {
+        err = run_transaction(sw, batch, ret_faulty);
+        if (err != ERR_UNAVAILABLE || clock_monotonic_ms() >= until)
+            break;
+        atomic_fetch_add(&sw->counts.replayed, 1);
+        (void)poll(NULL, 0, PAUSE_MS);
+    }
+    return err;
+}
+
 /* ---- endings ---- */
 
 static void run_done(struct loop_task *task)
@@ -252,9 +282,9 @@ static void run_single(struct store_writer *sw, struct write *w)
     struct write_list one = {0};
     struct write *faulty;
     write_list_append(&one, w);
-    enum err err = run_transaction(sw, &one, &faulty);
+    enum err err = run_patiently(sw, &one, &faulty);
     if (sw->retry == RETRY_BATCH)
-        err = run_transaction(sw, &one, &faulty);
+        err = run_patiently(sw, &one, &faulty);
     if (err == ERR_NONE)
         end_batch(sw, &one);
     else
@@ -265,7 +295,7 @@ static void run_batch(struct store_writer *sw, struct write_list *batch)
 {
     for (int i = 0; i <= REPLAYS_MAX && batch->len > 0; i++) {
         struct write *faulty;
-        enum err err = run_transaction(sw, batch, &faulty);
+        enum err err = run_patiently(sw, batch, &faulty);
         if (err == ERR_NONE) {
             end_batch(sw, batch);
             return;

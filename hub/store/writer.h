@@ -8,7 +8,7 @@
 #include "hub/store/queue.h"
 
 struct writer_counts {
-    atomic_uint_least64_t commits, writes, refused, abandoned;
+    atomic_uint_least64_t commits, writes, refused, abandoned, replayed;
 };
 
 struct tx {

@@ -7,11 +7,9 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hub, curl, newKey, openssl, sleep, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
-import { certificateOf, enrolOn, fingerprint, newKeyPair, requestBody, spkiSha256 } from './lib/csr.mjs';
+import { certificateOf, enrolOn, fingerprint, newKeyPair, spkiSha256 } from './lib/csr.mjs';
+import { LATER, LIMITS, allDevices, prepare } from './lib/load.mjs';
 import { readCheckpoint, readKey, treeHash, verifyLog } from './lib/tlog.mjs';
-
-const LATER = '2099-01-01T00:00:00Z';
-const LIMITS = { 'enrolment-per-minute': '1000000', 'public-per-minute': '1000000', 'reader-per-minute': '1000000' };
 
 // A sequence of numbers from a seed (mulberry32): a run that failed can be had again.
 function random(seed) {
@@ -22,26 +20,6 @@ function random(seed) {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) % below;
   };
-}
-
-// Devices that are expected, each with its key, request and claim code.
-async function prepare(hub, prefix, n) {
-  const serials = Array.from({ length: n }, (_, i) => `${prefix}-${i}`);
-  const codes = await hub.claims(...serials);
-  return serials.map((serial) => {
-    const keys = newKeyPair();
-    return { serial, code: codes[serial], body: requestBody(keys, serial) };
-  });
-}
-
-async function allDevices(hub) {
-  const found = new Map();
-  for (let after = '';;) {
-    const page = await hub.must(200, 'GET', `/v1/devices?limit=1000${after}`);
-    for (const device of page.devices) found.set(device.id, device);
-    if (!page.next) return found;
-    after = `&after=${page.next}`;
-  }
 }
 
 describe('a hub that is killed', { timeout: 150000 }, () => {

@@ -125,6 +125,23 @@ describe('two hubs', { timeout: 180000 }, () => {
     assert.equal(bundle.match(/^ledger-key /mg).length, 2, 'which keeps both ledger keys');
   });
 
+  it('know the same owners by name, and forget one on both', async () => {
+    for (const [hub, id, owner] of [[a, 'owned-a', 'ada'], [b, 'owned-b', 'ada'], [b, 'owned-c', 'bob']])
+      await hub.must(201, 'POST', '/v1/manifests', { id, model: 'thermo', owner });
+    for (const hub of [a, b])
+      assert.equal((await hub.must(200, 'GET', '/v1/manifests/owned-a')).owner, 'ada');
+    const { subjects } = await a.must(200, 'GET', '/v1/subjects');
+    const [ada, bob] = ['ada', 'bob'].map((name) => subjects.filter((one) => one.name === name));
+    assert.equal(ada.length, 1, 'both gave her one number');
+    const before = await readFile(join(b.state, 'subjects.keys'));
+    const erased = await a.cli('--yes', 'subject', 'erase', ada[0].subject);
+    assert.equal(erased.code, 0, erased.stderr);
+    await until('the key is gone from the other copy', async () => !(await readFile(join(b.state, 'subjects.keys'))).equals(before));
+    assert.notEqual((await b.must(200, 'GET', '/v1/manifests/owned-a')).owner, 'ada');
+    assert.equal((await b.must(200, 'GET', '/v1/manifests/owned-c')).owner, 'bob');
+    assert.equal(bob.length, 1);
+  });
+
   it('write one ledger, and each signs all of it', async () => {
     await Promise.all([a, b].map((hub, i) => hub.claims(...Array.from({ length: 20 }, (_, n) => `both-${i}-${n}`))));
     const own = await sameLedger(a, b);
@@ -167,12 +184,16 @@ describe('a hub that joins', { timeout: 180000 }, () => {
   it('does not start before it is admitted, and does afterwards; devices of either are good', async () => {
     const hub = await fleet.prepare('hub-2');
     await assert.rejects(hub.launch(), /hub\.membership .*has not been admitted/);
+    const keys = await readFile(join(hub.state, 'subjects.keys'));
+    await rm(join(hub.state, 'subjects.keys'));
     const device = await enrolledDevice(a, 'early');
     const bundle = await a.cli('ca', 'bundle', '--install', '--from', join(a.state, 'bundle'));
     assert.equal(bundle.code, 0, bundle.stderr);
     const admitted = await admit(await readFile(hub.card));
     assert.equal(admitted.status, 201);
     assert.deepEqual(answerMisfits(operation('hub_admit'), admitted), []);
+    await assert.rejects(hub.launch(), /store\.open .*subjects\.keys is not there: copy it from another hub/);
+    await writeFile(join(hub.state, 'subjects.keys'), keys, { mode: 0o600 });
     await hub.launch();
     fleet.hubs.push(hub);
     assert.equal((await as(hub, device, SELF)).status, 200);

@@ -64,7 +64,7 @@ static void what_cannot_be_opened_says_why(void **state)
     expect_open("sqlite:", ERR_SYNTAX, "path");
     expect_open("sqlite:/nonexistent/folder/hub.db", ERR_IO, "/nonexistent/folder");
     expect_open("postgresql:", ERR_SYNTAX, "postgresql://USER@HOST/DATABASE");
-    expect_open("postgresql://127.0.0.1:1/fleet", ERR_CLOSED, "127.0.0.1");
+    expect_open("postgresql://127.0.0.1:1/fleet", ERR_UNAVAILABLE, "127.0.0.1");
 
     fixture_open(&f);
     expect_open(f.url, ERR_BUSY, "another hub");

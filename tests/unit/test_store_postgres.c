@@ -1,4 +1,5 @@
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -122,32 +123,139 @@ static void a_row_of_another_hub_refuses_one_insert_of_a_batch(void **state)
     fixture_remove(&f);
 }
 
+#define CUT_SQL                                                                                    \
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "                                \
+    "WHERE application_name = 'holdfast-hub'"
+
+/* Reads until there is an answer: for the test runner to end where there never is one. */
+static enum err read_until_answered(struct fixture *f, const char *name)
+{
+    enum err err;
+    while ((err = get_seen(f, name)) == ERR_UNAVAILABLE)
+        usleep(10000);
+    return err;
+}
+
 static void connections_that_were_cut_come_back_by_themselves(void **state)
 {
     (void)state;
     struct fixture f;
+    struct store_stats stats;
     fixture_make(&f);
     fixture_open(&f);
     assert_int_equal(store_start(f.store), ERR_NONE);
     assert_int_equal(fixture_write(&f, run_insert, (void *)"before"), ERR_NONE);
     assert_int_equal(get_seen(&f, "before"), ERR_NONE);
-    postgres_sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                 "WHERE application_name = 'holdfast-hub'");
-    assert_int_equal(fixture_write(&f, run_insert, (void *)"while"), ERR_CLOSED);
-    assert_int_equal(get_seen(&f, "before"), ERR_CLOSED);
-    enum err err = ERR_CLOSED;
-    for (int i = 0; i < 200 && err == ERR_CLOSED; i++) {
-        err = fixture_write(&f, run_insert, (void *)"after");
-        usleep(10000);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "while-%d", i);
+        postgres_sql(CUT_SQL);
+        assert_int_equal(fixture_write(&f, run_insert, name), ERR_NONE);
+        assert_int_equal(read_until_answered(&f, name), ERR_NONE);
     }
-    assert_int_equal(err, ERR_NONE);
-    err = ERR_CLOSED;
-    for (int i = 0; i < 200 && err == ERR_CLOSED; i++) {
-        err = get_seen(&f, "after");
-        usleep(10000);
+    store_stats(f.store, &stats);
+    assert_true(stats.replayed >= 3);
+    assert_true(stats.connections_lost >= 3);
+    assert_false(store_is_away(f.store, NULL));
+    fixture_remove(&f);
+}
+
+static enum err run_insert_and_cut(struct step *step, struct tx *tx)
+{
+    enum err err = run_insert(step, tx);
+    if (step->runs == 1)
+        postgres_sql(CUT_SQL);
+    return err;
+}
+
+/* Between its first statement and the COMMIT: surely not kept, so run again as a whole. */
+static void a_batch_that_was_cut_short_is_run_again(void **state)
+{
+    (void)state;
+    enum { WRITES = 20 };
+    struct fixture f;
+    static struct step steps[WRITES];
+    static char names[WRITES][NAME_MAX_BYTES];
+    fixture_make(&f);
+    fixture_open(&f);
+    for (size_t i = 0; i < WRITES; i++) {
+        (void)snprintf(names[i], sizeof names[i], "batch-%zu", i);
+        steps[i] =
+            step_of(&f, STORE_LANE_NORMAL, i == 10 ? run_insert_and_cut : run_insert, names[i]);
+        assert_int_equal(store_submit(f.store, &steps[i].write), ERR_NONE);
     }
-    assert_int_equal(err, ERR_NONE);
-    assert_int_equal(get_seen(&f, "while"), ERR_NOT_FOUND);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    for (size_t i = 0; i < WRITES; i++) {
+        assert_int_equal(step_wait(&steps[i]), ERR_NONE);
+        assert_int_equal(steps[i].runs, 2);
+        assert_int_equal(steps[i].ends, 1);
+    }
+    for (size_t i = 0; i < WRITES; i++)
+        assert_int_equal(read_until_answered(&f, names[i]), ERR_NONE);
+    fixture_remove(&f);
+}
+
+/* ---- a server that is stopped in its tracks, as by a host that swaps or a network that drops ----
+ */
+
+static pid_t server_pids[64];
+static size_t server_pids_len;
+
+static void server_freeze(void)
+{
+    PGconn *conn = PQconnectdb(fixture_postgres());
+    PGresult *result = PQexec(conn, "SELECT pid FROM pg_stat_activity UNION ALL SELECT "
+                                    "split_part(pg_read_file('postmaster.pid'), chr(10), 1)::int");
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    server_pids_len = (size_t)PQntuples(result);
+    assert_in_range(server_pids_len, 2, ARRAY_LEN(server_pids));
+    for (size_t i = 0; i < server_pids_len; i++)
+        server_pids[i] = (pid_t)strtol(PQgetvalue(result, (int)i, 0), NULL, 10);
+    PQclear(result);
+    PQfinish(conn);
+    for (size_t i = 0; i < server_pids_len; i++)
+        (void)kill(server_pids[i], SIGSTOP); /* our own connection's process has ended */
+}
+
+static void server_thaw(void)
+{
+    for (size_t i = 0; i < server_pids_len; i++)
+        (void)kill(server_pids[i], SIGCONT);
+}
+
+static void a_server_that_hangs_is_given_up_and_taken_up_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char explain[256] = "";
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"before"), ERR_NONE);
+    assert_int_equal(get_seen(&f, "before"), ERR_NONE);
+    struct step sent = step_of(&f, STORE_LANE_NORMAL, run_insert, (void *)"sent");
+    struct step refused = step_of(&f, STORE_LANE_NORMAL, run_insert, (void *)"refused");
+    server_freeze();
+    assert_int_equal(store_submit(f.store, &sent.write), ERR_NONE);
+    assert_int_equal(get_seen(&f, "before"), ERR_UNAVAILABLE);
+    /* Given up once, it is not waited for again. */
+    int64_t began_ms = clock_monotonic_ms();
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(get_seen(&f, "before"), ERR_UNAVAILABLE);
+    assert_true(clock_monotonic_ms() - began_ms < 10000); /* 1000 times its patience is more */
+    while (!store_is_away(f.store, explain))
+        usleep(10000);
+    assert_string_equal(explain, "the server does not answer");
+    assert_int_equal(store_submit(f.store, &refused.write), ERR_UNAVAILABLE);
+    server_thaw();
+    while (store_is_away(f.store, NULL))
+        usleep(10000);
+    enum err err = step_wait(&sent);
+    assert_true(err == ERR_NONE || err == ERR_UNAVAILABLE);
+    assert_int_equal(read_until_answered(&f, "sent"), err == ERR_NONE ? ERR_NONE : ERR_NOT_FOUND);
+    assert_int_equal(read_until_answered(&f, "refused"), ERR_NOT_FOUND);
+    assert_int_equal(fixture_write(&f, run_insert, (void *)"after"), ERR_NONE);
+    assert_int_equal(read_until_answered(&f, "after"), ERR_NONE);
     fixture_remove(&f);
 }
 
@@ -173,7 +281,7 @@ static void a_commit_whose_answer_was_lost_is_looked_up(void **state)
     postgres_sql("SELECT pg_reload_conf()");
     assert_int_equal(step_wait(&step), ERR_NONE);
     assert_int_equal(step.runs, 1);
-    assert_int_equal(get_seen(&f, "kept"), ERR_NONE);
+    assert_int_equal(read_until_answered(&f, "kept"), ERR_NONE);
     fixture_remove(&f);
 }
 
@@ -241,6 +349,8 @@ int main(void)
         cmocka_unit_test(two_hubs_take_turns_and_lose_no_update),
         cmocka_unit_test(a_row_of_another_hub_refuses_one_insert_of_a_batch),
         cmocka_unit_test(connections_that_were_cut_come_back_by_themselves),
+        cmocka_unit_test(a_batch_that_was_cut_short_is_run_again),
+        cmocka_unit_test(a_server_that_hangs_is_given_up_and_taken_up_again),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_looked_up),
         cmocka_unit_test(what_another_hub_commits_is_told),
         cmocka_unit_test(a_deaf_hub_hears_of_everything_later),

@@ -56,8 +56,8 @@ export function certificateOf(body) {
 export const fingerprint = (certificate) => certificate.fingerprint256.replaceAll(':', '').toLowerCase();
 
 // simpleenroll on a connection that is open already (lib/wire.mjs).
-export function enrolOn(wire, serial, code, body) {
+export function enrolOn(wire, serial, code, body, { ms } = {}) {
   const basic = Buffer.from(`${serial}:${code}`).toString('base64');
   const headers = { 'Content-Type': 'application/pkcs10', Authorization: `Basic ${basic}` };
-  return wire.request('POST', '/.well-known/est/simpleenroll', { headers, body });
+  return wire.request('POST', '/.well-known/est/simpleenroll', { headers, body, ms });
 }

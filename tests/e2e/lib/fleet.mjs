@@ -1,7 +1,7 @@
 // Several hubs over one PostgreSQL: the first founds the fleet, each further one joins as its manual
 // says, with keys of its own.
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -47,6 +47,7 @@ export class Fleet {
     const own = chain ? ['--chain', await chain(hub)] : [];
     await run(programs.cli, ['--state', first.state, 'ca', 'certify', hub.request, ...own, '-o', hub.card]);
     await run(programs.cli, ['--state', hub.state, 'hub', 'install', hub.card]);
+    await copyFile(join(first.state, 'subjects.keys'), join(hub.state, 'subjects.keys'));
     return hub;
   }
 

@@ -67,7 +67,7 @@ export class Hub {
   async make(config) {
     await mkdir(this.state);
     await this.options.prepare?.(this);
-    const init = ['ca', 'init', '--state', this.state, '--fleet', 'fleet.example'];
+    const init = ['ca', 'init', '--state', this.state, '--fleet', config.fleet ?? 'fleet.example'];
     if (config['signer-user']) init.push('--signer-user', config['signer-user']);
     await run(programs.cli, init);
     this.config = {
