@@ -11,8 +11,8 @@ from patterns import compile_pattern
 from strict_yaml import Map, List, Text, fail
 
 METHODS = ('get', 'post', 'put', 'patch', 'delete')
-LISTENERS = ('device', 'bootstrap', 'operator', 'local')
-RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger')
+LISTENERS = ('device', 'bootstrap', 'operator', 'status', 'local')
+RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status')
 # who may call -> the security schemes that say so
 CALLERS = {
     'public': [],

@@ -74,9 +74,8 @@ enum err route_find(enum http_method method, const char *path, enum listener lis
 const char *listener_text(enum listener listener)
 {
     static const char *const texts[LISTENER_COUNT] = {
-        [LISTENER_DEVICE] = "device",
-        [LISTENER_BOOTSTRAP] = "bootstrap",
-        [LISTENER_OPERATOR] = "operator",
+        [LISTENER_DEVICE] = "device",     [LISTENER_BOOTSTRAP] = "bootstrap",
+        [LISTENER_OPERATOR] = "operator", [LISTENER_STATUS] = "status",
         [LISTENER_LOCAL] = "local",
     };
     return (unsigned)listener < LISTENER_COUNT ? texts[listener] : "unknown";
@@ -104,6 +103,7 @@ const char *rate_class_text(enum rate_class rate)
         [RATE_PUBLIC] = "public",           [RATE_ENROLMENT] = "enrolment",
         [RATE_DEVICE_READ] = "device-read", [RATE_DEVICE_WRITE] = "device-write",
         [RATE_OPERATOR] = "operator",       [RATE_LEDGER] = "ledger",
+        [RATE_STATUS] = "status",
     };
     return (unsigned)rate < RATE_CLASS_COUNT ? texts[rate] : "unknown";
 }

@@ -6,13 +6,14 @@
 #include "api/form.h"
 #include "base/http.h"
 
-#define ROUTE_PARAMS_MAX 2  /* no path of the contract has more */
-#define ROUTE_PARAM_MAX  64 /* bytes: a name, or a tile's path */
+#define ROUTE_PARAMS_MAX 2   /* no path of the contract has more */
+#define ROUTE_PARAM_MAX  255 /* bytes: a name, a tile's path, or an OCSP request */
 
 enum listener {
     LISTENER_DEVICE,
     LISTENER_BOOTSTRAP,
     LISTENER_OPERATOR,
+    LISTENER_STATUS,
     LISTENER_LOCAL,
     LISTENER_COUNT
 };
@@ -38,6 +39,7 @@ enum rate_class {
     RATE_DEVICE_WRITE,
     RATE_OPERATOR,
     RATE_LEDGER,
+    RATE_STATUS,
     RATE_CLASS_COUNT
 };
 

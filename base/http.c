@@ -152,7 +152,7 @@ enum err http_server_listen(struct http_server *s, const struct http_listener_op
         if (err != ERR_NONE)
             goto out;
     }
-    err = http_listener_open(l, options->address, options->unix_mode);
+    err = http_listener_open(l, options);
 out:
     if (err != ERR_NONE) {
         int saved = errno;

@@ -1,7 +1,8 @@
-/* HTTP/1.1 over TLS or a Unix socket: libevent's evhttp with its gaps closed. What is closed here:
- * two Content-Lengths, bare LF, obs-fold, an absolute deadline from accept (TLS included) to the
- * last byte of the request, caps on connections in all and per address, pause on EMFILE, one write
- * per response, and replies from elsewhere to connections that have gone.
+/* HTTP/1.1 over TLS, a Unix socket or, where that is asked for, plain TCP: libevent's evhttp with
+ * its gaps closed. What is closed here: two Content-Lengths, bare LF, obs-fold, an absolute
+ * deadline from accept (TLS included) to the last byte of the request, caps on connections in all
+ * and per address, pause on EMFILE, one write per response, and replies from elsewhere to
+ * connections that have gone.
  *
  * A server has listeners; each listener has a socket on every loop (SO_REUSEPORT), so a connection
  * lives on one loop, and everything about it happens there. */
@@ -49,7 +50,8 @@ struct http_listener_options {
     int tag;                /* the caller's own; http_request_tag() gives it back */
     const char *address;    /* "127.0.0.1:8443", "[::]:8443", or "unix:/run/holdfast/hub.sock" */
     mode_t unix_mode;       /* of the socket file */
-    struct tls_server *tls; /* NULL on Unix sockets only; not owned */
+    struct tls_server *tls; /* NULL on Unix sockets, and where `plain`; not owned */
+    bool plain;             /* TCP without TLS: for what is signed itself, and no secret */
     struct http_limits limits;
     http_handler_fn *handler;
     void *ctx;

@@ -168,8 +168,8 @@ struct http_address *http_address_enter(struct http_address_table *t, const stru
 void http_address_leave(struct http_address_table *t, struct http_address *a); /* NULL is fine */
 
 /* http_listener.c: sockets that accept. */
-MUST_USE enum err http_listener_open(struct http_listener *l, const char *address,
-                                     mode_t unix_mode);
+MUST_USE enum err http_listener_open(struct http_listener *l,
+                                     const struct http_listener_options *options);
 void http_socket_stop_accepting(struct http_socket *socket);
 
 /* http_connection.c: a connection from accept to its end. */

@@ -220,11 +220,15 @@ static enum err open_unix(struct http_listener *l, const char *path, mode_t mode
     return err;
 }
 
-enum err http_listener_open(struct http_listener *l, const char *address, mode_t unix_mode)
+enum err http_listener_open(struct http_listener *l, const struct http_listener_options *options)
 {
+    const char *address = options->address;
+    bool encrypted = options->tls != NULL;
     if (strncmp(address, "unix:", 5) == 0)
-        return l->tls == NULL ? open_unix(l, address + 5, unix_mode) : ERR_UNSUPPORTED;
-    return l->tls != NULL ? open_tcp(l, address) : ERR_UNSUPPORTED;
+        return encrypted || options->plain ? ERR_UNSUPPORTED
+                                           : open_unix(l, address + 5, options->unix_mode);
+    /* Without TLS only where somebody has said so: it is not what a forgotten pointer gives. */
+    return encrypted != options->plain ? open_tcp(l, address) : ERR_UNSUPPORTED;
 }
 
 void http_socket_stop_accepting(struct http_socket *socket)

@@ -99,7 +99,7 @@ class UnixConnection(http.client.HTTPConnection):
 class Hub:
     """A hub with its state in a folder of its own, limits out of the way."""
 
-    def __init__(self, pinned=True):
+    def __init__(self, more=None, pinned=True):
         self.folder = tempfile.mkdtemp(prefix="holdfast-bench-")
         os.mkdir(self.path("state"))
         subprocess.run([program("cli/holdfast"), "ca", "init", "--state", self.path("state"), "--fleet",
@@ -110,7 +110,7 @@ class Hub:
             "listen-operator": "127.0.0.1:0", "connections-per-address": 20000,
             "enrolment-per-minute": 1000000, "device-reads-per-minute": 1000000,
             "device-writes-per-minute": 1000000, "public-per-minute": 1000000,
-            "idle-timeout": "1h", "log-level": "warning", "checkin-interval": "15m",
+            "idle-timeout": "1h", "log-level": "warning", "checkin-interval": "15m", **(more or {}),
         }
         with open(self.path("hub.conf"), "w", encoding="utf-8") as file:
             file.writelines(f"{key} = {value}\n" for key, value in settings.items())
@@ -222,7 +222,7 @@ class Nginx:
         with open(self.path("index.html"), "w", encoding="ascii") as file:
             file.write("x" * 60)
         os.chmod(self.folder, 0o755)
-        self.port = free_port()
+        self.port, self.plain_port = free_port(), free_port()
         with open(self.path("nginx.conf"), "w", encoding="ascii") as file:
             file.write(f"""
 daemon off; worker_processes 1; pid {self.path('pid')}; error_log {self.path('error.log')} warn;
@@ -238,6 +238,7 @@ http {{
     ssl_client_certificate {self.path('clients.pem')}; ssl_verify_client on; ssl_verify_depth 3;
     {lines}
   }}
+  server {{ listen 127.0.0.1:{self.plain_port} backlog=4096; root {self.folder}; }}
 }}
 """)
         self.process = subprocess.Popen(["taskset", "-c", SERVER_CPU, "/usr/sbin/nginx", "-c",

@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent", "fleet")
+NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "verify")
 
 
 def show(name, rows):

@@ -117,6 +117,11 @@ static void tell_moved(struct cli *cli, const char *id, const struct move *m, co
     char until[WHEN_TEXT_MAX];
     if (m->expires_at == 0) {
         cli_say(cli, "%s is %s.", id, json_text_of(device, "state"));
+        int64_t exposed_until = json_time_of(device, "exposed_until");
+        if (exposed_until == 0)
+            return;
+        when_full(exposed_until, clock_seconds(), until);
+        cli_say(cli, "Others that asked by OCSP before may go by that answer until %s.", until);
         return;
     }
     when_full(m->expires_at, clock_seconds(), until);

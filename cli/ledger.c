@@ -397,6 +397,19 @@ static const struct cli_option export_options[] = {
     {.name = "to", .value = "NUMBER", .help = "only those up to that one"},
 };
 
+static const struct cli_option prove_options[] = {
+    LEDGER_LINK_OPTIONS,
+    {.name = "folder",
+     .value = "FOLDER",
+     .complete = COMPLETE_FOLDER,
+     .help = "from a copy that export has made, instead of a hub"},
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write it there; standard: to standard output"},
+};
+
 static const struct cli_command commands[] = {
     {.verb = "tail",
      CLI_OPTIONS(tail_options),
@@ -431,6 +444,13 @@ static const struct cli_command commands[] = {
              "interrupted, or fetches what is new; the ledger must then continue the\n"
              "checkpoint that the folder has.\n",
      .run = ledger_export_run},
+    {.verb = "prove",
+     .operands = {{.name = "NUMBER"}},
+     CLI_OPTIONS(prove_options),
+     .summary = "one entry with the proof that it is in the ledger",
+     .help = "For somebody who sees nothing else of the ledger: `holdfast-verify --bundle` checks\n"
+             "it offline. The form is C2SP's tlog-proof.\n",
+     .run = ledger_prove_run},
 };
 
 const struct cli_noun noun_ledger = {

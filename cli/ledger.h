@@ -8,5 +8,7 @@
 int ledger_verify_run(struct cli *cli);
 /* Writes it, or a part of it, into a folder that holdfast-verify judges. */
 int ledger_export_run(struct cli *cli);
+/* Gives one entry with the proof that it is in the ledger. */
+int ledger_prove_run(struct cli *cli);
 
 #endif

@@ -16,18 +16,11 @@ static enum err err_of_errno(void)
     return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? ERR_DISK_FULL : ERR_IO;
 }
 
-enum err ledger_folder_open(const char *path, struct ledger_folder *ret_folder)
+enum err ledger_folder_look(const char *path, struct ledger_folder *ret_folder)
 {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return ERR_IO;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return ERR_IO;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        enum err err = errno == EWOULDBLOCK ? ERR_BUSY : ERR_IO;
-        (void)close(fd);
-        return err;
-    }
     *ret_folder = (struct ledger_folder){.path = path, .fd = fd};
     return ERR_NONE;
 }
@@ -37,6 +30,21 @@ void ledger_folder_close(struct ledger_folder *f)
     if (f->fd >= 0)
         (void)close(f->fd);
     f->fd = -1;
+}
+
+enum err ledger_folder_open(const char *path, struct ledger_folder *ret_folder)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return ERR_IO;
+    struct ledger_folder f = {.fd = -1};
+    enum err err = ledger_folder_look(path, &f);
+    if (err == ERR_NONE && flock(f.fd, LOCK_EX | LOCK_NB) != 0)
+        err = errno == EWOULDBLOCK ? ERR_BUSY : ERR_IO;
+    if (err == ERR_NONE)
+        *ret_folder = f;
+    else
+        ledger_folder_close(&f);
+    return err;
 }
 
 bool ledger_folder_has(const struct ledger_folder *f, const char *name)

@@ -13,6 +13,8 @@ struct ledger_folder {
 /* Makes the folder where it is not there, for its owner alone: a ledger is not for everybody.
  * ERR_BUSY where another process writes there, ERR_IO with errno set. */
 MUST_USE enum err ledger_folder_open(const char *path, struct ledger_folder *ret_folder);
+/* Opens one that is there, to read from it. ERR_IO with errno set. */
+MUST_USE enum err ledger_folder_look(const char *path, struct ledger_folder *ret_folder);
 void ledger_folder_close(struct ledger_folder *f); /* one that is not open is fine */
 
 /* Is there a file of that name? */

@@ -87,6 +87,34 @@ void calendar_write_rfc3339(struct writer *w, int64_t seconds)
     writer_u8(w, 'Z');
 }
 
+void calendar_write_http(struct writer *w, int64_t seconds)
+{
+    static const char days[7][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    if (seconds < SECONDS_MIN || seconds > SECONDS_MAX) {
+        writer_fail(w, ERR_LIMIT);
+        return;
+    }
+    struct calendar c = calendar_from_seconds(seconds);
+    int64_t week = 7 * 86400;
+    int64_t into_week = (seconds % week + week) % week; /* 1970 began on a Thursday */
+    writer_text(w, days[into_week / 86400]);
+    writer_text(w, ", ");
+    put_digits(w, c.day, 2);
+    writer_u8(w, ' ');
+    writer_text(w, months[c.month - 1]);
+    writer_u8(w, ' ');
+    put_digits(w, (unsigned)c.year, 4);
+    writer_u8(w, ' ');
+    put_digits(w, c.hour, 2);
+    writer_u8(w, ':');
+    put_digits(w, c.minute, 2);
+    writer_u8(w, ':');
+    put_digits(w, c.second, 2);
+    writer_text(w, " GMT");
+}
+
 static unsigned take_digits(struct reader *r, size_t n)
 {
     struct slice digits = reader_take(r, n);

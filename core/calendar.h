@@ -19,4 +19,8 @@ MUST_USE enum err calendar_to_seconds(const struct calendar *c, int64_t *ret_sec
 void calendar_write_rfc3339(struct writer *w, int64_t seconds);
 MUST_USE enum err calendar_read_rfc3339(struct slice text, int64_t *ret_seconds);
 
+/* IMF-fixdate, RFC 9110 section 5.6.7: "Mon, 23 Nov 2026 04:21:38 GMT". As above for its errors. */
+#define CALENDAR_HTTP_SIZE 29
+void calendar_write_http(struct writer *w, int64_t seconds);
+
 #endif

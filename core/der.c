@@ -241,10 +241,12 @@ void der_put_u64(struct der_writer *w, uint64_t v)
     der_put_unsigned(w, slice_of(bytes, sizeof bytes));
 }
 
-void der_put_time(struct der_writer *w, int64_t seconds)
+#define TIME_SIZE 15 /* "YYYYMMDDHHMMSSZ" */
+
+/* Writes ERR_LIMIT into `w`, and no text, where those digits can't say it. */
+static void time_text(struct der_writer *w, int64_t seconds, uint8_t text[TIME_SIZE])
 {
     static const int64_t year_1950 = -631152000;
-    static const int64_t year_2050 = 2524608000;
     static const int64_t year_10000 = 253402300800;
     if (seconds < year_1950 || seconds >= year_10000) {
         der_writer_fail(w, ERR_LIMIT);
@@ -253,14 +255,28 @@ void der_put_time(struct der_writer *w, int64_t seconds)
     struct calendar c = calendar_from_seconds(seconds);
     const unsigned fields[] = {
         (unsigned)c.year / 100, (unsigned)c.year % 100, c.month, c.day, c.hour, c.minute, c.second};
-    uint8_t text[2 * ARRAY_LEN(fields) + 1];
+    _Static_assert(TIME_SIZE == 2 * ARRAY_LEN(fields) + 1, "two digits each, and the Z");
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         text[2 * i] = (uint8_t)('0' + fields[i] / 10);
         text[2 * i + 1] = (uint8_t)('0' + fields[i] % 10);
     }
-    text[sizeof text - 1] = 'Z';
+    text[TIME_SIZE - 1] = 'Z';
+}
+
+void der_put_time(struct der_writer *w, int64_t seconds)
+{
+    static const int64_t year_2050 = 2524608000;
+    uint8_t text[TIME_SIZE] = {0};
+    time_text(w, seconds, text);
     if (seconds < year_2050)
         der_put(w, DER_UTC_TIME, slice_of(text + 2, sizeof text - 2));
     else
         der_put(w, DER_GENERALIZED_TIME, slice_of(text, sizeof text));
+}
+
+void der_put_generalized_time(struct der_writer *w, int64_t seconds)
+{
+    uint8_t text[TIME_SIZE] = {0};
+    time_text(w, seconds, text);
+    der_put(w, DER_GENERALIZED_TIME, slice_of(text, sizeof text));
 }

@@ -12,6 +12,7 @@ enum der_tag {
     DER_OCTET_STRING = 0x04,
     DER_NULL = 0x05,
     DER_OID = 0x06,
+    DER_ENUMERATED = 0x0a,
     DER_UTF8_STRING = 0x0c,
     DER_PRINTABLE_STRING = 0x13,
     DER_IA5_STRING = 0x16,
@@ -73,5 +74,7 @@ void der_put_unsigned(struct der_writer *w, struct slice big_endian);
 /* UTCTime up to 2049, GeneralizedTime from 2050 on (RFC 5280 section 4.1.2.5); ERR_LIMIT before
  * 1950 and after 9999, which neither can say. */
 void der_put_time(struct der_writer *w, int64_t seconds);
+/* GeneralizedTime in every case, as OCSP has it (RFC 6960 section 4.2.2.1). */
+void der_put_generalized_time(struct der_writer *w, int64_t seconds);
 
 #endif

@@ -17,11 +17,11 @@ struct hash merkle_leaf_hash(sha256_fn *sha256, struct slice data)
 
 struct hash merkle_node_hash(sha256_fn *sha256, const struct hash *left, const struct hash *right)
 {
-    struct slice parts[] = {
-        SLICE_LITERAL("\x01"),
-        slice_of(left->bytes, SHA256_SIZE),
-        slice_of(right->bytes, SHA256_SIZE),
-    };
+    /* in one piece: there is a node for each leaf, and a library is called once for each piece */
+    uint8_t node[1 + 2 * SHA256_SIZE] = {0x01};
+    memcpy(node + 1, left->bytes, SHA256_SIZE);
+    memcpy(node + 1 + SHA256_SIZE, right->bytes, SHA256_SIZE);
+    struct slice parts[] = {slice_of(node, sizeof node)};
     struct hash h;
     sha256(parts, ARRAY_LEN(parts), h.bytes);
     return h;

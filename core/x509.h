@@ -8,6 +8,15 @@
 #define CERTIFICATE_MAX 4096 /* bytes of DER of any one certificate we take */
 #define SERIAL_MAX      20   /* RFC 5280 section 4.1.2.2 */
 
+/* CRLReason, RFC 5280 section 5.3.1: why a certificate is not to be trusted any more. */
+enum crl_reason {
+    REASON_UNSPECIFIED = 0,
+    REASON_SUPERSEDED = 4,
+    REASON_CESSATION_OF_OPERATION = 5,
+    REASON_CERTIFICATE_HOLD = 6, /* the one that may end */
+    REASON_PRIVILEGE_WITHDRAWN = 9,
+};
+
 struct certificate {
     struct slice der;    /* the whole certificate */
     struct slice serial; /* contents of the INTEGER without a leading zero octet */

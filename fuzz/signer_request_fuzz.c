@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <sys/mman.h>
 
+#include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
 #include "base/clock.h"
@@ -63,11 +64,29 @@ static struct signer_keys *make_keys(void)
                           public_key) == ERR_NONE);
     X509 *certificate = make_certificate(issuing);
     require(issuer_new(issuing, certificate, &k.issuer) == ERR_NONE);
+    uint8_t *der = NULL;
+    int der_len = i2d_X509(certificate, &der);
+    require(der_len > 0 && ocsp_responder_new(k.issuer, slice_of(der, (size_t)der_len),
+                                              "acme.example", &k.responder) == ERR_NONE);
+    OPENSSL_free(der);
     X509_free(certificate);
     EVP_PKEY_free(issuing);
     k.state.fd = memfd_create("ledger.state", MFD_CLOEXEC);
     require(k.state.fd >= 0);
     return &k;
+}
+
+static int64_t from_now(int64_t seconds)
+{
+    return (int64_t)((uint64_t)seconds + (uint64_t)clock_seconds());
+}
+
+static void freshen_answer(struct ocsp_answer *answer)
+{
+    answer->this_update = from_now(answer->this_update);
+    answer->next_update = from_now(answer->next_update);
+    if (answer->status == OCSP_REVOKED)
+        answer->revoked_at = from_now(answer->revoked_at);
 }
 
 /* Dates of a corpus grow old: where it asks for it (the highest bit of the id), they count from
@@ -77,12 +96,21 @@ static size_t freshen(const uint8_t *data, size_t size, uint8_t *message)
     memcpy(message, data, size);
     struct reader r = reader_over(slice_of(data, size));
     struct signer_request_head head = signer_head_read(&r);
+    struct ocsp_answer answer;
+    if (r.err == ERR_NONE && (head.id & 0x80000000U) != 0 && head.kind == SIGNER_OCSP &&
+        signer_ocsp_read(reader_rest(&r), &answer) == ERR_NONE) {
+        freshen_answer(&answer);
+        struct writer w = writer_over(message, SIGNER_REQUEST_MAX);
+        signer_head_write(&w, head.id, SIGNER_OCSP);
+        signer_ocsp_write(&w, &answer);
+        return w.len;
+    }
     struct certificate_request request;
     if (r.err != ERR_NONE || (head.id & 0x80000000U) == 0 || head.kind != SIGNER_ISSUE ||
         signer_issue_read(reader_rest(&r), &request) != ERR_NONE)
         return size;
-    request.not_before = (int64_t)((uint64_t)request.not_before + (uint64_t)clock_seconds());
-    request.not_after = (int64_t)((uint64_t)request.not_after + (uint64_t)clock_seconds());
+    request.not_before = from_now(request.not_before);
+    request.not_after = from_now(request.not_after);
     struct writer w = writer_over(message, SIGNER_REQUEST_MAX);
     signer_head_write(&w, head.id, SIGNER_ISSUE);
     signer_issue_write(&w, &request);
@@ -100,6 +128,7 @@ static void check_round_trip(struct slice message)
     uint8_t bytes[SIGNER_REQUEST_MAX];
     struct writer w = writer_over(bytes, sizeof bytes);
     struct certificate_request request;
+    struct ocsp_answer answer;
     struct checkpoint_request checkpoint;
     struct hash proof[MERKLE_PROOF_MAX];
     if (head.kind == SIGNER_ISSUE && signer_issue_read(body, &request) == ERR_NONE)
@@ -107,6 +136,8 @@ static void check_round_trip(struct slice message)
     else if (head.kind == SIGNER_CHECKPOINT &&
              signer_checkpoint_read(body, proof, &checkpoint) == ERR_NONE)
         signer_checkpoint_write(&w, &checkpoint);
+    else if (head.kind == SIGNER_OCSP && signer_ocsp_read(body, &answer) == ERR_NONE)
+        signer_ocsp_write(&w, &answer);
     else
         return;
     assert(w.err == ERR_NONE && slice_equal(writer_bytes(&w), body));
@@ -131,6 +162,24 @@ static void check_server_names(const struct signer_keys *k, struct slice body, s
     X509_free(c);
 }
 
+/* It says what it was asked to say, and not for longer than a day. */
+static void check_response(struct slice body, struct slice der)
+{
+    struct ocsp_answer answer;
+    assert(signer_ocsp_read(body, &answer) == ERR_NONE);
+    assert(answer.next_update - answer.this_update <= OCSP_VALIDITY_MAX);
+    const uint8_t *at = der.data;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, (long)der.len);
+    OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
+    assert(basic != NULL && at == der.data + der.len && OCSP_resp_count(basic) == 1);
+    static const int statuses[] = {V_OCSP_CERTSTATUS_GOOD, V_OCSP_CERTSTATUS_REVOKED,
+                                   V_OCSP_CERTSTATUS_UNKNOWN};
+    int status = OCSP_single_get0_status(OCSP_resp_get0(basic, 0), NULL, NULL, NULL, NULL);
+    assert(status == statuses[answer.status]);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+}
+
 static void check_reply(const struct signer_keys *k, struct slice message, struct slice bytes)
 {
     struct signer_reply reply;
@@ -144,6 +193,10 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
     struct certificate c;
     if (reply.kind == SIGNER_CHECKPOINT) {
         assert(note_verify(reply.body, &k->ledger_key, crypto_ed25519_verify, &text) == ERR_NONE);
+        return;
+    }
+    if (reply.kind == SIGNER_OCSP) {
+        check_response(reader_rest(&r), reply.body);
         return;
     }
     assert(certificate_read(reply.body, &c) == ERR_NONE);

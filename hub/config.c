@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "hub/signer/signer.h"
 #include "pki/fleet.h"
 
 #define KEY(name_, kind_, field_, min_, max_, standard_, help_)                                    \
@@ -26,6 +27,10 @@ const struct config_key hub_config_keys[] = {
         "address:port for enrolment"),
     KEY("listen-operator", CONFIG_TEXT, listen_operator, 0, 0, "127.0.0.1:8445",
         "address:port for readers of ledger and metrics"),
+    KEY("listen-status", CONFIG_TEXT, listen_status, 0, 0, "",
+        "address:port where anybody asks, in plain HTTP, whether a certificate is revoked"),
+    KEY("public-url", CONFIG_TEXT, public_url, 0, 0, "",
+        "http://host:port by which others reach listen-status; it stands in devices' certificates"),
     KEY("ports-file", CONFIG_PATH, ports_file, 0, 0, "",
         "where to write the ports listened on, for those given as 0"),
     KEY("names", CONFIG_LIST, names, 0, 0, "localhost,127.0.0.1",
@@ -61,6 +66,10 @@ const struct config_key hub_config_keys[] = {
         "requests from one address that need no credentials"),
     KEY("reader-per-minute", CONFIG_INTEGER, reader_per_minute, 1, MANY, "6000",
         "requests with one token"),
+    KEY("status-per-minute", CONFIG_INTEGER, status_per_minute, 1, MANY, "6000",
+        "questions from one address whether certificates are revoked"),
+    KEY("ocsp-validity", CONFIG_DURATION, ocsp_validity, 60, OCSP_VALIDITY_MAX, "1h",
+        "how long an OCSP answer may be used again"),
     KEY("log-target", CONFIG_TEXT, log_target, 0, 0, "stderr", "stderr, syslog or journal"),
     KEY("log-level", CONFIG_TEXT, log_level, 0, 0, "notice",
         "error, warning, notice, info or debug"),
@@ -68,6 +77,26 @@ const struct config_key hub_config_keys[] = {
 const size_t hub_config_keys_len = ARRAY_LEN(hub_config_keys);
 
 _Static_assert(CA_FLEET_MAX == 56, "an error below says so");
+
+/* NULL, or what is wrong with it. What is signed is fetched without TLS: who checks a certificate
+ * for TLS can't need TLS for that (RFC 5280 section 8). */
+static const char *check_public_url(const struct hub_config *config)
+{
+    struct slice url = slice_of_text(config->public_url);
+    if (url.len == 0)
+        return NULL;
+    if (config->listen_status[0] == '\0')
+        return "public-url: give listen-status, too, or nobody answers there";
+    if (url.len > PUBLIC_URL_MAX)
+        return "public-url: at most 200 bytes are taken";
+    if (!slice_starts_with(url, SLICE_LITERAL("http://")) || url.len == 7 || url.data[7] == '/')
+        return "public-url: say http://HOST or http://HOST:PORT, perhaps with a path; what is "
+               "fetched there is signed, and https would need itself to be checked";
+    for (size_t i = 0; i < url.len; i++)
+        if (url.data[i] <= ' ' || url.data[i] >= 0x7f || url.data[i] == '?' || url.data[i] == '#')
+            return "public-url: blanks, '?', '#' and all beyond ASCII have no place in it";
+    return url.data[url.len - 1] == '/' ? "public-url: leave the final slash away" : NULL;
+}
 
 enum err hub_config_read(const char *path, struct hub_config *ret_config,
                          struct config_error *error)
@@ -84,6 +113,8 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         wrong = "names: give 1 to 8 DNS names or addresses";
     else if ((config.operator_certificate[0] == '\0') != (config.operator_key[0] == '\0'))
         wrong = "operator-certificate and operator-key go together";
+    else
+        wrong = check_public_url(&config);
     if (wrong != NULL) {
         (void)snprintf(error->text, sizeof error->text, "%s: %s", path, wrong);
         return ERR_SYNTAX;

@@ -13,6 +13,8 @@ struct hub_config {
     char listen_device[CONFIG_TEXT_MAX];
     char listen_bootstrap[CONFIG_TEXT_MAX];
     char listen_operator[CONFIG_TEXT_MAX];
+    char listen_status[CONFIG_TEXT_MAX]; /* empty: nowhere */
+    char public_url[CONFIG_TEXT_MAX];    /* without a final slash; empty: in no certificate */
     char ports_file[CONFIG_TEXT_MAX];
     struct config_list names;
     struct config_list operators;
@@ -32,6 +34,8 @@ struct hub_config {
     int64_t device_writes_per_minute;
     int64_t public_per_minute;
     int64_t reader_per_minute;
+    int64_t status_per_minute;
+    int64_t ocsp_validity; /* seconds */
     char log_target[CONFIG_TEXT_MAX];
     char log_level[CONFIG_TEXT_MAX];
 };

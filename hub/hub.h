@@ -11,6 +11,7 @@
 #include "hub/config.h"
 #include "hub/identity/identity.h"
 #include "hub/ledger/ledger.h"
+#include "hub/revocation/revocation.h"
 #include "hub/signer/signer.h"
 #include "hub/store/store.h"
 #include "hub/subjects/subjects.h"
@@ -42,10 +43,11 @@ struct hub {
     struct identity *identity;
     struct tokens *tokens;
     struct refusals *refusals;
+    struct ocsp_service *ocsp; /* NULL where nobody listens for it */
     struct rate_table *rates;
-    struct tls_server *tls[LISTENER_COUNT]; /* NULL for the local one */
+    struct tls_server *tls[LISTENER_COUNT]; /* NULL for the local one, and where status is served */
     struct http_server *http;
-    struct http_listener *listeners[LISTENER_COUNT];
+    struct http_listener *listeners[LISTENER_COUNT]; /* NULL where it is not configured */
     struct hub_loop loops[HUB_LOOPS_MAX];
     size_t loops_len;
     atomic_uint_least64_t bundle_version; /* of the trust bundle in <state>/bundle; 0: none */

@@ -48,6 +48,7 @@ static enum err listen_on(struct hub *hub, enum listener which, const char *addr
         [LISTENER_DEVICE] = LISTENER_DEVICE_BODY_MAX,
         [LISTENER_BOOTSTRAP] = LISTENER_BOOTSTRAP_BODY_MAX,
         [LISTENER_OPERATOR] = LISTENER_OPERATOR_BODY_MAX,
+        [LISTENER_STATUS] = LISTENER_STATUS_BODY_MAX,
         [LISTENER_LOCAL] = LISTENER_LOCAL_BODY_MAX,
     };
     const struct http_listener_options options = {
@@ -56,6 +57,7 @@ static enum err listen_on(struct hub *hub, enum listener which, const char *addr
         .address = address,
         .unix_mode = 0666, /* who may use it is asked of the kernel on every request */
         .tls = hub->tls[which],
+        .plain = which == LISTENER_STATUS,
         .limits = {.header_max = HEADER_MAX,
                    .body_max = body_max[which],
                    .request_ms = hub->config.request_timeout * 1000,
@@ -92,6 +94,8 @@ enum err listeners_open(struct hub *hub, char explain[256])
         err = listen_on(hub, LISTENER_BOOTSTRAP, hub->config.listen_bootstrap, explain);
     if (err == ERR_NONE)
         err = listen_on(hub, LISTENER_OPERATOR, hub->config.listen_operator, explain);
+    if (err == ERR_NONE && hub->config.listen_status[0] != '\0')
+        err = listen_on(hub, LISTENER_STATUS, hub->config.listen_status, explain);
     if (err == ERR_NONE)
         err = listen_on(hub, LISTENER_LOCAL, local, explain);
     return err;
@@ -104,6 +108,8 @@ enum err listeners_write_ports(const struct hub *hub)
     uint8_t bytes[256];
     struct writer w = writer_over(bytes, sizeof bytes);
     for (unsigned i = 0; i < LISTENER_LOCAL; i++) {
+        if (hub->listeners[i] == NULL)
+            continue;
         writer_text(&w, listener_text((enum listener)i));
         writer_text(&w, "=");
         writer_decimal(&w, http_listener_port(hub->listeners[i]));

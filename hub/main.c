@@ -131,6 +131,7 @@ static enum err start_signer(char explain[256])
         .origin = origin,
         .server_names = names,
         .server_names_len = names_len,
+        .public_url = hub.config.public_url,
         .links = hub.loops_len + 1, /* and one for the first server certificate */
         .accept_roll_back = accept_roll_back,
     };
@@ -165,6 +166,17 @@ static enum err check_fleet(char explain[256])
 
 /* ---- parts ---- */
 
+static enum err make_ocsp(void)
+{
+    if (hub.config.listen_status[0] == '\0')
+        return ERR_NONE;
+    struct reader chain = reader_over(slice_of(hub.facts.chain, hub.facts.chain_len));
+    const struct ocsp_options options = {.issuer = der_read_any(&chain, NULL),
+                                         .issuer_not_after = hub.facts.issuing_not_after,
+                                         .validity = hub.config.ocsp_validity};
+    return ocsp_service_new(&options, &hub.ocsp);
+}
+
 static enum err open_subjects(char explain[256])
 {
     static char path[PATH_MAX];
@@ -193,6 +205,8 @@ static enum err open_domains(char explain[256])
         err = refusals_new(hub.store, hub.ledger, &hub.refusals);
     if (err == ERR_NONE)
         err = rate_table_new(RATE_KEYS, &hub.rates);
+    if (err == ERR_NONE)
+        err = make_ocsp();
     return err;
 }
 
@@ -425,6 +439,7 @@ static void stop(void)
     for (size_t i = 0; i < LISTENER_COUNT; i++)
         tls_server_free(hub.tls[i]);
     rate_table_free(hub.rates);
+    ocsp_service_free(hub.ocsp);
     refusals_free(hub.refusals);
     tokens_free(hub.tokens);
     identity_free(hub.identity);

@@ -39,6 +39,13 @@
     SLICE_LITERAL(                                                                                 \
         "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
         "\x01")
+#define EXTENDED_KEY_USAGE_OCSP                                                                    \
+    SLICE_LITERAL(                                                                                 \
+        "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
+        "\x09")
+#define OCSP_NO_CHECK                                                                              \
+    SLICE_LITERAL("\x30\x0f\x06\x09\x2b\x06\x01\x05\x05\x07\x30\x01\x05\x04\x02\x05\x00")
+#define OID_AUTHORITY_INFO_ACCESS    SLICE_LITERAL("\x2b\x06\x01\x05\x05\x07\x01\x01")
 #define OID_SUBJECT_KEY_IDENTIFIER   SLICE_LITERAL("\x55\x1d\x0e")
 #define OID_AUTHORITY_KEY_IDENTIFIER SLICE_LITERAL("\x55\x1d\x23")
 
@@ -222,9 +229,9 @@ static void put_extension(struct der_writer *w, struct slice oid, bool critical,
 static void put_subject_alt_name(struct der_writer *w, const struct issue_request *request)
 {
     size_t mark = der_mark(w);
-    if (!request->server)
+    if (request->profile == ISSUE_CLIENT)
         der_put(w, DER_CONTEXT(SAN_URI), request->uri);
-    for (size_t i = request->server ? request->names_len : 0; i-- > 0;) {
+    for (size_t i = request->profile == ISSUE_SERVER ? request->names_len : 0; i-- > 0;) {
         uint8_t address[16];
         size_t n = read_address(request->names[i], address);
         if (n > 0)
@@ -234,6 +241,40 @@ static void put_subject_alt_name(struct der_writer *w, const struct issue_reques
     }
     der_wrap(w, DER_SEQUENCE, mark);
     put_extension(w, OID_SUBJECT_ALT_NAME, request->common_name.len == 0, mark);
+}
+
+/* AuthorityInfoAccessSyntax with id-ad-ocsp, RFC 5280 section 4.2.2.1. */
+static void put_authority_info_access(struct der_writer *w, struct slice ocsp_url)
+{
+    size_t mark = der_mark(w);
+    der_put(w, DER_CONTEXT(SAN_URI), ocsp_url);
+    der_put(w, DER_OID, OID_OCSP);
+    der_wrap(w, DER_SEQUENCE, mark);
+    der_wrap(w, DER_SEQUENCE, mark);
+    put_extension(w, OID_AUTHORITY_INFO_ACCESS, false, mark);
+}
+
+/* What the certificate is for, and who or where that is. */
+static void put_purpose(struct der_writer *w, const struct issue_request *request)
+{
+    if (request->ocsp_url.len > 0)
+        put_authority_info_access(w, request->ocsp_url);
+    switch (request->profile) {
+    case ISSUE_CLIENT:
+        put_subject_alt_name(w, request);
+        der_put_raw(w, EXTENDED_KEY_USAGE_CLIENT);
+        return;
+    case ISSUE_SERVER:
+        put_subject_alt_name(w, request);
+        der_put_raw(w, EXTENDED_KEY_USAGE_SERVER);
+        return;
+    case ISSUE_OCSP_RESPONDER:
+        der_put_raw(w, OCSP_NO_CHECK);
+        der_put_raw(w, EXTENDED_KEY_USAGE_OCSP);
+        return;
+    default:
+        der_writer_fail(w, ERR_INTERNAL);
+    }
 }
 
 static void put_key_identifiers(struct der_writer *w, const struct issuer *i,
@@ -277,8 +318,7 @@ static void put_tbs(struct der_writer *w, const struct issuer *i,
 {
     size_t whole = der_mark(w);
     put_key_identifiers(w, i, spki);
-    put_subject_alt_name(w, request);
-    der_put_raw(w, request->server ? EXTENDED_KEY_USAGE_SERVER : EXTENDED_KEY_USAGE_CLIENT);
+    put_purpose(w, request);
     der_put_raw(w, KEY_USAGE_DIGITAL_SIGNATURE);
     der_put_raw(w, BASIC_CONSTRAINTS_END_ENTITY);
     der_wrap(w, DER_SEQUENCE, whole);
@@ -328,8 +368,12 @@ static enum err check_names(const struct issue_request *request)
         return ERR_LIMIT;
     if (!all_printable(request->common_name, 0x20))
         return ERR_SYNTAX;
-    if (!request->server)
+    if (request->ocsp_url.len > 0 && !is_uri(request->ocsp_url))
+        return ERR_SYNTAX;
+    if (request->profile == ISSUE_CLIENT)
         return is_uri(request->uri) ? ERR_NONE : ERR_SYNTAX;
+    if (request->profile == ISSUE_OCSP_RESPONDER)
+        return request->common_name.len > 0 ? ERR_NONE : ERR_SYNTAX;
     if (request->names_len == 0)
         return ERR_SYNTAX;
     if (request->names_len > NAMES_MAX)

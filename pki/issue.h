@@ -16,10 +16,16 @@ MUST_USE enum err issuer_new(EVP_PKEY *key, X509 *certificate, struct issuer **r
 void issuer_free(struct issuer *i); /* NULL is fine */
 int64_t issuer_not_after(const struct issuer *i);
 
+enum issue_profile {
+    ISSUE_CLIENT,         /* clientAuth, with `uri` */
+    ISSUE_SERVER,         /* serverAuth, with `names` */
+    ISSUE_OCSP_RESPONDER, /* OCSPSigning, and nobody asks for its own state (RFC 6960 4.2.2.2) */
+};
 struct issue_request {
-    bool server;               /* serverAuth with `names`; else clientAuth with `uri` */
+    enum issue_profile profile;
     struct slice common_name;  /* at most 64 bytes */
-    struct slice uri;          /* device: one URI in subjectAltName */
+    struct slice uri;          /* client: one URI in subjectAltName */
+    struct slice ocsp_url;     /* client: where its state can be asked for; empty: nowhere */
     const struct slice *names; /* server: DNS names, or IP addresses in text */
     size_t names_len;
     int64_t not_before, not_after; /* both are cut to the issuer's own */

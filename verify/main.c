@@ -12,6 +12,7 @@
 static const char usage[] =
     "usage: holdfast-verify --key KEY... [--witness KEY... [--quorum K]] [--saved FILE]\n"
     "                       [--checkpoint FILE] [--range FIRST-LAST] [--json] FOLDER\n"
+    "       holdfast-verify --key KEY... [--witness KEY... [--quorum K]] [--json] --bundle FILE\n"
     "\n"
     "Checks a copy of a ledger, offline: FOLDER holds `checkpoint` and `tile/`, as they are "
     "served.\n"
@@ -22,6 +23,7 @@ static const char usage[] =
     "  --saved FILE       a checkpoint saved earlier: the ledger must continue it\n"
     "  --checkpoint FILE  the checkpoint to check against; standard: the folder's own\n"
     "  --range FIRST-LAST check these entries, for which a part of the ledger will do\n"
+    "  --bundle FILE      check one entry with its proof, as `holdfast ledger prove` makes it\n"
     "  --json             tell the result as JSON\n"
     "\n"
     "Exits 0 where everything holds, 2 for a wrong command line, 5 where signatures or hashes do\n"
@@ -123,6 +125,7 @@ enum option_id {
     OPTION_SAVED,
     OPTION_CHECKPOINT,
     OPTION_RANGE,
+    OPTION_BUNDLE,
     OPTION_JSON,
     OPTION_HELP,
     OPTION_VERSION
@@ -135,6 +138,7 @@ static const struct option options[] = {
     {"saved", required_argument, NULL, OPTION_SAVED},
     {"checkpoint", required_argument, NULL, OPTION_CHECKPOINT},
     {"range", required_argument, NULL, OPTION_RANGE},
+    {"bundle", required_argument, NULL, OPTION_BUNDLE},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -158,6 +162,9 @@ static int take_option(struct question *q, int option)
         return VERIFY_OK;
     case OPTION_RANGE:
         return set_range(q, optarg);
+    case OPTION_BUNDLE:
+        q->bundle = optarg;
+        return VERIFY_OK;
     case OPTION_JSON:
         q->json = true;
         return VERIFY_OK;
@@ -170,8 +177,12 @@ static int check_question(struct question *q, int argc, char **argv)
 {
     if (q->keys_len == 0)
         return wrong("--key is missing: the ledger's verifier key, kept since it was set up", "");
-    if (optind + 1 != argc)
-        return wrong("name one folder that holds the ledger", "");
+    if (optind + (q->bundle == NULL ? 1 : 0) != argc)
+        return wrong("name one folder that holds the ledger, or one --bundle", "");
+    if (q->bundle != NULL && (q->saved != NULL || q->checkpoint != NULL || q->has_range))
+        return wrong("--bundle has its own checkpoint, and can't be had with --saved, --checkpoint "
+                     "or --range",
+                     "");
     q->folder = argv[optind];
     if (q->quorum == 0)
         q->quorum = q->witnesses_len;
@@ -198,7 +209,10 @@ static int run(int argc, char **argv)
     int code = check_question(&q, argc, argv);
     if (code != VERIFY_OK)
         return code;
-    verify_folder(&q, &v);
+    if (q.bundle != NULL)
+        verify_bundle(&q, &v);
+    else
+        verify_folder(&q, &v);
     if (verdict_print(&q, &v) != ERR_NONE) {
         (void)fprintf(stderr, "holdfast-verify: the result cannot be written\n");
         return v.exit == VERIFY_OK ? VERIFY_FILE : v.exit;

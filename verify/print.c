@@ -4,10 +4,11 @@
 
 #include "core/base64.h"
 #include "core/json_write.h"
+#include "core/utf8.h"
 #include "verify/verdict.h"
 
 #define ROOT_TEXT_MAX (BASE64_SIZE(SHA256_SIZE) + 1)
-#define JSON_MAX      16384
+#define JSON_MAX      (16384 + 6 * (size_t)ENTRY_MAX) /* an entry may be of escapes alone */
 
 static void root_text(const struct hash *root, char ret_text[ROOT_TEXT_MAX])
 {
@@ -16,15 +17,21 @@ static void root_text(const struct hash *root, char ret_text[ROOT_TEXT_MAX])
     ret_text[w.len] = '\0';
 }
 
-/* Names come from files that others wrote: a terminal gets nothing but plain characters. */
-static void put_plain(FILE *to, const char *text)
+/* Names and entries come from files that others wrote: a terminal gets nothing but plain
+ * characters. */
+static void put_plain(FILE *to, struct slice text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if (*c >= ' ' && *c < 0x7f)
-            (void)fputc(*c, to);
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] >= ' ' && text.data[i] < 0x7f)
+            (void)fputc(text.data[i], to);
         else
-            (void)fprintf(to, "\\x%02x", *c);
+            (void)fprintf(to, "\\x%02x", text.data[i]);
     }
+}
+
+static void put_plain_text(FILE *to, const char *text)
+{
+    put_plain(to, slice_of_text(text));
 }
 
 static const char *witness_text(const struct cosignature_verdict *w)
@@ -49,7 +56,7 @@ static void print_witnesses(const struct question *q, const struct verdict *v)
         if (w->err == ERR_NONE && gmtime_r(&seconds, &tm) != NULL)
             (void)strftime(when, sizeof when, ", %Y-%m-%dT%H:%M:%SZ", &tm);
         (void)printf("witness         ");
-        put_plain(stdout, q->witnesses[i].note.name);
+        put_plain_text(stdout, q->witnesses[i].note.name);
         (void)printf(": %s%s\n", witness_text(w), when);
     }
     if (q->witnesses_len > 0)
@@ -62,12 +69,18 @@ static void print_text(const struct question *q, const struct verdict *v)
     if (v->has_checkpoint) {
         root_text(&v->checkpoint.root, root);
         (void)printf("ledger          ");
-        put_plain(stdout, v->checkpoint.origin);
+        put_plain_text(stdout, v->checkpoint.origin);
         (void)printf("\nentries         %" PRIu64 "\nroot            %s\nsignature       by ",
                      v->checkpoint.size, root);
-        put_plain(stdout, v->signer->name);
+        put_plain_text(stdout, v->signer->name);
         (void)printf("\n");
         print_witnesses(q, v);
+    }
+    if (v->has_entry) {
+        (void)printf("entry           %" PRIu64 ", belongs to the signed root\n", v->number);
+        put_plain(stdout, v->entry);
+        (void)printf("\n");
+        return;
     }
     if (v->exit == VERIFY_OK) {
         if (q->has_range)
@@ -85,7 +98,7 @@ static void print_text(const struct question *q, const struct verdict *v)
     }
     (void)fflush(stdout);
     (void)fprintf(stderr, "holdfast-verify: ");
-    put_plain(stderr, v->message);
+    put_plain_text(stderr, v->message);
     (void)fputc('\n', stderr);
 }
 
@@ -107,6 +120,30 @@ static void write_witnesses(struct json_writer *j, const struct question *q,
     json_field_integer(j, "quorum", (int64_t)q->quorum);
 }
 
+static bool is_utf8(struct slice text)
+{
+    while (text.len > 0) {
+        size_t n = utf8_sequence(text);
+        if (n == 0)
+            return false;
+        text = slice_of(text.data + n, text.len - n);
+    }
+    return true;
+}
+
+/* As text; an entry that is none is told in base64. */
+static void write_entry(struct json_writer *j, const struct verdict *v)
+{
+    static char encoded[BASE64_SIZE((size_t)ENTRY_MAX)];
+    struct writer w = writer_over(encoded, sizeof encoded);
+    json_field_integer(j, "number", (int64_t)v->number);
+    bool is_text = is_utf8(v->entry);
+    json_key(j, is_text ? "entry" : "entry_base64");
+    if (!is_text)
+        base64_write(&w, v->entry);
+    json_slice(j, is_text ? v->entry : writer_bytes(&w));
+}
+
 static void write_json(struct json_writer *j, const struct question *q, const struct verdict *v)
 {
     char root[ROOT_TEXT_MAX];
@@ -126,6 +163,8 @@ static void write_json(struct json_writer *j, const struct question *q, const st
     }
     if (v->has_saved)
         json_field_integer(j, "saved_size", (int64_t)v->saved.size);
+    if (v->has_entry)
+        write_entry(j, v);
     if (q->has_range) {
         json_field_integer(j, "range_first", (int64_t)q->first);
         json_field_integer(j, "range_last", (int64_t)q->last);

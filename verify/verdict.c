@@ -10,9 +10,8 @@
 #include "verify/crypto.h"
 #include "verify/folder.h"
 
-PRINTF_LIKE(4, 5)
-static void fail(struct verdict *v, enum verify_exit code, const char *name, const char *format,
-                 ...)
+void verdict_fail(struct verdict *v, enum verify_exit code, const char *name, const char *format,
+                  ...)
 {
     va_list args;
     va_start(args, format);
@@ -22,15 +21,15 @@ static void fail(struct verdict *v, enum verify_exit code, const char *name, con
     v->code = name;
 }
 
-static void fail_file(struct verdict *v, const char *path, enum err err)
+void verdict_fail_file(struct verdict *v, const char *path, enum err err)
 {
     if (err == ERR_IO)
-        fail(v, VERIFY_FILE, "file", "%.300s: %m", path);
+        verdict_fail(v, VERIFY_FILE, "file", "%.300s: %m", path);
     else
-        fail(v, VERIFY_FILE, "file", "%.300s: %s", path,
-             err == ERR_NOT_FOUND ? "there is no such file"
-             : err == ERR_LIMIT   ? "it is too long for a checkpoint"
-                                  : "it is not a regular file");
+        verdict_fail(v, VERIFY_FILE, "file", "%.300s: %s", path,
+                     err == ERR_NOT_FOUND ? "there is no such file"
+                     : err == ERR_LIMIT   ? "it is too long to be that"
+                                          : "it is not a regular file");
 }
 
 /* One of the keys must have signed it, and none of them wrongly. */
@@ -50,7 +49,7 @@ static const struct note_key *find_signer(const struct question *q, struct slice
     return verdict == ERR_NONE ? signer : NULL;
 }
 
-static bool take_checkpoint(const struct question *q, struct verdict *v, struct slice note,
+static bool read_checkpoint(const struct question *q, struct verdict *v, struct slice note,
                             const char *path, struct checkpoint *ret_checkpoint,
                             const struct note_key **ret_signer)
 {
@@ -60,17 +59,19 @@ static bool take_checkpoint(const struct question *q, struct verdict *v, struct 
     if (err == ERR_NONE)
         err = checkpoint_read(text, ret_checkpoint);
     if (err == ERR_NOT_FOUND)
-        fail(v, VERIFY_UNVERIFIED, "signature",
-             "%.300s carries no signature by a key that was given: it is another ledger's, or not "
-             "to be trusted",
-             path);
+        verdict_fail(
+            v, VERIFY_UNVERIFIED, "signature",
+            "%.300s carries no signature by a key that was given: it is another ledger's, or not "
+            "to be trusted",
+            path);
     else if (err == ERR_BAD_SIGNATURE)
-        fail(v, VERIFY_UNVERIFIED, "signature",
-             "%.300s: the ledger's signature does not verify: it was changed after it was signed",
-             path);
+        verdict_fail(
+            v, VERIFY_UNVERIFIED, "signature",
+            "%.300s: the ledger's signature does not verify: it was changed after it was signed",
+            path);
     else if (err != ERR_NONE)
-        fail(v, VERIFY_UNVERIFIED, "checkpoint", "%.300s is not a signed checkpoint: %s", path,
-             err_text(err));
+        verdict_fail(v, VERIFY_UNVERIFIED, "checkpoint", "%.300s is not a signed checkpoint: %s",
+                     path, err_text(err));
     else if (ret_signer != NULL)
         *ret_signer = signer;
     return err == ERR_NONE;
@@ -82,12 +83,19 @@ static bool ask_witnesses(const struct question *q, struct verdict *v, struct sl
         cosignatures_count(note, q->witnesses, q->witnesses_len, verify_ed25519, v->witnesses);
     if (v->vouching >= q->quorum)
         return true;
-    fail(
+    verdict_fail(
         v, VERIFY_UNVERIFIED, "witnesses",
         "%zu of %zu witnesses vouch for this checkpoint, %zu are needed: it may have been shown to "
         "you alone; get one that more of them have seen",
         v->vouching, q->witnesses_len, q->quorum);
     return false;
+}
+
+bool verdict_take_checkpoint(const struct question *q, struct verdict *v, struct slice note,
+                             const char *path)
+{
+    v->has_checkpoint = read_checkpoint(q, v, note, path, &v->checkpoint, &v->signer);
+    return v->has_checkpoint && ask_witnesses(q, v, note);
 }
 
 static void describe_fault(const struct question *q, struct verdict *v, enum err err)
@@ -97,50 +105,57 @@ static void describe_fault(const struct question *q, struct verdict *v, enum err
     struct writer w = writer_over(path, TILE_PATH_MAX);
     switch (r->fault) {
     case LOG_FAULT_ORIGIN:
-        fail(v, VERIFY_CONTRADICTED, "ledger-origin", "the saved checkpoint is of another ledger");
+        verdict_fail(v, VERIFY_CONTRADICTED, "ledger-origin",
+                     "the saved checkpoint is of another ledger");
         return;
     case LOG_FAULT_SHRUNK:
-        fail(v, VERIFY_CONTRADICTED, "ledger-shrunk",
-             "the ledger has %" PRIu64 " entries, and had %" PRIu64 " when the checkpoint was "
-             "saved: entries were removed, or an old copy is shown",
-             v->checkpoint.size, v->saved.size);
+        verdict_fail(v, VERIFY_CONTRADICTED, "ledger-shrunk",
+                     "the ledger has %" PRIu64 " entries, and had %" PRIu64
+                     " when the checkpoint was "
+                     "saved: entries were removed, or an old copy is shown",
+                     v->checkpoint.size, v->saved.size);
         return;
     case LOG_FAULT_FORKED:
-        fail(v, VERIFY_CONTRADICTED, "ledger-forked",
-             "both checkpoints are of %" PRIu64 " entries, but of different ones: two histories "
-             "were signed; keep both, they prove it",
-             v->checkpoint.size);
+        verdict_fail(v, VERIFY_CONTRADICTED, "ledger-forked",
+                     "both checkpoints are of %" PRIu64
+                     " entries, but of different ones: two histories "
+                     "were signed; keep both, they prove it",
+                     v->checkpoint.size);
         return;
     case LOG_FAULT_REWRITTEN:
-        fail(v, VERIFY_CONTRADICTED, "ledger-rewritten",
-             "the entries agree with this checkpoint, and the first %" PRIu64 " of them not with "
-             "the saved one: history was replaced and signed anew; keep both checkpoints, they "
-             "prove it",
-             v->saved.size);
+        verdict_fail(
+            v, VERIFY_CONTRADICTED, "ledger-rewritten",
+            "the entries agree with this checkpoint, and the first %" PRIu64 " of them not with "
+            "the saved one: history was replaced and signed anew; keep both checkpoints, they "
+            "prove it",
+            v->saved.size);
         return;
     case LOG_FAULT_ROOT:
-        fail(v, VERIFY_UNVERIFIED, "ledger-root",
-             "%s: something among the entries %" PRIu64 " to %" PRIu64 " was changed, and the "
-             "tiles with it",
-             log_fault_text(r->fault), r->first, r->end - 1);
+        verdict_fail(v, VERIFY_UNVERIFIED, "ledger-root",
+                     "%s: something among the entries %" PRIu64 " to %" PRIu64
+                     " was changed, and the "
+                     "tiles with it",
+                     log_fault_text(r->fault), r->first, r->end - 1);
         return;
     case LOG_FAULT_RANGE:
-        fail(v, VERIFY_UNVERIFIED, "ledger-range",
-             "the checkpoint is of %" PRIu64 " entries, the first is number 0: it says nothing "
-             "about all that --range asks for",
-             v->checkpoint.size);
+        verdict_fail(v, VERIFY_UNVERIFIED, "ledger-range",
+                     "the checkpoint is of %" PRIu64
+                     " entries, the first is number 0: it says nothing "
+                     "about all that --range asks for",
+                     v->checkpoint.size);
         return;
     case LOG_FAULT_SIZE:
-        fail(v, VERIFY_UNVERIFIED, "ledger-size", "%s", log_fault_text(r->fault));
+        verdict_fail(v, VERIFY_UNVERIFIED, "ledger-size", "%s", log_fault_text(r->fault));
         return;
     default:
         tile_write_path(&w, &r->tile);
-        fail(v, VERIFY_UNVERIFIED, r->fault == LOG_FAULT_FETCH ? "tile-unreadable" : "ledger-tile",
-             "%s: %s (entries %" PRIu64 " to %" PRIu64 ")%s", path, log_fault_text(r->fault),
-             r->first, r->end - 1,
-             err == ERR_NOT_FOUND && !q->has_range
-                 ? "; where the folder holds a part of the ledger, say which with --range"
-                 : "");
+        verdict_fail(v, VERIFY_UNVERIFIED,
+                     r->fault == LOG_FAULT_FETCH ? "tile-unreadable" : "ledger-tile",
+                     "%s: %s (entries %" PRIu64 " to %" PRIu64 ")%s", path,
+                     log_fault_text(r->fault), r->first, r->end - 1,
+                     err == ERR_NOT_FOUND && !q->has_range
+                         ? "; where the folder holds a part of the ledger, say which with --range"
+                         : "");
         return;
     }
 }
@@ -151,7 +166,7 @@ static void read_ledger(const struct question *q, struct verdict *v, int folder_
     struct log_reader *lr = malloc(sizeof *lr);
     uint8_t *bundle = malloc(LOG_BUNDLE_MAX);
     if (lr == NULL || bundle == NULL) {
-        fail(v, VERIFY_INTERNAL, "memory", "memory is out");
+        verdict_fail(v, VERIFY_INTERNAL, "memory", "memory is out");
     } else {
         log_reader_init(lr, verify_sha256, folder_fetch, &folder, bundle, LOG_BUNDLE_MAX);
         const struct checkpoint *saved = v->has_saved ? &v->saved : NULL;
@@ -177,21 +192,18 @@ static void judge(const struct question *q, struct verdict *v, int folder_fd)
     enum err err =
         folder_read(q->checkpoint == NULL ? folder_fd : AT_FDCWD, path, note, sizeof note, &len);
     if (err != ERR_NONE) {
-        fail_file(v, path, err);
+        verdict_fail_file(v, path, err);
         return;
     }
-    if (!take_checkpoint(q, v, slice_of(note, len), path, &v->checkpoint, &v->signer))
-        return;
-    v->has_checkpoint = true;
-    if (!ask_witnesses(q, v, slice_of(note, len)))
+    if (!verdict_take_checkpoint(q, v, slice_of(note, len), path))
         return;
     if (q->saved != NULL) {
         err = folder_read(AT_FDCWD, q->saved, saved, sizeof saved, &len);
         if (err != ERR_NONE) {
-            fail_file(v, q->saved, err);
+            verdict_fail_file(v, q->saved, err);
             return;
         }
-        if (!take_checkpoint(q, v, slice_of(saved, len), q->saved, &v->saved, NULL))
+        if (!read_checkpoint(q, v, slice_of(saved, len), q->saved, &v->saved, NULL))
             return;
         v->has_saved = true;
     }
@@ -204,7 +216,7 @@ void verify_folder(const struct question *q, struct verdict *ret_verdict)
     *v = (struct verdict){.exit = VERIFY_OK};
     int fd = open(q->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        fail(v, VERIFY_FILE, "file", "%.300s: %m", q->folder);
+        verdict_fail(v, VERIFY_FILE, "file", "%.300s: %m", q->folder);
         return;
     }
     judge(q, v, fd);

@@ -19,7 +19,8 @@ enum verify_exit {
 };
 
 struct question {
-    const char *folder;
+    const char *folder;     /* NULL where a bundle is asked about */
+    const char *bundle;     /* a file with one entry and its proof, or NULL */
     const char *checkpoint; /* a file; NULL for the folder's own */
     const char *saved;      /* a file, or NULL */
     struct note_key keys[VERIFY_KEYS_MAX];
@@ -44,10 +45,23 @@ struct verdict {
     bool has_saved, has_report;
     struct log_report report;
     uint64_t tiles, bytes;
+    bool has_entry; /* of a bundle, and it is proven */
+    uint64_t number;
+    struct slice entry; /* stays until the program ends */
 };
 
-/* Fills the verdict in, whatever comes of it. */
+/* Fill the verdict in, whatever comes of it. */
 void verify_folder(const struct question *q, struct verdict *ret_verdict);
+void verify_bundle(const struct question *q, struct verdict *ret_verdict);
+
+/* Of both: the checkpoint's note, from `path`, must be signed with a key of the question's, and
+ * cosigned by the quorum. False where it is not, and the verdict says so. */
+bool verdict_take_checkpoint(const struct question *q, struct verdict *v, struct slice note,
+                             const char *path);
+void verdict_fail(struct verdict *v, enum verify_exit code, const char *name, const char *format,
+                  ...) PRINTF_LIKE(4, 5);
+/* `err` is folder_read()'s. */
+void verdict_fail_file(struct verdict *v, const char *path, enum err err);
 
 /* To standard output, and what is wrong to standard error; ERR_IO where that cannot be written. */
 MUST_USE enum err verdict_print(const struct question *q, const struct verdict *v);

@@ -1,11 +1,15 @@
 #include "device/agent/journal.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/log.h"
 #include "core/calendar.h"
 
 #define FIELDS_MAX 8
 #define TIME_SIZE  21
 #define HASH_SIZE  (2 * SHA256_SIZE + 1)
+#define HINT_SIZE  256
 
 /* A heartbeat is nothing to speak of; what a person should look at is. */
 static enum log_level level_of(enum device_event_kind kind)
@@ -34,11 +38,35 @@ static enum log_level level_of(enum device_event_kind kind)
     return LOG_LEVEL_ERROR;
 }
 
+/* The one next step, where the hub has said why. */
+static const char *hint_of_refusal(const struct device_event *e, char buffer[HINT_SIZE])
+{
+    static const struct {
+        const char *code;
+        const char *format;
+    } hints[] = {
+        {"grace-over", "it slept too long; ask its operator to run: holdfast device readmit %s"},
+        {"grace-closed", "an incident may have touched its keys; ask its operator to run: holdfast "
+                         "device readmit %s"},
+        {"device-quarantined", "ask its operator; what lets it in: holdfast device release %s"},
+        {"certificate-not-current", "its identity was replaced: somebody else may have come back "
+                                    "in the place of %s; tell its operator"},
+    };
+    const char *slash = strrchr(e->name, '/');
+    for (size_t i = 0; i < ARRAY_LEN(hints) && slash != NULL; i++) {
+        if (strcmp(e->code, hints[i].code) != 0)
+            continue;
+        (void)snprintf(buffer, HINT_SIZE, hints[i].format, slash + 1);
+        return buffer;
+    }
+    return "the hub does not let this device in; its operator can say why";
+}
+
 /* What lies behind an error, where its own text would leave a person alone with it. */
-static const char *hint_of(const struct device_event *e)
+static const char *hint_of(const struct device_event *e, char buffer[HINT_SIZE])
 {
     if (e->kind == DEVICE_EVENT_REFUSED)
-        return "the hub does not let this device in; its operator can say why";
+        return hint_of_refusal(e, buffer);
     if (e->kind != DEVICE_EVENT_FAILED || e->status != 0)
         return NULL;
     switch (e->err) {
@@ -76,8 +104,8 @@ static const char *write_hash(char buffer[HASH_SIZE], const uint8_t *hash)
 void journal_device_event(const struct device_event *e)
 {
     struct log_field fields[FIELDS_MAX + 1];
-    char time[TIME_SIZE], hash[HASH_SIZE];
-    const char *hint = hint_of(e);
+    char time[TIME_SIZE], hash[HASH_SIZE], text[HINT_SIZE];
+    const char *hint = hint_of(e, text);
     size_t n = 0;
     if (e->name[0] != '\0')
         fields[n++] = F_TEXT("device", e->name);

@@ -144,7 +144,8 @@ struct device {
     /* The certificate that was issued last was refused: is the old one still good? And where there
      * is none that is in date, does the hub answer with another? */
     bool doubt;
-    bool refused_new; /* so it was; until one is taken */
+    bool refused_new;    /* so it was, or its key; until one is taken */
+    bool in_date_by_hub; /* the identity in use; by our own clock it has run out */
     bool waiting;
 
     bool connected;

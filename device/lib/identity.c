@@ -122,13 +122,19 @@ enum err identity_load(struct device *d)
 
 bool identity_in_date(const struct device *d)
 {
-    return d->name[0] != '\0' && device_time(d) < d->not_after;
+    return d->name[0] != '\0' && (device_time(d) < d->not_after || d->in_date_by_hub);
+}
+
+/* Is there a certificate that was issued, not used yet, and is in date? */
+static bool pending_in_date(const struct device *d, int pending)
+{
+    return pending >= 0 && d->state.slots[pending].issued && device_time(d) < d->pending_not_after;
 }
 
 int identity_slot(const struct device *d)
 {
     int pending = state_slot(&d->state, SLOT_PENDING);
-    if (pending >= 0 && d->state.slots[pending].issued && !d->doubt)
+    if (pending_in_date(d, pending) && !d->doubt)
         return pending;
     return identity_in_date(d) ? state_slot(&d->state, SLOT_ACTIVE) : -1;
 }
@@ -140,7 +146,7 @@ bool identity_wants(const struct device *d, int64_t *ret_ms)
     if (state_slot(&d->state, SLOT_RETIRING) < 0) {
         /* It waits for its first use. Where that was refused, and nothing else would be taken, it
          * is asked for again: the hub gives the same bytes as long as they were not used. */
-        if (pending >= 0 && d->state.slots[pending].issued && (!d->doubt || identity_in_date(d)))
+        if (pending_in_date(d, pending) && (!d->doubt || identity_in_date(d)))
             return false;
         if (pending < 0 && d->name[0] != '\0') {
             int64_t wait = d->renew_at - device_time(d);
@@ -290,6 +296,45 @@ static enum err choose_proof(struct device *d, struct request *q, struct writer 
     return ERR_NONE;
 }
 
+static enum err retire_pending(struct device *d, int pending)
+{
+    struct state next = d->state;
+    next.slots[pending].use = SLOT_RETIRING;
+    enum err err = device_commit(d, &next);
+    if (err == ERR_NONE)
+        d->doubt = false;
+    return err;
+}
+
+/* Whoever comes back with an identity that ran out brings a key that the hub has never seen. This
+ * one it has: the answer to a renewal was lost before the long sleep. The next attempt makes
+ * another; where that does not help either, the device is as good as refused. */
+static enum err give_up_key(struct device *d, int pending)
+{
+    enum err err = retire_pending(d, pending);
+    if (err != ERR_NONE)
+        return err;
+    bool first_time = !d->refused_new;
+    d->refused_new = true;
+    return first_time ? ERR_CONFLICT : ERR_REFUSED;
+}
+
+/* A clock that is ahead takes an identity for over that is not. The hub has proven who it is, and
+ * knows better; where its other door does not open after all, our own clock counts again. */
+static enum err believe_hub(struct device *d, enum err err)
+{
+    bool told = err == ERR_REFUSED && !identity_in_date(d) &&
+                slice_equal(slice_of_text(d->code), SLICE_LITERAL("certificate-in-date"));
+    d->in_date_by_hub = told || (d->in_date_by_hub && err != ERR_REFUSED);
+    return told ? ERR_CONFLICT : err;
+}
+
+static bool key_was_seen(const struct device *d)
+{
+    return d->status == 409 && state_slot(&d->state, SLOT_ACTIVE) >= 0 && !identity_in_date(d) &&
+           slice_equal(slice_of_text(d->code), SLICE_LITERAL("key-not-fresh"));
+}
+
 static enum err request_certificate(struct device *d, int slot)
 {
     uint8_t extra[sizeof AUTHORIZATION + BASE64_SIZE(BASIC_MAX) + 2];
@@ -302,8 +347,10 @@ static enum err request_certificate(struct device *d, int slot)
         err = exchange(d, &q);
     mem_wipe(extra, sizeof extra);
     if (err != ERR_NONE)
-        return err;
-    err = exchange_outcome(d, 200);
+        return believe_hub(d, err);
+    err = believe_hub(d, exchange_outcome(d, 200));
+    if (key_was_seen(d))
+        return give_up_key(d, slot);
     /* Whoever has no way in but an identity that ran out is as good as refused where the hub will
      * not hear of it. */
     if (err == ERR_UNSUPPORTED && d->status < 500 && d->name[0] != '\0' && !identity_in_date(d))
@@ -317,17 +364,19 @@ enum err identity_step(struct device *d)
     if (retiring >= 0)
         return destroy_key(d, retiring);
     int pending = state_slot(&d->state, SLOT_PENDING);
-    return pending < 0 ? make_key(d) : request_certificate(d, pending);
+    if (pending < 0)
+        return make_key(d);
+    /* It slept past the end of both: the hub has seen this key, too. */
+    bool both_over = d->state.slots[pending].issued && !pending_in_date(d, pending) &&
+                     state_slot(&d->state, SLOT_ACTIVE) >= 0 && !identity_in_date(d);
+    return both_over ? retire_pending(d, pending) : request_certificate(d, pending);
 }
 
 /* The hub takes the old certificate and would not take the new one: it has forgotten it (it may
  * have been set back to a backup), and so do we. */
 static enum err forget_pending(struct device *d)
 {
-    int pending = state_slot(&d->state, SLOT_PENDING);
-    struct state next = d->state;
-    next.slots[pending].use = SLOT_RETIRING;
-    enum err err = device_commit(d, &next);
+    enum err err = retire_pending(d, state_slot(&d->state, SLOT_PENDING));
     if (err == ERR_NONE)
         d->tasks[TASK_IDENTITY].due_ms = device_monotonic(d) + d->retry_max * 1000;
     return err;

@@ -54,6 +54,7 @@ void issued_adopt(struct device *d, const struct certificate *c, const uint8_t s
     d->name[c->uri.len] = '\0';
     d->not_before = c->not_before;
     d->not_after = c->not_after;
+    d->in_date_by_hub = false;
     d->renew_at = renewal_time(c, sha256);
 }
 

@@ -197,6 +197,8 @@ enum err caller_within_rate(struct api_call *call)
         return call->caller == CALLER_LOCAL
                    ? ERR_NONE
                    : within(call, "reader", call->actor, config->reader_per_minute);
+    case RATE_STATUS:
+        return within(call, "status", address, config->status_per_minute);
     case RATE_ENROLMENT: /* failures are what counts: caller_count_failure() */
         return ERR_NONE;
     case RATE_OPERATOR: /* people on this machine; elsewhere, tokens */

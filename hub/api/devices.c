@@ -75,7 +75,7 @@ void api_device_list(struct api_call *call)
 
 void api_device_show(struct api_call *call)
 {
-    view_reply_device(call, api_param(call, 0));
+    view_reply_device(call, api_param(call, 0), 0);
 }
 
 /* ---- moves ---- */
@@ -95,7 +95,9 @@ static void move_closed(void *ctx, size_t closed)
               F_TEXT("state", device_state_text(m->act.state)),
               F_INTEGER("connections_closed", (int64_t)closed),
               F_INTEGER("durable_us", m->durable_us), F_INTEGER("closed_us", us));
-    view_reply_device(m->call, m->act.device);
+    const struct ocsp_service *ocsp = m->call->hub->ocsp;
+    view_reply_device(m->call, m->act.device,
+                      m->cuts && ocsp != NULL ? ocsp_exposed_until(ocsp) : 0);
 }
 
 static void move_ended(struct act *act)
@@ -181,7 +183,7 @@ static void readmit_ended(struct act *act)
         return;
     log_event(LOG_LEVEL_NOTICE, "device.readmitted", F_TEXT("device", r->device),
               F_INTEGER("expires_at", r->expires_at));
-    view_reply_device(call, r->device);
+    view_reply_device(call, r->device, 0);
 }
 
 void api_device_readmit(struct api_call *call)

@@ -27,6 +27,7 @@ void api_start(void)
         metric_histogram("holdfast_http_request_seconds", "Time to answer", "operation");
     counted.problems =
         metric_counter("holdfast_problems_total", "Requests refused or failed", "code");
+    api_ocsp_start();
 }
 
 struct hub_loop *hub_loop_of(struct hub *hub, const struct http_request *request)
@@ -165,8 +166,9 @@ static enum err check_standing(struct api_call *call)
         return problem_set(&call->problem, 503, "hub-removed", "",
                            "this hub has left the fleet; another one answers");
     if ((which == LISTENER_DEVICE || which == LISTENER_BOOTSTRAP) && follower_is_behind(call->hub))
-        return problem_set(&call->problem, 503, "hub-behind", "",
-                           "this hub does not hear of the others; try again, or another one");
+        return problem_set(&call->problem, 503, "unavailable", "",
+                           "this hub has not heard from its database for longer than its lease; "
+                           "try again, or another hub");
     return ERR_NONE;
 }
 

@@ -64,9 +64,12 @@ static void write_listeners(struct json_writer *j, const struct hub *hub)
         [LISTENER_DEVICE] = hub->config.listen_device,
         [LISTENER_BOOTSTRAP] = hub->config.listen_bootstrap,
         [LISTENER_OPERATOR] = hub->config.listen_operator,
+        [LISTENER_STATUS] = hub->config.listen_status,
     };
     json_open_array(j);
     for (unsigned i = 0; i < LISTENER_COUNT; i++) {
+        if (hub->listeners[i] == NULL)
+            continue;
         char text[CONFIG_TEXT_MAX + 16];
         if (i == LISTENER_LOCAL) {
             (void)snprintf(text, sizeof text, "unix:%s", hub->config.socket);
@@ -231,7 +234,8 @@ static void gather_store(struct hub *hub)
 static void gather(struct hub *hub)
 {
     for (unsigned i = 0; i < LISTENER_COUNT; i++)
-        gather_listener(hub, (enum listener)i);
+        if (hub->listeners[i] != NULL)
+            gather_listener(hub, (enum listener)i);
     gather_store(hub);
 }
 

@@ -85,6 +85,7 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     if (details->certificate != NULL) {
         json_key(j, "certificate");
         view_certificate(j, details->certificate);
+        field_time(j, "exposed_until", details->exposed_until);
     }
     if (details->grace != NULL) {
         json_key(j, "grace");
@@ -246,7 +247,7 @@ static enum err load_device(struct api_call *call, struct device_row *device,
     return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
-void view_reply_device(struct api_call *call, const char *id)
+void view_reply_device(struct api_call *call, const char *id, int64_t exposed_until)
 {
     struct device_row device = {0};
     struct certificate_row certificate = {0};
@@ -269,6 +270,7 @@ void view_reply_device(struct api_call *call, const char *id)
         .certificate = certificate.serial[0] != '\0' ? &certificate : NULL,
         .grace = about_grace == ERR_NONE ? &grace : NULL,
         .seen = seen.seen_at != 0 ? &seen : NULL,
+        .exposed_until = exposed_until,
     };
     struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
     struct json_writer j = json_writer_over(&w);

@@ -12,6 +12,9 @@ struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
     const struct identity_grace *grace;
     const struct device_seen_row *seen;
+    /* Until when others may go by what they were told of the certificate before it was cut off; 0
+     * where nobody was told. */
+    int64_t exposed_until;
 };
 void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details);
@@ -31,7 +34,7 @@ struct view_page {
 };
 void view_reply_page(struct api_call *call, struct view_page *page);
 
-/* Answers with one device, read afresh. */
-void view_reply_device(struct api_call *call, const char *device);
+/* Answers with one device, read afresh. `exposed_until` as above, where this answers a cut. */
+void view_reply_device(struct api_call *call, const char *device, int64_t exposed_until);
 
 #endif

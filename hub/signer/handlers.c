@@ -77,6 +77,7 @@ static enum err issue_to_device(struct signer_keys *k, const struct certificate_
         return uri.err;
     issue.common_name = slice_of_text(request->device);
     issue.uri = writer_bytes(&uri);
+    issue.ocsp_url = slice_of_text(k->ocsp_url);
     return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
 }
 
@@ -104,7 +105,7 @@ static enum err issue_to_server(struct signer_keys *k, const struct certificate_
             return ERR_REFUSED;
         names[i] = slice_of_text(request->names[i]);
     }
-    issue.server = true;
+    issue.profile = ISSUE_SERVER;
     issue.names = names;
     issue.names_len = request->names_len;
     if (names[0].len <= COMMON_NAME_MAX)
@@ -154,6 +155,53 @@ static enum err handle_checkpoint(struct signer_keys *k, struct slice body, stru
     return err;
 }
 
+static bool is_reason(enum crl_reason reason)
+{
+    switch (reason) {
+    case REASON_UNSPECIFIED:
+    case REASON_SUPERSEDED:
+    case REASON_CESSATION_OF_OPERATION:
+    case REASON_CERTIFICATE_HOLD:
+    case REASON_PRIVILEGE_WITHDRAWN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum err check_answer(const struct ocsp_answer *answer)
+{
+    int64_t now = clock_seconds();
+    if (answer->this_update < now - SIGNER_FUTURE_MAX ||
+        answer->this_update > now + SIGNER_FUTURE_MAX)
+        return ERR_REFUSED;
+    if (answer->next_update <= answer->this_update ||
+        answer->next_update > answer->this_update + OCSP_VALIDITY_MAX)
+        return ERR_REFUSED;
+    if (answer->status != OCSP_REVOKED)
+        return answer->reason == REASON_UNSPECIFIED && answer->revoked_at == 0 ? ERR_NONE
+                                                                               : ERR_REFUSED;
+    bool sane = is_reason(answer->reason) && answer->revoked_at > 0 &&
+                answer->revoked_at <= answer->this_update + SIGNER_FUTURE_MAX;
+    return sane ? ERR_NONE : ERR_REFUSED;
+}
+
+static enum err handle_ocsp(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct ocsp_answer answer;
+    enum err err = signer_ocsp_read(body, &answer);
+    if (err == ERR_NONE)
+        err = check_answer(&answer);
+    if (err != ERR_NONE)
+        return err;
+    uint8_t response[OCSP_RESPONSE_MAX];
+    size_t len = 0;
+    err = ocsp_respond(k->responder, &answer, response, sizeof response, &len);
+    if (err == ERR_NONE)
+        writer_put(result, slice_of(response, len));
+    return err;
+}
+
 static const struct {
     enum signer_request_kind kind;
     const char *checks;
@@ -164,6 +212,9 @@ static const struct {
      "a name in this fleet, or the hub's own; a sound key; a bounded life that starts now",
      handle_issue},
     {SIGNER_CHECKPOINT, "a tree that is proven to continue the last one signed", handle_checkpoint},
+    {SIGNER_OCSP,
+     "one serial; a state that exists; an answer that starts now and ends within a day",
+     handle_ocsp},
 };
 
 static enum err dispatch(struct signer_keys *k, uint8_t kind, struct slice body,

@@ -143,6 +143,10 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     }
     facts->chain_len = w.len;
     facts->issuing_not_after = issuer_not_after(k->issuer);
+    struct reader own = reader_over(slice_of(facts->chain, facts->chain_len));
+    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet, &k->responder);
+    if (err != ERR_NONE)
+        return fail(err, explain, "no OCSP responder could be made: %s", err_text(err));
     return ERR_NONE;
 }
 
@@ -188,6 +192,17 @@ static enum err take_server_names(const struct signer_options *options, struct s
     return ERR_NONE;
 }
 
+static enum err take_public_url(const struct signer_options *options, struct signer_keys *k,
+                                char explain[256])
+{
+    if (options->public_url == NULL || options->public_url[0] == '\0')
+        return ERR_NONE;
+    if (slice_of_text(options->public_url).len > PUBLIC_URL_MAX)
+        return fail(ERR_LIMIT, explain, "the public URL has more than %d bytes", PUBLIC_URL_MAX);
+    (void)snprintf(k->ocsp_url, sizeof k->ocsp_url, "%s/ocsp", options->public_url);
+    return ERR_NONE;
+}
+
 enum err signer_keys_open(const struct signer_options *options, uid_t owner,
                           struct signer_keys *ret_keys, struct signer_facts *ret_facts,
                           char explain[256])
@@ -199,6 +214,8 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
         return fail(ERR_SYNTAX, explain, "'%.63s' can't be a fleet's name", options->fleet);
     memcpy(k.fleet, fleet.data, fleet.len);
     enum err err = take_server_names(options, &k, explain);
+    if (err == ERR_NONE)
+        err = take_public_url(options, &k, explain);
     if (err == ERR_NONE)
         err = check_private(options->folder, true, owner, explain);
     if (err == ERR_NONE)
@@ -222,6 +239,7 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
 
 void signer_keys_close(struct signer_keys *k)
 {
+    ocsp_responder_free(k->responder);
     issuer_free(k->issuer);
     EVP_PKEY_free(k->ledger);
     ledger_state_close(&k->state);

@@ -1,4 +1,4 @@
-/* What the signer holds: both keys, what belongs to them, whom it certifies, and the last tree it
+/* What the signer holds: its keys, what belongs to them, whom it certifies, and the last tree it
  * signed. */
 #ifndef HUB_SIGNER_KEYS_H
 #define HUB_SIGNER_KEYS_H
@@ -9,12 +9,15 @@
 #include "hub/signer/ledger_state.h"
 #include "hub/signer/signer.h"
 #include "pki/issue.h"
+#include "pki/ocsp_responder.h"
 
 struct signer_keys {
     char fleet[FLEET_NAME_MAX + 1];
     char server_names[SERVER_NAMES_MAX][SERVER_NAME_SIZE];
     size_t server_names_len;
+    char ocsp_url[PUBLIC_URL_MAX + 8]; /* for devices' certificates; empty: none */
     struct issuer *issuer;
+    struct ocsp_responder *responder;
     EVP_PKEY *ledger;
     struct note_key ledger_key; /* its name is the ledger's origin */
     struct ledger_state state;

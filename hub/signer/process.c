@@ -120,7 +120,7 @@ static enum err warm_up(struct signer_keys *k, const struct signer_facts *facts)
 
     const struct slice name = SLICE_LITERAL("warm-up.invalid");
     int64_t now = clock_seconds();
-    const struct issue_request request = {.server = true,
+    const struct issue_request request = {.profile = ISSUE_SERVER,
                                           .names = &name,
                                           .names_len = 1,
                                           .not_before = now,
@@ -131,6 +131,11 @@ static enum err warm_up(struct signer_keys *k, const struct signer_facts *facts)
     err = issue_certificate(k->issuer, &request, made, sizeof made, &len);
     mem_wipe(made, sizeof made);
     /* An issuer whose life is over signs nothing more, but the ledger goes on. */
+    if (err != ERR_NONE && err != ERR_EXPIRED)
+        return err;
+    const struct ocsp_answer answer = {.serial_len = 1, .this_update = now, .next_update = now + 1};
+    err = ocsp_respond(k->responder, &answer, made, sizeof made, &len);
+    mem_wipe(made, sizeof made);
     if (err != ERR_NONE && err != ERR_EXPIRED)
         return err;
     struct writer w = writer_over(made, sizeof made);

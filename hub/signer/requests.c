@@ -121,6 +121,44 @@ enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROO
     return err;
 }
 
+void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer)
+{
+    writer_u8(w, (uint8_t)answer->hash);
+    writer_u8(w, (uint8_t)answer->serial_len);
+    writer_put(w, slice_of(answer->serial, answer->serial_len));
+    writer_u8(w, (uint8_t)answer->status);
+    writer_u8(w, (uint8_t)answer->reason);
+    writer_be64(w, (uint64_t)answer->revoked_at);
+    writer_be64(w, (uint64_t)answer->this_update);
+    writer_be64(w, (uint64_t)answer->next_update);
+}
+
+enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
+{
+    struct ocsp_answer answer = {.hash = OCSP_SHA1};
+    struct reader r = reader_over(body);
+    uint8_t hash = reader_u8(&r);
+    struct slice serial = reader_take(&r, reader_u8(&r));
+    uint8_t status = reader_u8(&r);
+    if (hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
+        reader_fail(&r, ERR_SYNTAX);
+    if (serial.len == 0 || serial.len > sizeof answer.serial)
+        reader_fail(&r, ERR_LIMIT);
+    answer.reason = (enum crl_reason)reader_u8(&r);
+    answer.revoked_at = (int64_t)reader_be64(&r);
+    answer.this_update = (int64_t)reader_be64(&r);
+    answer.next_update = (int64_t)reader_be64(&r);
+    enum err err = reader_finish(&r);
+    if (err != ERR_NONE)
+        return err;
+    answer.hash = (enum ocsp_hash)hash;
+    answer.status = (enum ocsp_status)status;
+    memcpy(answer.serial, serial.data, serial.len);
+    answer.serial_len = serial.len;
+    *ret_answer = answer;
+    return ERR_NONE;
+}
+
 void signer_reply_write(struct writer *w, uint32_t id, uint8_t kind, enum err err)
 {
     writer_be32(w, id);
@@ -143,7 +181,7 @@ enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply)
     reply.kind = reader_u8(&r);
     reply.err = read_err(&r);
     reply.body = reader_rest(&r);
-    /* a certificate or a note, or a reason why there is none */
+    /* what was signed, or a reason why there is none */
     if ((reply.err == ERR_NONE) != (reply.body.len > 0))
         reader_fail(&r, ERR_SYNTAX);
     enum err err = reader_finish(&r);

@@ -7,7 +7,10 @@
  *               | not_before i64 | not_after i64 | SPKI: the rest
  *   checkpoint  size u64 | root [32] | proof that it continues the last tree signed, [32] each: the
  *               rest
- *   reply     id u32 | kind u8 | error u8 | the certificate (DER) or the signed note: the rest
+ *   ocsp        hash u8 | serial text | status u8 | reason u8 | revoked_at i64 | this_update i64
+ *               | next_update i64
+ *   reply     id u32 | kind u8 | error u8 | the certificate, note or response that was signed: the
+ *             rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
  *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
@@ -27,6 +30,7 @@
 enum signer_request_kind {
     SIGNER_ISSUE = 1,
     SIGNER_CHECKPOINT = 2,
+    SIGNER_OCSP = 3,
 };
 
 struct signer_request_head {
@@ -46,6 +50,9 @@ void signer_checkpoint_write(struct writer *w, const struct checkpoint_request *
 /* The proof is copied to `proof`. */
 MUST_USE enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROOF_MAX],
                                          struct checkpoint_request *ret_request);
+
+void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer);
+MUST_USE enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer);
 
 struct signer_reply {
     uint32_t id;

@@ -155,6 +155,7 @@ struct slot {
     union {
         signer_certificate_fn *certificate;
         signer_note_fn *note;
+        signer_ocsp_fn *ocsp;
     } done;
     void *ctx;
     uint8_t *message; /* malloc'd, where the socket was full */
@@ -178,6 +179,8 @@ static void call(uint8_t kind, const struct slot *slot, enum err err, struct sli
 {
     if (kind == SIGNER_ISSUE)
         slot->done.certificate(slot->ctx, err, body);
+    else if (kind == SIGNER_OCSP)
+        slot->done.ocsp(slot->ctx, err, body);
     else
         slot->done.note(slot->ctx, err, body);
 }
@@ -344,6 +347,18 @@ void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_reque
     struct writer body = writer_over(bytes, sizeof bytes);
     signer_checkpoint_write(&body, request);
     const struct slot waiting = {.kind = SIGNER_CHECKPOINT, .done.note = done, .ctx = ctx};
+    enum err err = submit(l, &waiting, &body);
+    if (err != ERR_NONE)
+        done(ctx, err, slice_of(NULL, 0));
+}
+
+void signer_ocsp(struct signer_link *l, const struct ocsp_answer *answer, signer_ocsp_fn *done,
+                 void *ctx)
+{
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    signer_ocsp_write(&body, answer);
+    const struct slot waiting = {.kind = SIGNER_OCSP, .done.ocsp = done, .ctx = ctx};
     enum err err = submit(l, &waiting, &body);
     if (err != ERR_NONE)
         done(ctx, err, slice_of(NULL, 0));

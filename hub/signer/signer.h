@@ -10,6 +10,7 @@
 #include "core/note.h"
 #include "core/spki.h"
 #include "core/x509.h"
+#include "pki/ocsp.h"
 
 struct signer;      /* the process, as its parent sees it */
 struct signer_link; /* one loop's way to it */
@@ -23,6 +24,9 @@ struct signer_options {
      * certificate for any other; none given, none at all. */
     const char *const *server_names;
     size_t server_names_len;
+    /* Base of the URLs that devices' certificates name for questions about their state, without a
+     * final slash; NULL or empty: none. */
+    const char *public_url;
     size_t links; /* how many signer_link_new() will ask for */
     /* The owner knows that the database is not the one that was signed: the first tree that is
      * larger than it is signed without a proof. */
@@ -31,6 +35,7 @@ struct signer_options {
 
 #define SERVER_NAMES_MAX 8
 #define SERVER_NAME_SIZE 128 /* bytes, NUL included */
+#define PUBLIC_URL_MAX   200 /* bytes; what is put behind it has the rest of a URI's 256 */
 
 /* What the signer says of itself when it has started. */
 struct signer_facts {
@@ -106,5 +111,15 @@ struct checkpoint_request {
 typedef void signer_note_fn(void *ctx, enum err err, struct slice note);
 void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_request *request,
                             signer_note_fn *done, void *ctx);
+
+/* Signs what it is told of a certificate: an answer that starts now and holds no longer than
+ * OCSP_VALIDITY_MAX, for a serial that is its issuer's to speak of. ERR_REFUSED for anything else;
+ * ERR_EXPIRED where the issuing certificate ends before the answer would. Gives the whole
+ * OCSPResponse. */
+#define OCSP_VALIDITY_MAX                                                                          \
+    (86400LL) /* seconds: also how long a hub that was taken over can be quoted */
+typedef void signer_ocsp_fn(void *ctx, enum err err, struct slice response);
+void signer_ocsp(struct signer_link *l, const struct ocsp_answer *answer, signer_ocsp_fn *done,
+                 void *ctx);
 
 #endif

@@ -5,12 +5,12 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, renew, until } from './lib/hub.mjs';
+import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, openssl, plain, renew, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
 import { answerMisfits, contract, follow, misfits, operation, operations } from './lib/contract.mjs';
 
 const LATER = '2099-01-01T00:00:00Z';
-const LISTENERS = ['device', 'bootstrap', 'operator', 'local'];
+const LISTENERS = ['device', 'bootstrap', 'operator', 'status', 'local'];
 const MODEL = { id: 'sensor', maker: 'acme', proof: 'manifest', key_kinds: ['P-256', 'Ed25519'], lifetime_seconds: 86400, enrolled_lifetime_seconds: 600 };
 
 const assertFits = (id, answer) => assert.deepEqual(answerMisfits(operation(id), answer), []);
@@ -33,7 +33,7 @@ describe('the contract', { timeout: 60000 }, () => {
   let device;
   let tokens;
   before(async () => {
-    hub = await Hub.start({ 'public-per-minute': '100000', 'connections-per-address': '1000' });
+    hub = await Hub.start({ 'public-per-minute': '100000', 'connections-per-address': '1000', 'listen-status': '127.0.0.1:0', 'status-per-minute': '100000' });
     await hub.factory();
     device = await enrolledDevice(hub, 'good');
     tokens = {};
@@ -45,6 +45,10 @@ describe('the contract', { timeout: 60000 }, () => {
 
   const ask = async (listener, method, path, { headers, body, withDevice } = {}) => {
     if (listener === 'local') return hub.api(method, path, body);
+    if (listener === 'status') {
+      const answer = await plain(hub, method, path, { headers, body });
+      return { ...answer, body: answer.json ?? answer.body };
+    }
     const wire = await connect(hub, listener, { device: withDevice ?? (listener === 'device' ? device : undefined) });
     try {
       const answer = await wire.request(method, path, { headers, body });
@@ -241,6 +245,13 @@ describe('the contract', { timeout: 60000 }, () => {
     const renewal = await csrBody(await newKey(join(hub.folder, 'good2.key')), '/CN=good');
     await remote('est_simplereenroll', 'device', '/.well-known/est/simplereenroll', 200, { headers: { 'Content-Type': 'application/pkcs10' }, body: renewal });
 
+    const question = join(hub.folder, 'good.ocsp');
+    await openssl(['ocsp', '-issuer', join(hub.state, 'signer/issuing.pem'), '-cert', device.certificate, '-no_nonce', '-reqout', question]);
+    const der = await readFile(question);
+    const asked = await remote('ocsp_ask', 'status', '/ocsp', 200, { headers: { 'Content-Type': 'application/ocsp-request' }, body: der });
+    const got = await remote('ocsp_get', 'status', `/ocsp/${der.toString('base64')}`, 200);
+    assert.ok(got.body.equals(asked.body));
+    await remote('ocsp_get', 'status', `/ocsp/${der.toString('base64')}`, 304, { headers: { 'If-None-Match': got.headers.etag } });
     await local('hubs_list', '/v1/hubs', 200);
     const card = join(hub.folder, 'card');
     await writeFile(card, 'nonsense\n');
@@ -430,7 +441,7 @@ describe('lists', { timeout: 60000 }, () => {
 describe('what the hub says of itself', { timeout: 60000 }, () => {
   let hub;
   before(async () => {
-    hub = await Hub.start({ 'log-level': 'debug' });
+    hub = await Hub.start({ 'log-level': 'debug', 'listen-status': '127.0.0.1:0' });
     await hub.factory();
   });
   after(() => hub.stop());

@@ -2,15 +2,14 @@
 // sumdb packages judge; interrupted, damaged, continued, and contradicted.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { holdfast } from './lib/cli.mjs';
 import { Hub, programs, until } from './lib/hub.mjs';
 import { growTo, serve } from './lib/ledger.mjs';
-import { checkpointFor, signer, tilePath, tilesOf, writeLog } from './lib/tlog.mjs';
+import { buildGo, checkpointFor, signer, tilePath, tilesOf, writeLog } from './lib/tlog.mjs';
 
 describe('a ledger exported', { timeout: 240000 }, () => {
   let hub, root, go, key;
@@ -18,9 +17,7 @@ describe('a ledger exported', { timeout: 240000 }, () => {
   const fresh = () => join(root, `copy-${made++}`);
   before(async () => {
     root = mkdtempSync(join(tmpdir(), 'export-'));
-    go = join(root, 'verify_folder');
-    execFileSync('go', ['build', '-o', go, join(dirname(fileURLToPath(import.meta.url)), 'sumdb/verify_folder.go')],
-      { env: { ...process.env, GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: process.env.GOCACHE ?? join(root, 'cache') } });
+    go = buildGo(root, 'verify_folder');
     hub = await Hub.start({ 'reader-per-minute': '100000' });
     await hub.factory();
     await hub.claims('grower');

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { join } from 'node:path';
+import { Agent } from './lib/agent.mjs';
 import { Clock, DAY } from './lib/clock.mjs';
 import { Hub, as, csrBody, curl, enrol, enrolledDevice, keepCertificate, newKey, openssl, until } from './lib/hub.mjs';
 
@@ -204,5 +205,94 @@ describe('asleep past expiry, with curl', { timeout: 120000 }, () => {
     const device = await awake('strict');
     await sleep(HOUR + 60);
     refused(await comeBack(device, await fresh('strict-2')), 403, 'grace-over');
+  });
+});
+
+describe('asleep past expiry, with the agent', { timeout: 120000 }, () => {
+  let hub, clock;
+  let now = 0;
+
+  before(async () => {
+    hub = await Hub.start({ 'checkin-interval': '1s' }, {
+      prepare: async (made) => {
+        clock = await Clock.make(join(made.folder, 'clock'));
+        made.options.env = made.options.cliEnv = clock.env;
+      },
+    });
+    await hub.factory({ lifetime: HOUR });
+    await hub.must(201, 'POST', '/v1/models', { id: 'judged', maker: 'acme', proof: 'approval', key_kinds: ['P-256'],
+                                                lifetime_seconds: HOUR, enrolled_lifetime_seconds: 600, grace_seconds: 30 * DAY });
+    await hub.must(201, 'POST', '/v1/manifests', { id: 'judged', model: 'judged', owner: 'acme' });
+  });
+  after(() => hub?.stop());
+
+  const show = async (id) => hub.must(200, 'GET', `/v1/devices/${id}`);
+  const awake = async (serial, code) => {
+    const agent = await Agent.make(hub, serial, { code, config: { 'refused-retry': '60s' } });
+    agent.start({ env: clock.env });
+    await agent.saw('device.enrolled');
+    return agent;
+  };
+  // Switched off for so long.
+  const asleep = async (agent, seconds) => {
+    await agent.stop();
+    await clock.set(now += seconds);
+    agent.log = '';
+  };
+
+  it('comes back by itself and goes on', async () => {
+    const { 'a-1': code } = await hub.claims('a-1');
+    const agent = await awake('a-1', code);
+    await agent.saw('device.checked_in');
+    const old = (await show('a-1')).certificate.serial;
+    await asleep(agent, 20 * DAY);
+    agent.start({ env: clock.env });
+    await agent.saw('device.confirmed');
+    await agent.saw('device.key_retired');
+    await agent.saw('device.checked_in');
+    assert.equal(agent.events('device.refused').length, 0, agent.log);
+    const device = await show('a-1');
+    assert.equal(device.state, 'trusted');
+    assert.notEqual(device.certificate.serial, old);
+    // the short life of the way back is renewed like any other
+    agent.signal('SIGUSR1');
+    await agent.saw('device.confirmed', 2);
+    const { certificates } = await hub.must(200, 'GET', '/v1/devices/a-1/certificates');
+    const lifetime = ({ not_before: from, not_after: to }) => (Date.parse(to) - Date.parse(from)) / 1000;
+    assert.ok(lifetime(certificates[0]) > HOUR && lifetime(certificates[1]) < HOUR, JSON.stringify(certificates));
+    assert.deepEqual(certificates.map(({ status }) => status), ['active', 'retired', 'retired']);
+    await agent.stop();
+  });
+
+  it('waits for a person where its model asks for one', async () => {
+    const rows = [{ serial: 'a-2', claim: { expires_at: '2099-01-01T00:00:00Z' } }];
+    const { devices } = await hub.must(201, 'POST', '/v1/manifests/judged/devices', { rows });
+    const agent = await awake('a-2', devices[0].claim_code);
+    await hub.must(200, 'POST', '/v1/devices/a-2/approve', { reason: 'seen' });
+    await agent.saw('device.checked_in');
+    await asleep(agent, 2 * HOUR);
+    agent.start({ env: clock.env });
+    await agent.saw('device.waiting');
+    assert.equal((await show('a-2')).state, 'enrolled');
+    await hub.must(200, 'POST', '/v1/devices/a-2/approve', { reason: 'seen again' });
+    await agent.saw('device.checked_in');
+    await agent.stop();
+  });
+
+  it('says what to do when it stays out, and comes back when that was done', async () => {
+    const { 'a-3': code } = await hub.claims('a-3');
+    const agent = await awake('a-3', code);
+    await agent.saw('device.checked_in');
+    await asleep(agent, HOUR + 30 * DAY + 60);
+    const out = await agent.once({ env: clock.env });
+    assert.equal(out.code, 3, agent.log);
+    assert.equal(agent.events('device.refused').length, 1, 'it asks once');
+    assert.match(agent.events('device.refused')[0], /code=grace-over .*retry_ms=\d+ .*hint="[^"]*holdfast device readmit a-3"/);
+    const { code: done, stderr } = await hub.cli('device', 'readmit', 'a-3', '--reason', 'found');
+    assert.equal(done, 0, stderr);
+    agent.start({ env: clock.env });
+    await agent.saw('device.checked_in');
+    assert.equal((await show('a-3')).state, 'trusted');
+    await agent.stop();
   });
 });

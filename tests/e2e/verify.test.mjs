@@ -2,14 +2,13 @@
 // whole one, and both refuse each attack upon it.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Hub, programs, until } from './lib/hub.mjs';
 import { connect } from './lib/wire.mjs';
-import { bundle, checkpointFor, signer, tilePath, tilesOf, writeLog } from './lib/tlog.mjs';
+import { buildGo, bundle, checkpointFor, signer, tilePath, tilesOf, writeLog } from './lib/tlog.mjs';
 
 const SIZE = 600;
 const entriesOf = (size, word = 'entry') => Array.from({ length: size }, (_, i) => Buffer.from(`{"${word}":${i}}`));
@@ -22,9 +21,7 @@ describe('a ledger in a folder', { timeout: 120000 }, () => {
   let made = 0;
   before(() => {
     root = mkdtempSync(join(tmpdir(), 'verify-'));
-    go = join(root, 'verify_folder');
-    execFileSync('go', ['build', '-o', go, join(dirname(fileURLToPath(import.meta.url)), 'sumdb/verify_folder.go')],
-      { env: { ...process.env, GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: process.env.GOCACHE ?? join(root, 'cache') } });
+    go = buildGo(root, 'verify_folder');
   });
   after(() => rmSync(root, { recursive: true, force: true }));
 

@@ -40,6 +40,8 @@ struct test_hub {
     const char *code;
     const char *extra; /* header lines on every answer */
     bool revoked, not_trusted, forgets_new, loses_answers;
+    int64_t grace;         /* seconds past its end in which a certificate brings a device back */
+    int64_t life;          /* seconds that certificates live; 0: TEST_LIFE */
     const char *uri;       /* in certificates */
     const uint8_t *spki;   /* in certificates, instead of the requested; 44 bytes of Ed25519 */
     bool issuer_in_answer; /* simpleenroll answers with the chain */
@@ -49,6 +51,7 @@ struct test_hub {
 
     /* what it has seen */
     unsigned enrolments, renewals, repeats, checkins, reports, bundles, cacerts, refusals;
+    unsigned returns, seen_keys;
     uint8_t report[1024];
     size_t report_len;
 };
@@ -176,7 +179,7 @@ static inline void hub_issue(struct fake *f, const struct csr *csr)
         .uri = h->uri,
         .serial = (uint8_t)(h->issued_len + 1),
         .not_before = h->time - 300,
-        .not_after = h->time + TEST_LIFE,
+        .not_after = h->time + (h->life != 0 ? h->life : TEST_LIFE),
         .spki = h->spki != NULL ? slice_of(h->spki, 44) : csr->spki.der,
     };
     struct slice der = test_write_certificate(&c, buffer, sizeof buffer);
@@ -191,6 +194,48 @@ static inline bool hub_is_repeat(const struct test_hub *h, const uint8_t spki_sh
 {
     return h->newest >= 0 && !h->issued[h->newest].used && !h->issued[h->newest].ended &&
            memcmp(h->issued[h->newest].spki_sha256, spki_sha256, SHA256_SIZE) == 0;
+}
+
+static inline bool hub_has_seen(const struct test_hub *h, const uint8_t spki_sha256[SHA256_SIZE])
+{
+    for (size_t i = 0; i < h->issued_len; i++)
+        if (memcmp(h->issued[i].spki_sha256, spki_sha256, SHA256_SIZE) == 0)
+            return true;
+    return false;
+}
+
+/* A device that slept past its certificate's end, on the bootstrap listener. */
+static inline void hub_return(struct fake *f)
+{
+    struct test_hub *h = f->server;
+    uint8_t der[CSR_MAX], hash[SHA256_SIZE];
+    struct slice request;
+    struct csr csr;
+    int at = f->client_len == 0 ? -1 : hub_find(h, f->client, f->client_len);
+    if (est_read_request(hub_body(f), der, sizeof der, &request) != ERR_NONE ||
+        csr_read(request, &csr) != ERR_NONE) {
+        hub_problem(f, 400, "csr-malformed");
+        return;
+    }
+    f->port.sha256(&csr.spki.der, 1, hash);
+    if (at < 0)
+        hub_problem(f, 403, "certificate-unknown");
+    else if (at != h->confirmed)
+        hub_problem(f, 403, "certificate-not-current");
+    else if (h->issued[at].not_after > h->time)
+        hub_problem(f, 403, "certificate-in-date");
+    else if (hub_is_repeat(h, hash) && h->issued[h->newest].not_after > h->time) {
+        h->repeats++;
+        hub_answer_issued(f, &h->issued[h->newest]);
+    } else if (hub_has_seen(h, hash)) {
+        h->seen_keys++;
+        hub_problem(f, 409, "key-not-fresh");
+    } else if (h->issued[at].not_after + h->grace <= h->time) {
+        hub_problem(f, 403, "grace-over");
+    } else {
+        h->returns++;
+        hub_issue(f, &csr);
+    }
 }
 
 static inline bool hub_knows_claim(const struct fake *f)
@@ -295,6 +340,8 @@ static inline bool hub_serve(struct fake *f)
         hub_problem(f, h->status, h->code == NULL ? "x" : h->code);
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "POST /.well-known/est/simpleenroll ")) {
         hub_enrol(f, false);
+    } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "POST /.well-known/est/simplereenroll ")) {
+        hub_return(f);
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "GET /.well-known/est/cacerts ")) {
         uint8_t issuing[512];
         h->cacerts++;

@@ -72,6 +72,30 @@ static void reads_and_writes_rfc3339(void **state)
     }
 }
 
+static void writes_http_dates(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t seconds;
+        const char *text;
+    } cases[] = {
+        {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"}, /* of RFC 9110 */
+        {0, "Thu, 01 Jan 1970 00:00:00 GMT"},          {-1, "Wed, 31 Dec 1969 23:59:59 GMT"},
+        {1795407698, "Mon, 23 Nov 2026 04:21:38 GMT"}, {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char buffer[CALENDAR_HTTP_SIZE];
+        struct writer w = writer_over(buffer, sizeof buffer);
+        calendar_write_http(&w, cases[i].seconds);
+        assert_int_equal(w.err, ERR_NONE);
+        assert_true(slice_equal(writer_bytes(&w), slice_of_text(cases[i].text)));
+    }
+    char buffer[CALENDAR_HTTP_SIZE + 1];
+    struct writer w = writer_over(buffer, sizeof buffer);
+    calendar_write_http(&w, INT64_MAX);
+    assert_int_equal(w.err, ERR_LIMIT);
+}
+
 static void refuses_other_times(void **state)
 {
     (void)state;
@@ -115,9 +139,8 @@ static void refuses_other_times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_libc),
-        cmocka_unit_test(stops_at_both_ends),
-        cmocka_unit_test(reads_and_writes_rfc3339),
+        cmocka_unit_test(agrees_with_libc),         cmocka_unit_test(stops_at_both_ends),
+        cmocka_unit_test(reads_and_writes_rfc3339), cmocka_unit_test(writes_http_dates),
         cmocka_unit_test(refuses_other_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,7 +200,14 @@ static void reads_and_writes_times(void **state)
         struct der_writer w = der_writer_over(buffer, sizeof buffer);
         der_put_time(&w, outside[i]);
         assert_int_equal(w.err, ERR_LIMIT);
+        w = der_writer_over(buffer, sizeof buffer);
+        der_put_generalized_time(&w, outside[i]);
+        assert_int_equal(w.err, ERR_LIMIT);
     }
+    struct der_writer w = der_writer_over(buffer, sizeof buffer);
+    der_put_generalized_time(&w, 1795407698);
+    assert_true(slice_equal(der_writer_bytes(&w), SLICE_LITERAL("\x18\x0f"
+                                                                "20261123042138Z")));
 }
 
 static void errors_pass_between_nested_readers(void **state)

@@ -330,6 +330,12 @@ static int set_up_addresses(void **state)
         struct http_listener_options options = fixture_options(bad[i].address, NULL);
         assert_int_equal(http_server_listen(fixture.server, &options, &l), bad[i].err);
     }
+    /* ... but where that is what was asked for; and who asks for both has erred. */
+    struct http_listener_options plain = fixture_options("127.0.0.1:0", NULL);
+    plain.plain = true;
+    assert_int_equal(http_server_listen(fixture.server, &plain, &l), ERR_NONE);
+    plain.address = fixture.unix_address;
+    assert_int_equal(http_server_listen(fixture.server, &plain, &l), ERR_UNSUPPORTED);
     struct http_listener_options options = fixture_options(fixture.unix_address, NULL);
     assert_int_equal(http_server_listen(fixture.server, &options, &listener), ERR_NONE);
     /* Somebody answers there. */

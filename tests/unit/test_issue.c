@@ -94,7 +94,7 @@ static struct issue_request server_request(const struct subject *s, const struct
                                            size_t n)
 {
     int64_t now = clock_seconds();
-    return (struct issue_request){.server = true,
+    return (struct issue_request){.profile = ISSUE_SERVER,
                                   .common_name = SLICE_LITERAL("hub"),
                                   .names = names,
                                   .names_len = n,

@@ -33,8 +33,8 @@ LIBRARIES = [
 ]
 
 # Domains of the hub from the bottom up: each may use those below it.
-ORDER = ['store', 'signer', 'ledger', 'subjects', 'policy', 'access', 'identity', 'supply', 'posture', 'updates',
-         'segments', 'telemetry', 'watch', 'api']
+ORDER = ['store', 'signer', 'ledger', 'subjects', 'policy', 'access', 'identity', 'revocation', 'supply',
+         'posture', 'updates', 'segments', 'telemetry', 'watch', 'api']
 # Those that react to the ledger: nobody below main and api may call them (law 3).
 REACTORS = ('telemetry', 'watch')
 # A domain's public header is DOMAIN.h, but for these.

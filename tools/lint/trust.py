@@ -7,7 +7,7 @@ from csource import functions_of, reachable
 # ---- law 4
 
 KEY_FUNCTIONS = re.compile(
-    r'\b(ca_key_(?:read|new|write)|issuer_new|issue_certificate|signer_keys_\w+|'
+    r'\b(ca_key_(?:read|new|write)|issuer_new|issue_certificate|ocsp_respond\w*|signer_keys_\w+|'
     r'PEM_(?:read|write)(?:_bio)?_(?:PKCS8)?PrivateKey\w*|PEM_(?:read|write)(?:_bio)?_PKCS8\w*|'
     r'[di]2[di]_(?:Auto)?PrivateKey\w*|[di]2[di]_PKCS8\w*|EVP_DigestSign\w*|EVP_SignFinal\w*|'
     r'EVP_PKEY_sign\w*|EVP_PKEY_keygen\w*|EVP_PKEY_generate|EVP_PKEY_Q_keygen|EVP_EC_gen|EVP_RSA_gen|'
@@ -16,7 +16,7 @@ KEY_FUNCTIONS = re.compile(
 KEY_PLACES = ('pki/', 'trust/', 'hub/signer/', 'device/port/', 'base/tls')
 KEY_FILES = re.compile(r'^[^ ]*\b(issuing|ledger|root|bundle)\.key$')
 KEY_FILE_PLACES = ('pki/', 'trust/', 'hub/signer/')
-KEY_HEADERS = ('pki/ca.h', 'pki/ca_files.h', 'pki/issue.h')
+KEY_HEADERS = ('pki/ca.h', 'pki/ca_files.h', 'pki/issue.h', 'pki/ocsp_responder.h')
 # The signer has no network and starts nothing.
 NOT_IN_SIGNER = re.compile(r'\b(socket|connect|bind|listen|accept4?|exec[lv]p?e?|execveat|fexecve|system|'
                            r'popen|posix_spawnp?|dlopen)\s*\(')

@@ -293,6 +293,26 @@ export async function curl(hub, listener, path, words = [], input) {
   return { status, headers, body, json };
 }
 
+// The listener `status`, over plain HTTP.
+export function plain(hub, method, path, { body, headers = {} } = {}) {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port: hub.ports.status, method, path, agent: false, headers: { ...headers } };
+    if (body !== undefined) options.headers['Content-Length'] ??= body.length;
+    const request = http.request(options, (response) => {
+      const parts = [];
+      response.on('data', (part) => parts.push(part));
+      response.on('end', () => {
+        const bytes = Buffer.concat(parts);
+        const isJson = bytes.length > 0 && /json/.test(response.headers['content-type'] ?? '');
+        resolve({ status: response.statusCode, headers: response.headers, body: bytes, json: isJson ? JSON.parse(bytes) : undefined });
+      });
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
 const EST_TYPE = ['-H', 'Content-Type: application/pkcs10'];
 
 // simpleenroll with the claim code (or other curl words); gives the answer.

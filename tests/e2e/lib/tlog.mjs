@@ -1,8 +1,10 @@
 // A reader and a maker of ledgers that share no code with it: Merkle trees as RFC 6962 section 2.1 defines
 // them, tiles, checkpoints and notes as C2SP tlog-tiles, tlog-checkpoint and signed-note do.
+import { execFileSync } from 'node:child_process';
 import { createHash, createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const sha256 = (...parts) => {
   const hash = createHash('sha256');
@@ -149,4 +151,13 @@ export function writeLog(folder, entries, checkpoint) {
   }
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'checkpoint'), checkpoint);
+}
+
+// One of Go's verifiers, from sumdb/: verify_folder or verify_bundle.
+export function buildGo(folder, name) {
+  const sources = fileURLToPath(new URL('../sumdb', import.meta.url));
+  const program = join(folder, name);
+  execFileSync('go', ['build', '-o', program, join(sources, `${name}.go`), join(sources, 'common.go')],
+    { env: { ...process.env, GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: process.env.GOCACHE ?? join(folder, 'cache') } });
+  return program;
 }

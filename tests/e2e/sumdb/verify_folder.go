@@ -4,9 +4,6 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -15,68 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
-
-func must(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "verify_folder:", err)
-		os.Exit(1)
-	}
-}
-
-// witness is a note.Verifier of C2SP's timestamped cosignatures, which the package does not have.
-type witness struct {
-	name string
-	hash uint32
-	key  ed25519.PublicKey
-}
-
-func (w witness) Name() string    { return w.name }
-func (w witness) KeyHash() uint32 { return w.hash }
-func (w witness) Verify(msg, sig []byte) bool {
-	if len(sig) != 72 {
-		return false
-	}
-	head := fmt.Sprintf("cosignature/v1\ntime %d\n", binary.BigEndian.Uint64(sig))
-	return ed25519.Verify(w.key, append([]byte(head), msg...), sig[8:])
-}
-
-func newWitness(vkey string) witness {
-	parts := strings.SplitN(vkey, "+", 3)
-	typed, err := base64.StdEncoding.DecodeString(parts[2])
-	must(err)
-	if len(typed) != 33 || typed[0] != 4 {
-		must(fmt.Errorf("%s is no witness's key", vkey))
-	}
-	sum := sha256.Sum256(append([]byte(parts[0]+"\n"), typed...))
-	return witness{parts[0], binary.BigEndian.Uint32(sum[:]), typed[1:]}
-}
-
-func readCheckpoint(path string, known note.Verifiers, log note.Verifier) (tlog.Tree, int) {
-	bytes, err := os.ReadFile(path)
-	must(err)
-	n, err := note.Open(bytes, known)
-	must(err)
-	vouching, signed := 0, false
-	for _, sig := range n.Sigs {
-		if sig.Hash == log.KeyHash() {
-			signed = true
-		} else {
-			vouching++
-		}
-	}
-	if !signed {
-		must(fmt.Errorf("%s is not signed by the log", path))
-	}
-	lines := strings.Split(n.Text, "\n")
-	size, err := strconv.ParseInt(lines[1], 10, 64)
-	must(err)
-	root, err := tlog.ParseHash(lines[2])
-	must(err)
-	return tlog.Tree{N: size, Hash: root}, vouching
-}
 
 // tiles reads a folder in the form of C2SP tlog-tiles: as the package's own, without the height.
 type tiles string
@@ -134,17 +71,9 @@ func main() {
 	key, saved, folder := flag.Arg(0), flag.Arg(1), tiles(flag.Arg(3))
 	quorum, err := strconv.Atoi(flag.Arg(2))
 	must(err)
-	log, err := note.NewVerifier(key)
-	must(err)
-	verifiers := []note.Verifier{log}
-	for _, vkey := range flag.Args()[4:] {
-		verifiers = append(verifiers, newWitness(vkey))
-	}
-	known := note.VerifierList(verifiers...)
-	tree, vouching := readCheckpoint(filepath.Join(string(folder), "checkpoint"), known, log)
-	if vouching < quorum {
-		must(fmt.Errorf("%d witnesses vouch, %d are needed", vouching, quorum))
-	}
+	known, log := verifiers(key, flag.Args()[4:])
+	tree, vouching := openCheckpoint(filepath.Join(string(folder), "checkpoint"), known, log)
+	askQuorum(vouching, quorum)
 	hashes := tlog.TileHashReader(tree, folder)
 	end := tree.N
 	if *last >= 0 {
@@ -157,7 +86,7 @@ func main() {
 		checkBundle(folder, tree, hashes, at)
 	}
 	if saved != "-" {
-		old, _ := readCheckpoint(saved, known, log)
+		old, _ := openCheckpoint(saved, known, log)
 		if old.N > tree.N {
 			must(fmt.Errorf("the log shrank from %d to %d", old.N, tree.N))
 		}
