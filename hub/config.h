@@ -23,6 +23,7 @@ struct hub_config {
     char user[CONFIG_TEXT_MAX];
     char signer_user[CONFIG_TEXT_MAX];
     int64_t loops;
+    int64_t lease;            /* seconds */
     int64_t checkin_interval; /* seconds */
     int64_t connections;
     int64_t connections_per_address;

@@ -39,6 +39,13 @@ struct certificate_row certificate_row_of(const char *serial);
 MUST_USE enum err certificate_end(struct tx *tx, struct certificate_row *row,
                                   enum certificate_status status);
 
+/* The trust bundle that is served, as apply() sees it. `storage` as for trust_bundle_read().
+ * ERR_NOT_FOUND. */
+#define BUNDLE_STORAGE ((size_t)TRUST_ROOTS_MAX * CERTIFICATE_MAX)
+void bundle_row_reads(struct keyset *keys);
+MUST_USE enum err bundle_row_get(struct tx *tx, uint8_t storage[BUNDLE_STORAGE],
+                                 struct trust_bundle *ret_bundle);
+
 struct device_grace_row grace_row_of(const char *tenant, const char *device);
 /* The way back with `used`, the certificate that a device of that model used last. */
 MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_row *model,

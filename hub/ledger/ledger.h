@@ -40,6 +40,11 @@ MUST_USE enum err ledger_check_continues(struct ledger *l, struct store *store, 
 /* Inside a write's apply(): appends the entry of what has just been decided. */
 MUST_USE enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act);
 
+/* Over a database of several hubs, where another may have committed: reads the head that is stored.
+ * From then on ledger_head() is no older. ERR_CONFLICT where it is smaller than one seen before, or
+ * not of one piece: the database was set back, and nobody may be served from it. */
+MUST_USE enum err ledger_follow(struct ledger *l, struct store_reader *reader, struct arena *arena);
+
 /* The newest durable head. From any thread. */
 struct checkpoint ledger_head(struct ledger *l);
 /* Runs `fn` on `loop` after commits that moved the head; several commits may share one call. */
@@ -70,6 +75,13 @@ MUST_USE enum err
 ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first, bool descending,
                     size_t limit, struct arena *arena,
                     enum err (*entry)(void *ctx, uint64_t number, struct slice data), void *ctx);
+
+/* What an entry is about, for who follows the ledger: as it was written by ledger_append(). The
+ * texts are JSON's, escapes and all. ERR_SYNTAX. */
+struct ledger_entry {
+    struct slice act, tenant, actor, subject;
+};
+MUST_USE enum err ledger_entry_read(struct slice data, struct ledger_entry *ret_entry);
 
 /* A whole ledger judged by its rows, as a copy of the store hands them out: all entries, then all
  * nodes, then the head, each in the order of their keys. Rows of other tables are passed over. */
