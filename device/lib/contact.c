@@ -19,6 +19,9 @@ static enum err write_checkin(struct device *d, int slot, struct slice *ret_body
     if (o->boot_id != NULL)
         json_field_text(&j, "boot_id", o->boot_id);
     json_field_time(&j, "certificate_expires_at", pending ? d->pending_not_after : d->not_after);
+    json_field_integer(&j, "ledger_size", (int64_t)d->ledger.size);
+    if (d->ledger.finding != LEDGER_SOUND)
+        json_field_text(&j, "ledger_finding", ledger_finding_text(d->ledger.finding));
     json_close_object(&j);
     if (w.err == ERR_NONE)
         *ret_body = writer_bytes(&w);
@@ -50,23 +53,30 @@ static void follow_rotation(struct device *d)
     device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_ROTATION_ASKED});
 }
 
+/* What a hub that is believed asks for. */
 static void read_wishes(struct device *d)
 {
     uint64_t number;
+    struct slice rotation;
     if (read_number(d, "Holdfast-Next-Checkin", &number)) {
         uint64_t bounded = number < DEVICE_CHECKIN_MIN   ? DEVICE_CHECKIN_MIN
                            : number > DEVICE_CHECKIN_MAX ? DEVICE_CHECKIN_MAX
                                                          : number;
         d->checkin_interval = (int64_t)bounded;
     }
+    if (http1_response_header(&d->answer, "Holdfast-Rotation", &rotation))
+        follow_rotation(d);
+}
+
+/* A bundle is signed by its owner: so it may come from a hub that is believed nothing else. */
+static void read_bundle_offer(struct device *d)
+{
+    uint64_t number;
     if (read_number(d, "Holdfast-Trust-Bundle", &number) && number > d->bundle.version &&
         number != d->offered_bundle) {
         d->offered_bundle = number;
         device_due_now(d, TASK_BUNDLE);
     }
-    struct slice rotation;
-    if (http1_response_header(&d->answer, "Holdfast-Rotation", &rotation))
-        follow_rotation(d);
 }
 
 enum err contact_checkin(struct device *d)
@@ -84,13 +94,17 @@ enum err contact_checkin(struct device *d)
         err = exchange(d, &q);
     if (err != ERR_NONE)
         return err;
-    err = exchange_outcome(d, 204);
+    err = exchange_outcome(d, d->status == 200 ? 200 : 204);
     if (err != ERR_NONE && !d->waiting)
         return err;
     /* A device that is not trusted yet is told so by name: its certificate was taken. */
     enum err accepted = identity_accepted(d, slot);
     if (err != ERR_NONE || accepted != ERR_NONE)
         return accepted != ERR_NONE ? accepted : err;
+    read_bundle_offer(d);
+    err = ledger_take(d);
+    if (err != ERR_NONE)
+        return err;
     read_wishes(d);
     device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_CHECKED_IN});
     return ERR_NONE;

@@ -265,6 +265,7 @@ enum err issued_take(struct device *d, int slot)
     /* `decoded` was used again: from now on ours is what stands in the chain. */
     struct reader r = reader_over(slice_of(d->chain, d->chain_len));
     err = certificate_read(der_read_any(&r, NULL), &ours);
+    ledger_owe(d);
     if (err == ERR_NONE)
         err = commit_chain(d, slot);
     if (err != ERR_NONE)

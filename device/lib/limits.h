@@ -52,6 +52,12 @@
 /* A longer Retry-After (seconds) is cut to this: no answer may silence a device for good. */
 #define DEVICE_RETRY_AFTER_MAX (24 * 3600)
 
+/* How many check-ins a hub may take to show a ledger that has grown by our own entry: a signature
+ * that is late, or a signer that is away, is no lie yet. Four hours at the standard interval. */
+#define DEVICE_LEDGER_GRACE 16
+/* What a check-in can say (JSON numbers that every reader takes, RFC 8259 section 6). */
+#define DEVICE_LEDGER_SIZE_MAX ((UINT64_C(1) << 53) - 1)
+
 #define DEVICE_EXCHANGE_MS    60000 /* one request, from connecting to the answer's last byte */
 #define DEVICE_KEEP_MS        500   /* a connection is kept for a next step that is this near */
 #define DEVICE_TIME_SAVE      3600  /* seconds between two writes of the time alone: flash wears */

@@ -21,8 +21,23 @@ static bool renewal_asked(struct api_call *call)
                       &wait_ms);
 }
 
-/* Tells the device when to come again, which trust bundle is current, and whether to renew. */
-static void reply_checkin(struct api_call *call)
+/* A device that was shown two ledgers does not do what we say any more: somebody must look at it.
+ * It can say so falsely, and is named then. */
+static void note_ledger_finding(struct api_call *call, enum api_ledger_finding finding)
+{
+    static const char *const kinds[] = {
+        [API_LEDGER_FINDING_SHRUNK] = "ledger-shrunk",
+        [API_LEDGER_FINDING_FORKED] = "ledger-forked",
+        [API_LEDGER_FINDING_HIDDEN] = "ledger-hidden",
+    };
+    char source[HTTP_LABEL_MAX];
+    (void)snprintf(source, sizeof source, "%s/%s", call->device.tenant, call->device.device);
+    refusals_alarm(call->hub->refusals, kinds[finding], source);
+}
+
+/* Tells the device when to come again, which trust bundle is current, whether to renew, and what
+ * has become of the ledger that it knows. */
+static void reply_checkin(struct api_call *call, struct slice update)
 {
     char text[24];
     (void)snprintf(text, sizeof text, "%lld", (long long)call->hub->config.checkin_interval);
@@ -32,7 +47,10 @@ static void reply_checkin(struct api_call *call)
     http_reply_header(call->request, "Holdfast-Trust-Bundle", text);
     if (renewal_asked(call))
         http_reply_header(call->request, "Holdfast-Rotation", call->device.rotation);
-    api_reply_nothing(call);
+    if (update.len == 0)
+        api_reply_nothing(call);
+    else
+        http_reply(call->request, 200, "text/plain; charset=utf-8", update);
 }
 
 void api_device_checkin(struct api_call *call)
@@ -44,8 +62,16 @@ void api_device_checkin(struct api_call *call)
         api_reply_err(call, err);
         return;
     }
+    struct slice update = {NULL, 0};
+    if (in.has_ledger_size)
+        err = ledger_shown_to(call->here->shown, (uint64_t)in.ledger_size, in.has_ledger_finding,
+                              http_request_arena(call->request), &update);
+    if (!api_read_ok(call, err))
+        return;
+    if (in.has_ledger_finding)
+        note_ledger_finding(call, in.ledger_finding);
     sightings_note(call->here->sightings, call->device.tenant, call->device.device);
-    reply_checkin(call);
+    reply_checkin(call, update);
 }
 
 static void report_ended(struct act *act)

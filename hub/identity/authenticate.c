@@ -92,7 +92,7 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
         struct certificate_row old = certificate_row_of(before);
         err = tx_get(tx, &table_certificate, &old);
         if (err == ERR_NONE && old.status == CERTIFICATE_ACTIVE)
-            err = certificate_end(tx, &old, CERTIFICATE_RETIRED);
+            err = certificate_end(&c->act, tx, &old, CERTIFICATE_RETIRED, REASON_SUPERSEDED);
         if (err != ERR_NONE)
             return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     }

@@ -35,9 +35,22 @@ struct model_row model_row_of(const char *tenant, const char *id);
 struct manifest_row manifest_row_of(const char *tenant, const char *id);
 struct certificate_row certificate_row_of(const char *serial);
 
-/* Writes that the certificate is revoked or retired, now. */
-MUST_USE enum err certificate_end(struct tx *tx, struct certificate_row *row,
-                                  enum certificate_status status);
+/* Puts the certificate into the list of revoked ones, from the act's entry of the ledger on; call
+ * before that is appended, and write the row afterwards. */
+MUST_USE enum err certificate_list(struct act *act, struct tx *tx, struct certificate_row *row,
+                                   enum crl_reason reason);
+/* Writes that the certificate is revoked or retired, now, and lists it. */
+MUST_USE enum err certificate_end(struct act *act, struct tx *tx, struct certificate_row *row,
+                                  enum certificate_status status, enum crl_reason reason);
+struct certificate_change {
+    bool ends; /* else it is only listed */
+    enum certificate_status status;
+    enum crl_reason reason;
+};
+/* The same for those of a device that can still be used. */
+MUST_USE enum err certificates_change(struct act *act, struct tx *tx,
+                                      const struct device_row *device,
+                                      const struct certificate_change *change);
 
 /* The trust bundle that is served, as apply() sees it. `storage` as for trust_bundle_read().
  * ERR_NOT_FOUND. */

@@ -251,6 +251,16 @@ static enum err take_server_names(const struct signer_options *options, struct s
     return ERR_NONE;
 }
 
+static enum err open_crl_desk(const struct signer_options *options, struct signer_keys *k,
+                              char explain[256])
+{
+    enum err err = crl_desk_open(&k->crl, options->public_url, options->crl_shards);
+    if (err != ERR_NONE)
+        return fail(err, explain, "no revocation lists can be made in %u shards behind '%.100s'",
+                    options->crl_shards, options->public_url != NULL ? options->public_url : "");
+    return ERR_NONE;
+}
+
 static enum err take_public_url(const struct signer_options *options, struct signer_keys *k,
                                 char explain[256])
 {
@@ -273,6 +283,8 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
         return fail(ERR_SYNTAX, explain, "'%.63s' can't be a fleet's name", options->fleet);
     memcpy(k.fleet, fleet.data, fleet.len);
     enum err err = take_server_names(options, &k, explain);
+    if (err == ERR_NONE)
+        err = open_crl_desk(options, &k, explain);
     if (err == ERR_NONE)
         err = take_public_url(options, &k, explain);
     if (err == ERR_NONE)
@@ -302,6 +314,7 @@ void signer_keys_close(struct signer_keys *k)
 {
     for (size_t i = 0; i < OCSP_AUTHORITY_COUNT; i++)
         ocsp_responder_free(k->responders[i]);
+    crl_desk_close(&k->crl);
     issuer_free(k->previous);
     issuer_free(k->issuer);
     EVP_PKEY_free(k->ledger);

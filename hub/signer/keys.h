@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "core/trust_bundle.h"
+#include "hub/signer/crl_desk.h"
 #include "hub/signer/ledger_state.h"
 #include "hub/signer/signer.h"
 #include "pki/issue.h"
@@ -22,6 +23,7 @@ struct signer_keys {
     EVP_PKEY *ledger;
     struct note_key ledger_key; /* its name is the ledger's origin */
     struct ledger_state state;
+    struct crl_desk crl;
 };
 
 /* Reads options->folder. Folder and files must be owned by root or `owner` and closed to everybody

@@ -121,6 +121,83 @@ enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROO
     return err;
 }
 
+void signer_crl_begin_write(struct writer *w, const struct crl_request *request)
+{
+    writer_be16(w, request->shard);
+    writer_be64(w, request->number);
+    writer_be64(w, request->base);
+    writer_be64(w, (uint64_t)request->this_update);
+    writer_be64(w, (uint64_t)request->next_update);
+    writer_be64(w, request->entries_len);
+}
+
+enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_request)
+{
+    struct reader r = reader_over(body);
+    struct crl_request request = {.shard = reader_be16(&r)};
+    request.number = reader_be64(&r);
+    request.base = reader_be64(&r);
+    request.this_update = (int64_t)reader_be64(&r);
+    request.next_update = (int64_t)reader_be64(&r);
+    request.entries_len = reader_be64(&r);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_request = request;
+    return err;
+}
+
+void signer_crl_add_write(struct writer *w, const struct crl_entry *entries, size_t n)
+{
+    if (n > SIGNER_CRL_ENTRIES)
+        writer_fail(w, ERR_LIMIT);
+    for (size_t i = 0; i < n && w->err == ERR_NONE; i++) {
+        const struct crl_entry *entry = &entries[i];
+        if (entry->serial_len > SERIAL_MAX) {
+            writer_fail(w, ERR_LIMIT);
+            return;
+        }
+        writer_u8(w, (uint8_t)entry->serial_len);
+        writer_put(w, slice_of(entry->serial, entry->serial_len));
+        writer_be64(w, (uint64_t)entry->date);
+        writer_u8(w, (uint8_t)entry->reason);
+    }
+}
+
+static void read_entry(struct reader *r, struct crl_entry *entry)
+{
+    *entry = (struct crl_entry){0};
+    struct slice serial = reader_take(r, reader_u8(r));
+    if (serial.len > SERIAL_MAX)
+        reader_fail(r, ERR_LIMIT);
+    else if (serial.len > 0)
+        memcpy(entry->serial, serial.data, serial.len);
+    entry->serial_len = serial.len;
+    entry->date = (int64_t)reader_be64(r);
+    entry->reason = (enum crl_reason)reader_u8(r);
+}
+
+enum err signer_crl_add_read(struct slice body, struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
+                             size_t *ret_n)
+{
+    struct reader r = reader_over(body);
+    size_t n = 0;
+    while (reader_left(&r) > 0) {
+        if (n == SIGNER_CRL_ENTRIES)
+            reader_fail(&r, ERR_LIMIT);
+        else
+            read_entry(&r, &ret_entries[n++]);
+    }
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_n = n;
+    return err;
+}
+
+enum err signer_crl_finish_read(struct slice body)
+{
+    return body.len > 0 ? ERR_SYNTAX : ERR_NONE;
+}
+
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer)
 {
     writer_u8(w, (uint8_t)answer->authority);
@@ -184,7 +261,7 @@ enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply)
     reply.kind = reader_u8(&r);
     reply.err = read_err(&r);
     reply.body = reader_rest(&r);
-    /* what was signed, or a reason why there is none */
+    /* what was asked for, or a reason why it is not there */
     if ((reply.err == ERR_NONE) != (reply.body.len > 0))
         reader_fail(&r, ERR_SYNTAX);
     enum err err = reader_finish(&r);

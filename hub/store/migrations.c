@@ -106,6 +106,13 @@ const struct migration migrations[] = {
         "PRIMARY KEY (tenant, rotation, device)) @compact",
     }},
     {{
+        "CREATE TABLE crl_entry ("
+        "entry @integer NOT NULL, serial @bytes NOT NULL, reason @integer NOT NULL, "
+        "date @integer NOT NULL, not_after @integer NOT NULL, PRIMARY KEY (entry, serial)) "
+        "@compact",
+        "ALTER TABLE certificate ADD COLUMN listed @integer NOT NULL DEFAULT 0",
+    }},
+    {{
         "CREATE TABLE hub ("
         "id @integer PRIMARY KEY, name @text NOT NULL, status @integer NOT NULL, "
         "issuing_sha256 @bytes, ledger_key @text NOT NULL, reason @text NOT NULL, "

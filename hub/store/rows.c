@@ -106,6 +106,7 @@ static const struct column certificate_columns[] = {
     INTEGER(certificate_row, first_used_at),
     INTEGER(certificate_row, ended_at),
     HEX(certificate_row, previous),
+    INTEGER(certificate_row, listed),
     BLOB(certificate_row, der, CERTIFICATE_MAX),
 };
 const struct table table_certificate =
@@ -235,19 +236,26 @@ static const struct column rotation_device_columns[] = {
 const struct table table_rotation_device =
     TABLE(15, "rotation_device", rotation_device_row, 3, rotation_device_columns);
 
+static const struct column crl_entry_columns[] = {
+    INTEGER(crl_entry_row, entry),     HEX(crl_entry_row, serial),
+    INTEGER(crl_entry_row, reason),    INTEGER(crl_entry_row, date),
+    INTEGER(crl_entry_row, not_after),
+};
+const struct table table_crl_entry = TABLE(16, "crl_entry", crl_entry_row, 2, crl_entry_columns);
+
 static const struct column hub_columns[] = {
     INTEGER(hub_row, id),          TEXT(hub_row, name),       INTEGER(hub_row, status),
     HASH(hub_row, issuing_sha256), TEXT(hub_row, ledger_key), TEXT(hub_row, reason),
     INTEGER(hub_row, joined_at),   INTEGER(hub_row, left_at), BLOB(hub_row, chain, HUB_CHAIN_MAX),
 };
-const struct table table_hub = TABLE(16, "hub", hub_row, 1, hub_columns);
+const struct table table_hub = TABLE(17, "hub", hub_row, 1, hub_columns);
 
 const struct table *const store_tables[TABLE_COUNT] = {
     &table_model,        &table_device,       &table_certificate, &table_device_key,
     &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
     &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
     &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
-    &table_hub,
+    &table_crl_entry,    &table_hub,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)

@@ -109,6 +109,7 @@ struct certificate_row {
     int64_t not_before, not_after;
     int64_t issued_at, first_used_at, ended_at;
     char previous[SERIAL_TEXT_SIZE]; /* the device's newest before this; empty for its first */
+    int64_t listed;                  /* the key of its crl_entry; 0: there was never one */
     struct slice der; /* while `issued`: whoever lost our answer gets the same bytes */
 };
 
@@ -244,6 +245,15 @@ struct rotation_device_row {
     char problem[PROBLEM_CODE_MAX + 1]; /* why its last try came to nothing; empty: none seen */
 };
 
+/* A certificate that others are to refuse, or to take again; leaves once it has expired. */
+struct crl_entry_row {
+    int64_t entry;                 /* key; the ledger's, of the act that did it */
+    char serial[SERIAL_TEXT_SIZE]; /* key */
+    int64_t reason;                /* enum crl_reason (core/x509.h) */
+    int64_t date;
+    int64_t not_after; /* the certificate's own */
+};
+
 /* The hubs over this database: each has its own issuing CA and its own ledger key. A row stays when
  * its hub has left: what it certified is still in use, and names are not given twice. */
 #define HUBS_MAX      32 /* rows, with those that have left; few enough to be read by their keys */
@@ -263,8 +273,8 @@ struct hub_row {
 extern const struct table table_model, table_device, table_certificate, table_device_key,
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
-    table_rotation, table_rotation_device, table_hub;
-#define TABLE_COUNT 17
+    table_rotation, table_rotation_device, table_crl_entry, table_hub;
+#define TABLE_COUNT 18
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */

@@ -345,7 +345,36 @@ describe('ocsp, while the authority is rolled over', () => {
 });
 
 describe('ocsp, asked by strangers without end', () => {
-  it('is limited by address, and what it signs of unknown numbers by time', async () => {
+  it('signs only so much about numbers that nobody has, and goes on speaking of those who are there', async () => {
+    const hub = await Hub.start({ 'listen-status': '127.0.0.1:0', 'status-per-minute': '1000000' });
+    try {
+      await hub.factory();
+      const device = await enrolledDevice(hub, 'steady');
+      const path = join(hub.folder, 'steady.ocsp');
+      await openssl(['ocsp', '-issuer', join(hub.state, 'signer/issuing.pem'), '-cert', device.certificate, '-no_nonce', '-reqout', path]);
+      const known = await readFile(path);
+      const ask = (body) => plain(hub, 'POST', '/ocsp', { body, headers: { 'Content-Type': 'application/ocsp-request' } });
+      let asked = 0;
+      let refused = 0;
+      await Promise.all(Array.from({ length: 8 }, async () => {
+        while (refused === 0 && asked < 20000) {
+          const made = Buffer.from(known);
+          made.writeUInt32BE(asked++, made.length - 4);
+          const { status, body } = await ask(made);
+          assert.equal(status, 200);
+          if (body.equals(Buffer.from('30030a0103', 'hex'))) refused++;
+        }
+      }));
+      assert.ok(refused > 0 && asked > 1000, `${refused} of ${asked}`);
+      const { body } = await ask(known);
+      assert.ok(body.length > 500, 'a whole answer');
+      assert.ok((await hub.metrics()).get('holdfast_ocsp_responses_total{status="try-later"}') >= 1);
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  it('is limited by address', async () => {
     const hub = await Hub.start({ 'listen-status': '127.0.0.1:0', 'status-per-minute': '40' });
     try {
       const url = `http://127.0.0.1:${hub.ports.status}/ocsp/AAAA`;
