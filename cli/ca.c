@@ -1,4 +1,5 @@
 /* holdfast ca: the fleet's certification authority, as files. No hub is needed. */
+#include "pki/ca_hub.h"
 #include "pki/ca_roll.h"
 
 #include <stdlib.h>
@@ -147,6 +148,44 @@ static int run_finish(struct cli *cli)
     return json_print_nothing(cli);
 }
 
+/* ---- certify ---- */
+
+static int say_certified(struct cli *cli, const struct ca_hub_answer *answer, const char *state)
+{
+    cli_say(cli,
+            "Now, in this order: %s`holdfast hub admit` the card on a hub of the fleet, and "
+            "`holdfast hub install` it on %s.",
+            answer->bundle_changed ? "install the new trust bundle, which names its ledger key "
+                                     "(`holdfast ca bundle --install --from STATE/bundle`), "
+                                   : "",
+            answer->name);
+    if (answer->bundle_changed)
+        cli_say(cli, "The bundle is %s/bundle.", state);
+    return CLI_OK;
+}
+
+static int run_certify(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], explain[256] = "";
+    const char *path = cli->operands[0];
+    uint8_t *request = NULL, bytes[NOTE_MAX];
+    size_t len = 0;
+    struct writer card = writer_over(bytes, sizeof bytes);
+    struct ca_hub_answer answer;
+    int code = settings_state(cli, state);
+    if (code != CLI_OK)
+        return code;
+    if (file_read(path, NOTE_MAX, &request, &len) != ERR_NONE)
+        return cli_fail(cli, CLI_FILE, "file", "%s: %m", path);
+    enum err err = ca_hub_card(state, slice_of(request, len), cli_value(cli, "chain"), &card,
+                               &answer, explain);
+    free(request);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    code = save_note(cli, cli_value(cli, "output"), writer_bytes(&card), "card", "card");
+    return code == CLI_OK ? say_certified(cli, &answer, state) : code;
+}
+
 /* ---- show ---- */
 
 static void hex(const uint8_t *bytes, size_t n, char *text, size_t size)
@@ -266,7 +305,13 @@ static int make_bundle(struct cli *cli, struct writer *note)
         code = settings_fleet(cli, state, fleet);
     if (code != CLI_OK)
         return code;
-    enum err err = ca_bundle(state, fleet, note, explain);
+    const char *without = cli_value(cli, "without");
+    struct note_key key;
+    if (without != NULL && note_key_read(slice_of_text(without), crypto_sha256, &key) != ERR_NONE)
+        return cli_fail(cli, CLI_USAGE, "usage",
+                        "--without takes a verifier key, as `holdfast hub list --json` shows it");
+    enum err err =
+        ca_bundle_change(state, fleet, NULL, without != NULL ? &key : NULL, note, explain);
     return err == ERR_NONE ? CLI_OK : fail(cli, err, explain);
 }
 
@@ -314,6 +359,8 @@ static int run_bundle(struct cli *cli)
     uint64_t version = 0;
     if (from != NULL && !install)
         return cli_fail(cli, CLI_USAGE, "usage", "--from is for --install");
+    if (from != NULL && cli_has(cli, "without"))
+        return cli_fail(cli, CLI_USAGE, "usage", "--without is for a new bundle, not for --from");
     int code = from != NULL ? read_bundle(cli, from, &note) : make_bundle(cli, &note);
     if (code == CLI_OK)
         code = bundle_version(cli, writer_bytes(&note), &version);
@@ -367,6 +414,21 @@ static const struct cli_option bundle_options[] = {
      .value = "FILE",
      .complete = COMPLETE_FILE,
      .help = "with --install: this one, signed elsewhere, instead of a new one"},
+    {.name = "without",
+     .value = "KEY",
+     .help = "leave out this ledger key: of a hub that has left the fleet"},
+};
+
+static const struct cli_option certify_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write the card there; standard: to standard output"},
+    {.name = "chain",
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "the issuing certificate that your own root made, with its chain"},
 };
 
 static const struct cli_command commands[] = {
@@ -385,6 +447,14 @@ static const struct cli_command commands[] = {
      .operands = {{.name = "FILE", .complete = COMPLETE_FILE}},
      .summary = "take an issuing certificate that was signed elsewhere, with its chain",
      .run = run_install},
+    {.verb = "certify",
+     .operands = {{.name = "FILE", .complete = COMPLETE_FILE}},
+     CLI_OPTIONS(certify_options),
+     .summary = "answer a further hub's request with a card; needs the keys in offline/",
+     .help =
+         "The request is made by `holdfast hub join`. Its issuing key is certified with the root,\n"
+         "and the next trust bundle names its ledger key.\n",
+     .run = run_certify},
     {.verb = "show", .summary = "the authority's certificates and keys", .run = run_show},
     {.verb = "prepare",
      CLI_OPTIONS(prepare_options),

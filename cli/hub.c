@@ -1,5 +1,6 @@
-/* holdfast hub: what the hub says of itself. */
+/* holdfast hub: what the hub says of itself, and the hubs over one database. */
 #include "base/clock.h"
+#include "cli/hub_fleet.h"
 #include "cli/hub_link.h"
 #include "cli/text.h"
 #include "cli/when.h"
@@ -36,6 +37,7 @@ static int run_show(struct cli *cli)
     int64_t now = clock_seconds();
     char text[WHEN_TEXT_MAX];
     text_pair("fleet", json_text_of(h, "fleet"), COLOUR_BOLD);
+    text_pair("name", json_text_of(h, "name"), COLOUR_NONE);
     text_pair("version", json_text_of(h, "version"), COLOUR_NONE);
     when_full(json_time_of(h, "started_at"), now, text);
     text_pair("started", text, COLOUR_NONE);
@@ -68,9 +70,51 @@ static int run_health(struct cli *cli)
     return CLI_OK;
 }
 
+static const struct cli_option join_options[] = {
+    {.name = "fleet", .value = "NAME", .required = true, .help = "the fleet that it is to join"},
+    {.name = "signer-user",
+     .value = "USER",
+     .help = "whose the signer's keys are to be; only root can say it"},
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write the request there; standard: to standard output"},
+};
+
+static const struct cli_option remove_options[] = {
+    {.name = "reason", .value = "TEXT", .required = true, .help = "why; it stands in the ledger"},
+};
+
 static const struct cli_command commands[] = {
     {.verb = "show", .summary = "the hub, its keys and its listeners", .run = run_show},
     {.verb = "health", .summary = "is it at work? Exits 0 where it is", .run = run_health},
+    {.verb = "list",
+     .summary = "the hubs over the database, with those that have left",
+     .run = hub_fleet_list},
+    {.verb = "join",
+     .operands = {{.name = "NAME"}},
+     CLI_OPTIONS(join_options),
+     .summary = "on a new machine: make a further hub's keys, and the request to be certified",
+     .help =
+         "They go to the state folder (--state), and stay on this machine. Where they are there\n"
+         "already, and no card has been installed, the request is made of them anew.\n",
+     .run = hub_fleet_join},
+    {.verb = "install",
+     .operands = {{.name = "FILE", .complete = COMPLETE_FILE}},
+     .summary = "on the new machine: take in the card that `holdfast ca certify` made",
+     .run = hub_fleet_install},
+    {.verb = "admit",
+     .operands = {{.name = "FILE", .complete = COMPLETE_FILE}},
+     .summary = "on a hub of the fleet: let the hub of this card start",
+     .run = hub_fleet_admit},
+    {.verb = "remove",
+     .operands = {{.name = "NAME"}},
+     CLI_OPTIONS(remove_options),
+     .summary = "let another hub leave the fleet: it ends, and does not start again",
+     .help = "What it has certified stays good. On a terminal it asks first; elsewhere it needs\n"
+             "--yes.\n",
+     .run = hub_fleet_remove},
 };
 
 const struct cli_noun noun_hub = {

@@ -32,6 +32,12 @@ MUST_USE enum err note_key_init(struct note_key *k, sha256_fn *sha256, struct sl
  * Ed25519. */
 MUST_USE enum err note_key_read(struct slice text, sha256_fn *sha256, struct note_key *ret_key);
 void note_key_write(struct writer *w, const struct note_key *k);
+/* The same key under the same name. */
+static inline bool note_key_equal(const struct note_key *a, const struct note_key *b)
+{
+    return slice_equal(slice_of_text(a->name), slice_of_text(b->name)) &&
+           slice_equal(slice_of(a->key, sizeof a->key), slice_of(b->key, sizeof b->key));
+}
 
 /* The text of a note, in good form but NOT verified: for notes that name their own key. */
 MUST_USE enum err note_text_unverified(struct slice note, struct slice *ret_text);

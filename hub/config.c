@@ -46,6 +46,8 @@ const struct config_key hub_config_keys[] = {
     KEY("signer-user", CONFIG_TEXT, signer_user, 0, 0, "",
         "user the signer runs as, where started as root"),
     KEY("loops", CONFIG_INTEGER, loops, 0, 128, "0", "event loops; 0: two for each processor"),
+    KEY("lease", CONFIG_DURATION, lease, 2, HOUR, "5s",
+        "over PostgreSQL: a hub that has not heard of the others for so long serves no device"),
     KEY("checkin-interval", CONFIG_DURATION, checkin_interval, 1, 24 * HOUR, "15m",
         "how often devices check in"),
     KEY("data", CONFIG_PATH, data, 0, 0, "",

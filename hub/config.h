@@ -23,6 +23,7 @@ struct hub_config {
     char user[CONFIG_TEXT_MAX];
     char signer_user[CONFIG_TEXT_MAX];
     int64_t loops;
+    int64_t lease;              /* seconds */
     int64_t checkin_interval;   /* seconds */
     char data[CONFIG_TEXT_MAX]; /* folder: subjects.keys, crl/ */
     int64_t crl_lifetime;       /* seconds */

@@ -7,39 +7,13 @@
 
 #include "base/file.h"
 #include "hub/api/call.h"
+#include "hub/membership.h"
 #include "hub/server_certificate.h"
-#include "pki/pem.h"
 
 #define SESSIONS          20000 /* TLS sessions kept for resumption, on each listener */
 #define SESSION_SECONDS   (12 * 3600)
 #define HEADER_MAX        (16 * 1024)
 #define LOCAL_CONNECTIONS 32 /* of one user: each may have a body of some MiB under way */
-#define ROOTS_PEM_MAX     (64 * 1024)
-
-/* Devices chain to the fleet's own root, and to nothing else. They send their own certificate
- * alone, so what lies between comes from here. */
-static enum err trust_devices(struct hub *hub, char explain[256])
-{
-    char path[CONFIG_TEXT_MAX + 16];
-    (void)snprintf(path, sizeof path, "%s/root.pem", hub->config.state);
-    uint8_t *roots;
-    size_t len;
-    enum err err = file_read(path, ROOTS_PEM_MAX / 2, &roots, &len);
-    if (err != ERR_NONE) {
-        (void)snprintf(explain, 256, "%s: %s; `holdfast ca init` makes it", path, err_text(err));
-        return err;
-    }
-    static uint8_t pem[ROOTS_PEM_MAX];
-    struct writer w = writer_over(pem, sizeof pem);
-    writer_put(&w, slice_of(roots, len));
-    free(roots);
-    err = pem_write_certificates(&w, slice_of(hub->facts.chain, hub->facts.chain_len));
-    if (err == ERR_NONE)
-        err = pem_write_certificates(&w, slice_of(hub->facts.previous, hub->facts.previous_len));
-    if (err != ERR_NONE)
-        return err;
-    return tls_server_set_client_roots(hub->tls[LISTENER_DEVICE], writer_bytes(&w), explain);
-}
 
 enum err listeners_make_tls(struct hub *hub, char explain[256])
 {
@@ -63,7 +37,7 @@ enum err listeners_make_tls(struct hub *hub, char explain[256])
         if (err != ERR_NONE)
             return err;
     }
-    enum err err = trust_devices(hub, explain);
+    enum err err = membership_trust(hub, hub->loops[0].reader, explain);
     return err != ERR_NONE ? err : server_certificate_start(hub, explain);
 }
 

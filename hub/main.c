@@ -25,8 +25,10 @@
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
 #include "hub/database.h"
+#include "hub/follower.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
+#include "hub/membership.h"
 #include "hub/served_bundle.h"
 #include "hub/server_certificate.h"
 
@@ -199,7 +201,8 @@ static enum err open_subjects(char explain[256])
     if (err != ERR_NONE)
         return err;
     explain[0] = '\0';
-    err = subjects_open(path, hub.store, hub.ledger, forget_subjects, &hub.subjects, explain);
+    err = subjects_open(path, hub.store, hub.ledger, forget_subjects, membership_is_shared(),
+                        &hub.subjects, explain);
     if (err != ERR_NONE && explain[0] == '\0')
         (void)snprintf(explain, 256, "%.200s: the hub's user has to be able to write it", path);
     return err;
@@ -208,10 +211,13 @@ static enum err open_subjects(char explain[256])
 static enum err open_store(int signals_fd, char explain[256])
 {
     enum err err = database_open(&hub, signals_fd, explain);
-    if (err == ERR_NONE)
-        err = ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
-    if (err == ERR_NONE)
-        err = open_subjects(explain);
+    return err != ERR_NONE ? err
+                           : ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
+}
+
+static enum err open_domains(char explain[256])
+{
+    enum err err = open_subjects(explain);
     if (err == ERR_NONE)
         err = identity_new(hub.store, hub.ledger, hub.subjects, &hub.identity);
     if (err == ERR_NONE)
@@ -244,6 +250,7 @@ static void loop_tick(struct loop_task *task)
     if (here != &hub.loops[0])
         return;
     checkpointer_turn(&checkpointer);
+    follower_turn();
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
         refusals_flush(hub.refusals);
     server_certificate_turn(&hub);
@@ -273,6 +280,7 @@ static enum err make_loops(void)
     struct hub_loop *first = &hub.loops[0];
     checkpointer_init(&checkpointer, hub.ledger, first->loop, first->reader, first->signer,
                       &hub.facts);
+    follower_init(&hub);
     return ERR_NONE;
 }
 
@@ -321,6 +329,12 @@ static int start(int signals_fd)
     err = checkpointer_check(hub.ledger, hub.store, &hub.facts, accept_roll_back, explain);
     if (err != ERR_NONE)
         return fail("ledger.roll_back", err, explain);
+    err = membership_check(&hub, explain);
+    if (err != ERR_NONE)
+        return fail("hub.membership", err, explain);
+    err = open_domains(explain);
+    if (err != ERR_NONE)
+        return fail("store.open", err, explain);
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
@@ -342,6 +356,10 @@ static int start(int signals_fd)
     if (err != ERR_NONE)
         return fail("sandbox", err, "");
     err = store_start(hub.store);
+    if (err == ERR_NONE)
+        err = membership_start(&hub, explain);
+    if (err != ERR_NONE)
+        return fail("hub.membership", err, explain);
     for (size_t i = 0; err == ERR_NONE && i < hub.loops_len; i++)
         err = loop_start(hub.loops[i].loop);
     if (err == ERR_NONE)
@@ -374,10 +392,26 @@ static void tick(void)
     }
 }
 
+static void drain(void)
+{
+    log_event(LOG_LEVEL_NOTICE, "hub.stopping");
+    (void)sd_notify(0, "STOPPING=1");
+    http_server_drain(hub.http, DRAIN_MS, drained, NULL);
+}
+
+/* What makes a hub end by itself: the fleet goes on without it. */
+static bool is_out(void)
+{
+    if (membership_ended())
+        log_event(LOG_LEVEL_ERROR, "hub.removed", F_TEXT("hub", membership_name()));
+    return membership_ended() || follower_is_lost();
+}
+
 /* Waits for signals until the server has drained. */
 static int run(int signals_fd)
 {
     bool draining = false;
+    int status = EXIT_SUCCESS;
     tick(); /* the head that is there wants a checkpoint */
     for (;;) {
         struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
@@ -389,7 +423,12 @@ static int run(int signals_fd)
             database_turn(&hub);
         }
         if (n > 0 && fds[1].revents != 0)
-            return EXIT_SUCCESS;
+            return status;
+        if (!draining && is_out()) {
+            draining = true;
+            status = EXIT_FAILURE;
+            drain();
+        }
         if (n > 0 && fds[2].revents != 0 && !draining) {
             log_event(LOG_LEVEL_ERROR, "signer.died");
             return EXIT_FAILURE; /* a hub that cannot sign is started anew as a whole */
@@ -402,9 +441,7 @@ static int run(int signals_fd)
             server_certificate_reload(&hub);
         } else if (!draining) {
             draining = true;
-            log_event(LOG_LEVEL_NOTICE, "hub.stopping");
-            (void)sd_notify(0, "STOPPING=1");
-            http_server_drain(hub.http, DRAIN_MS, drained, NULL);
+            drain();
         } else {
             return EXIT_FAILURE; /* asked twice: at once */
         }

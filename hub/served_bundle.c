@@ -63,31 +63,29 @@ static enum err load_file(struct hub *hub)
     return err;
 }
 
-enum err served_bundle_load(struct hub *hub)
+enum err served_bundle_read(struct hub *hub, struct store_reader *reader)
 {
     struct arena *arena = arena_new(BUNDLE_ARENA);
-    if (arena == NULL)
-        return ERR_NO_MEMORY;
-    struct slice note;
-    struct store_reader *reader;
-    enum err err = store_reader_new(hub->store, &reader); /* those of the loops are in use */
-    if (err != ERR_NONE) {
-        arena_free(arena);
-        return err;
-    }
-    err = identity_bundle(reader, arena, &note);
-    if (err == ERR_NONE) {
-        uint8_t *storage = arena_alloc(arena, BUNDLE_STORAGE);
-        struct trust_bundle bundle;
-        err = storage == NULL ? ERR_NO_MEMORY
-                              : trust_bundle_read(note, NULL, crypto_sha256, crypto_ed25519_verify,
-                                                  storage, BUNDLE_STORAGE, &bundle);
-        if (err == ERR_NONE)
-            atomic_store(&hub->bundle_version, bundle.version);
-    } else if (err == ERR_NOT_FOUND) {
-        err = load_file(hub);
-    }
-    store_reader_free(reader);
+    struct slice note = {NULL, 0};
+    struct trust_bundle bundle;
+    uint8_t *storage = arena == NULL ? NULL : arena_alloc(arena, BUNDLE_STORAGE);
+    enum err err = storage == NULL ? ERR_NO_MEMORY : identity_bundle(reader, arena, &note);
+    if (err == ERR_NONE)
+        err = trust_bundle_read(note, NULL, crypto_sha256, crypto_ed25519_verify, storage,
+                                BUNDLE_STORAGE, &bundle);
+    if (err == ERR_NONE)
+        atomic_store(&hub->bundle_version, bundle.version);
     arena_free(arena);
     return err;
+}
+
+enum err served_bundle_load(struct hub *hub)
+{
+    struct store_reader *reader;
+    enum err err = store_reader_new(hub->store, &reader); /* those of the loops are in use */
+    if (err != ERR_NONE)
+        return err;
+    err = served_bundle_read(hub, reader);
+    store_reader_free(reader);
+    return err == ERR_NOT_FOUND ? load_file(hub) : err;
 }

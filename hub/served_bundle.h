@@ -8,4 +8,7 @@
 /* Once, when the store and the loops run. A missing file is told in the log, and no failure. */
 MUST_USE enum err served_bundle_load(struct hub *hub);
 
+/* The version of the one in the database, which another hub may have put there. ERR_NOT_FOUND. */
+MUST_USE enum err served_bundle_read(struct hub *hub, struct store_reader *reader);
+
 #endif

@@ -35,6 +35,7 @@ enum err ca_ledger_origin(const char *fleet, char ret_origin[NOTE_NAME_MAX + 1])
  */
 struct authority {
     const char *fleet, *role;
+    const char *unit; /* NULL: none */
     EVP_PKEY *key;
     const char *basic_constraints, *key_usage;
     int years;
@@ -44,16 +45,24 @@ static const char issuing_basic_constraints[] = "critical,CA:TRUE,pathlen:0";
 /* digitalSignature: for OCSP answers signed by the authority itself */
 static const char issuing_key_usage[] = "critical,digitalSignature,keyCertSign,cRLSign";
 
-static enum err set_name(X509_NAME *name, const char *fleet, const char *role)
+static enum err add_to_name(X509_NAME *name, const char *type, const char *text)
+{
+    const uint8_t *bytes = (const uint8_t *)text;
+    bool ok = X509_NAME_add_entry_by_txt(name, type, MBSTRING_UTF8, bytes, -1, -1, 0) == 1;
+    return ok ? ERR_NONE : ERR_CRYPTO;
+}
+
+/* The unit keeps apart the issuing authorities of several hubs: with one name for all, who builds a
+ * chain would have to try each. It is a part of its own, for the CN is full with the longest
+ * fleet's name. */
+static enum err set_name(X509_NAME *name, const char *fleet, const char *role, const char *unit)
 {
     char text[CA_FLEET_MAX + 16];
     int n = snprintf(text, sizeof text, "%s %s", fleet, role);
     if (n < 0 || (size_t)n >= sizeof text)
         return ERR_LIMIT;
-    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)text, n, -1, 0) ==
-                   1
-               ? ERR_NONE
-               : ERR_CRYPTO;
+    enum err err = unit != NULL ? add_to_name(name, "OU", unit) : ERR_NONE;
+    return err == ERR_NONE ? add_to_name(name, "CN", text) : err;
 }
 
 static enum err set_serial(X509 *certificate)
@@ -121,7 +130,7 @@ static enum err make_certificate(const struct authority *a, X509 *issuer, EVP_PK
     enum err err = ERR_CRYPTO;
     if (X509_set_version(c, X509_VERSION_3) != 1 || X509_set_pubkey(c, a->key) != 1)
         goto out;
-    err = set_name(X509_get_subject_name(c), a->fleet, a->role);
+    err = set_name(X509_get_subject_name(c), a->fleet, a->role, a->unit);
     if (err == ERR_NONE)
         err = set_serial(c);
     if (err == ERR_NONE)
@@ -158,11 +167,12 @@ enum err ca_root_certificate(const char *fleet, EVP_PKEY *key, X509 *issuer, EVP
     return make_certificate(&root, issuer, issuer_key, ret_certificate);
 }
 
-enum err ca_issuing_certificate(const char *fleet, EVP_PKEY *key, X509 *root, EVP_PKEY *root_key,
-                                X509 **ret_certificate)
+enum err ca_issuing_certificate(const char *fleet, const char *unit, EVP_PKEY *key, X509 *root,
+                                EVP_PKEY *root_key, X509 **ret_certificate)
 {
     const struct authority issuing = {.fleet = fleet,
                                       .role = "issuing",
+                                      .unit = unit,
                                       .key = key,
                                       .basic_constraints = issuing_basic_constraints,
                                       .key_usage = issuing_key_usage,
@@ -200,7 +210,8 @@ static enum err make_ca(const char *fleet, struct new_ca *ca)
         return err;
     err = ca_root_certificate(fleet, ca->root_key, NULL, ca->root_key, &ca->root);
     if (err == ERR_NONE)
-        err = ca_issuing_certificate(fleet, ca->issuing_key, ca->root, ca->root_key, &ca->issuing);
+        err = ca_issuing_certificate(fleet, NULL, ca->issuing_key, ca->root, ca->root_key,
+                                     &ca->issuing);
     return err;
 }
 
@@ -211,6 +222,7 @@ struct making {
     char explain[256];
     const char *folders[3], *files[9]; /* names below state */
     size_t folders_len, files_len;
+    bool is_joining; /* a further hub's: nothing of the owner's */
 };
 
 static void take_back(const struct making *m)
@@ -298,6 +310,19 @@ static enum err make_vkey_file(struct making *m, const char *name, EVP_PKEY *key
     return make_file(m, name, writer_bytes(&w), 0644, &m->maker);
 }
 
+/* What every hub has of its own. */
+static enum err make_hub_files(struct making *m, const struct new_ca *ca, const char *fleet)
+{
+    enum err err = make_folder(m, "signer", 0700, &m->signer);
+    if (err == ERR_NONE)
+        err = make_key_file(m, "signer/issuing.key", ca->issuing_key, &m->signer);
+    if (err == ERR_NONE)
+        err = make_key_file(m, "signer/ledger.key", ca->ledger_key, &m->signer);
+    if (err == ERR_NONE)
+        err = make_vkey_file(m, "ledger.vkey", ca->ledger_key, fleet, "ledger");
+    return err;
+}
+
 /* root.pem last: where it is, the rest is. */
 static enum err make_files(struct making *m, const struct new_ca *ca, const char *fleet)
 {
@@ -305,21 +330,15 @@ static enum err make_files(struct making *m, const struct new_ca *ca, const char
     if (err == ERR_NONE)
         err = make_folder(m, "offline", 0700, &m->maker);
     if (err == ERR_NONE)
-        err = make_folder(m, "signer", 0700, &m->signer);
-    if (err == ERR_NONE)
         err = make_key_file(m, "offline/root.key", ca->root_key, &m->maker);
     if (err == ERR_NONE)
         err = make_certificate_file(m, "offline/root.pem", ca->root, 0444, &m->maker);
     if (err == ERR_NONE)
         err = make_key_file(m, "offline/bundle.key", ca->bundle_key, &m->maker);
     if (err == ERR_NONE)
-        err = make_key_file(m, "signer/issuing.key", ca->issuing_key, &m->signer);
+        err = make_hub_files(m, ca, fleet);
     if (err == ERR_NONE)
         err = make_certificate_file(m, "signer/issuing.pem", ca->issuing, 0400, &m->signer);
-    if (err == ERR_NONE)
-        err = make_key_file(m, "signer/ledger.key", ca->ledger_key, &m->signer);
-    if (err == ERR_NONE)
-        err = make_vkey_file(m, "ledger.vkey", ca->ledger_key, fleet, "ledger");
     if (err == ERR_NONE)
         err = make_vkey_file(m, "bundle.vkey", ca->bundle_key, fleet, "bundle");
     if (err == ERR_NONE)
@@ -332,6 +351,8 @@ static enum err flush_folders(const struct making *m)
     static const char *const names[] = {"offline", "signer", ".", ".."};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char path[PATH_MAX];
+        if (i == 0 && m->is_joining)
+            continue;
         enum err err = ca_path(m->state, names[i], path);
         if (err == ERR_NONE)
             err = ca_folder_flush(path);
@@ -370,6 +391,22 @@ static enum err find_owner(const char *user, struct ca_owner *ret_owner, char ex
     return ERR_NONE;
 }
 
+/* Durable, or nothing is left. */
+static enum err finish_making(struct making *m, enum err err, char explain[256])
+{
+    if (err == ERR_NONE) {
+        err = flush_folders(m);
+        if (err != ERR_NONE)
+            (void)ca_fail(err, m->explain, "%.160s can't be flushed: %s", m->state,
+                          strerror(errno));
+    }
+    if (err != ERR_NONE) {
+        take_back(m);
+        memcpy(explain, m->explain, sizeof m->explain);
+    }
+    return err;
+}
+
 enum err ca_init(const char *state, const char *fleet, const char *signer_user, char explain[256])
 {
     struct making m = {.state = state};
@@ -389,16 +426,29 @@ enum err ca_init(const char *state, const char *fleet, const char *signer_user, 
     if (err != ERR_NONE)
         return ca_fail(err, explain, "keys and certificates can't be made: %s", err_text(err));
     err = make_files(&m, &ca, fleet);
-    if (err == ERR_NONE) {
-        err = flush_folders(&m);
-        if (err != ERR_NONE)
-            (void)ca_fail(err, m.explain, "%.160s can't be flushed: %s", state, strerror(errno));
-    }
-    if (err != ERR_NONE) {
-        take_back(&m);
-        memcpy(explain, m.explain, sizeof m.explain);
-    }
-    return err;
+    return finish_making(&m, err, explain);
+}
+
+enum err ca_init_further(const char *state, const char *fleet, const char *signer_user,
+                         char explain[256])
+{
+    struct making m = {.state = state, .is_joining = true};
+    enum err err = check_absent(state, explain);
+    if (err == ERR_NONE && signer_user != NULL)
+        err = find_owner(signer_user, &m.signer, explain);
+    if (err != ERR_NONE)
+        return err;
+    struct new_ca ca CLEANUP(new_ca_cleanup) = {NULL};
+    err = ca_key_new(KEY_P256, &ca.issuing_key);
+    if (err == ERR_NONE)
+        err = ca_key_new(KEY_ED25519, &ca.ledger_key);
+    ERR_clear_error();
+    if (err != ERR_NONE)
+        return ca_fail(err, explain, "keys can't be made: %s", err_text(err));
+    err = make_folder(&m, "", 0755, &m.maker);
+    if (err == ERR_NONE)
+        err = make_hub_files(&m, &ca, fleet);
+    return finish_making(&m, err, explain);
 }
 
 /* ---- csr ---- */
@@ -427,7 +477,7 @@ static enum err add_requested_extensions(X509_REQ *request)
     return ok ? ERR_NONE : ERR_CRYPTO;
 }
 
-static enum err write_request(const char *fleet, EVP_PKEY *key, BIO *pem)
+enum err ca_request(const char *fleet, const char *unit, EVP_PKEY *key, X509_REQ **ret_request)
 {
     X509_REQ *request = X509_REQ_new();
     if (request == NULL)
@@ -435,11 +485,23 @@ static enum err write_request(const char *fleet, EVP_PKEY *key, BIO *pem)
     enum err err = ERR_CRYPTO;
     if (X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
         X509_REQ_set_pubkey(request, key) == 1)
-        err = set_name(X509_REQ_get_subject_name(request), fleet, "issuing");
+        err = set_name(X509_REQ_get_subject_name(request), fleet, "issuing", unit);
     if (err == ERR_NONE)
         err = add_requested_extensions(request);
-    if (err == ERR_NONE && (X509_REQ_sign(request, key, EVP_sha256()) <= 0 ||
-                            PEM_write_bio_X509_REQ(pem, request) != 1))
+    if (err == ERR_NONE && X509_REQ_sign(request, key, EVP_sha256()) <= 0)
+        err = ERR_CRYPTO;
+    if (err == ERR_NONE)
+        *ret_request = request;
+    else
+        X509_REQ_free(request);
+    return err;
+}
+
+static enum err write_request(const char *fleet, EVP_PKEY *key, BIO *pem)
+{
+    X509_REQ *request = NULL;
+    enum err err = ca_request(fleet, NULL, key, &request);
+    if (err == ERR_NONE && PEM_write_bio_X509_REQ(pem, request) != 1)
         err = ERR_CRYPTO;
     X509_REQ_free(request);
     return err;

@@ -78,5 +78,11 @@ MUST_USE enum err ca_show(const char *state, struct ca_facts *ret_facts, char ex
  * the last is another fleet's or signed by another key. */
 MUST_USE enum err ca_bundle(const char *state, const char *fleet, struct writer *w,
                             char explain[256]);
+/* The same for one that names `added`, too, and `without` no more (either may be NULL). Every
+ * bundle names the ledger keys of the last and that in ledger.vkey. ERR_LIMIT: they are too many.
+ * ERR_NOT_FOUND: there is no such key to be left out. */
+MUST_USE enum err ca_bundle_change(const char *state, const char *fleet,
+                                   const struct note_key *added, const struct note_key *without,
+                                   struct writer *w, char explain[256]);
 
 #endif

@@ -13,17 +13,17 @@
 
 #define ROOTS_MAX ((size_t)TRUST_ROOTS_MAX * CERTIFICATE_MAX)
 
-/* The last bundle of this fleet; version 0 where there is none. */
-static enum err read_last(const char *path, const char *fleet, const struct note_key *key,
-                          uint64_t *ret_version, char explain[256])
+/* The last bundle of this fleet: its version (0 where there is none) and its ledger keys. */
+static enum err read_last(const char *state, struct trust_bundle *b, char explain[256])
 {
+    char path[PATH_MAX];
     uint8_t *note = NULL;
     size_t len = 0;
-    enum err err = file_read(path, TRUST_BUNDLE_MAX, &note, &len);
-    if (err == ERR_NOT_FOUND) {
-        *ret_version = 0;
+    enum err err = ca_path(state, "bundle", path);
+    if (err == ERR_NONE)
+        err = file_read(path, TRUST_BUNDLE_MAX, &note, &len);
+    if (err == ERR_NOT_FOUND)
         return ERR_NONE;
-    }
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
     uint8_t storage[ROOTS_MAX];
@@ -33,17 +33,77 @@ static enum err read_last(const char *path, const char *fleet, const struct note
     file_free_secret(note, len);
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
-    if (!slice_equal(slice_of_text(last.fleet), slice_of_text(fleet)))
+    if (!slice_equal(slice_of_text(last.fleet), slice_of_text(b->fleet)))
         return ca_fail(ERR_REFUSED, explain, "%.100s is the bundle of another fleet, '%.63s'", path,
                        last.fleet);
-    if (last.bundle_key.id != key->id ||
-        memcmp(last.bundle_key.key, key->key, sizeof key->key) != 0)
+    if (!note_key_equal(&last.bundle_key, &b->bundle_key))
         return ca_fail(ERR_REFUSED, explain,
                        "%.100s was signed by another bundle key: devices would not follow this one",
                        path);
-    *ret_version = last.version;
+    b->version = last.version;
+    memcpy(b->ledger_keys, last.ledger_keys, sizeof b->ledger_keys);
+    b->ledger_keys_len = last.ledger_keys_len;
     return ERR_NONE;
 }
+
+/* ---- ledger keys ---- */
+
+static size_t find_key(const struct trust_bundle *b, const struct note_key *key)
+{
+    size_t i = 0;
+    while (i < b->ledger_keys_len && !note_key_equal(&b->ledger_keys[i], key))
+        i++;
+    return i;
+}
+
+static enum err add_key(struct trust_bundle *b, const struct note_key *key, char explain[256])
+{
+    if (find_key(b, key) < b->ledger_keys_len)
+        return ERR_NONE;
+    if (b->ledger_keys_len == TRUST_LEDGERS_MAX)
+        return ca_fail(ERR_LIMIT, explain,
+                       "the bundle names %d ledger keys, which is the most; leave out one that "
+                       "signs no more: `holdfast ca bundle --without KEY`",
+                       TRUST_LEDGERS_MAX);
+    b->ledger_keys[b->ledger_keys_len++] = *key;
+    return ERR_NONE;
+}
+
+static enum err drop_key(struct trust_bundle *b, const struct note_key *key, char explain[256])
+{
+    size_t i = find_key(b, key);
+    if (i == b->ledger_keys_len)
+        return ca_fail(ERR_NOT_FOUND, explain, "the last bundle names no such ledger key");
+    b->ledger_keys_len--;
+    memmove(&b->ledger_keys[i], &b->ledger_keys[i + 1],
+            (b->ledger_keys_len - i) * sizeof b->ledger_keys[0]);
+    return ERR_NONE;
+}
+
+/* An owner's machine without a hub has no ledger.vkey: the last bundle says enough there. */
+static enum err change_keys(const char *state, const struct note_key *added,
+                            const struct note_key *without, struct trust_bundle *b,
+                            char explain[256])
+{
+    char path[PATH_MAX];
+    struct note_key own;
+    enum err err = ca_path(state, "ledger.vkey", path);
+    if (err == ERR_NONE)
+        err = ca_vkey_read(path, &own);
+    if (err == ERR_NONE)
+        err = add_key(b, &own, explain);
+    else if (err == ERR_NOT_FOUND && b->ledger_keys_len > 0)
+        err = ERR_NONE;
+    else
+        (void)ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+    if (err == ERR_NONE && added != NULL)
+        err = add_key(b, added, explain);
+    if (err == ERR_NONE && without != NULL)
+        err = drop_key(b, without, explain);
+    return err;
+}
+
+/* ---- roots ---- */
 
 /* Puts it behind the others in the storage, unless it is there already. */
 static enum err add_root(X509 *root, struct writer *w, struct trust_bundle *b)
@@ -114,16 +174,10 @@ static enum err read_parts(const char *state, const char *fleet, EVP_PKEY **key,
     err = ca_note_key(*key, name, &b->bundle_key);
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s is not an Ed25519 key", path);
-    err = ca_path(state, "ledger.vkey", path);
-    if (err == ERR_NONE)
-        err = ca_vkey_read(path, &b->ledger_keys[0]);
-    if (err != ERR_NONE)
-        return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
-    b->ledger_keys_len = 1;
     return read_all_roots(state, storage, b, explain);
 }
 
-static enum err sign(EVP_PKEY *key, const struct note_key *public_key, struct writer *note)
+enum err ca_sign_note(EVP_PKEY *key, const struct note_key *public_key, struct writer *note)
 {
     uint8_t signature[ED25519_SIGNATURE_SIZE];
     size_t len = sizeof signature;
@@ -140,7 +194,8 @@ static enum err sign(EVP_PKEY *key, const struct note_key *public_key, struct wr
     return note->err;
 }
 
-enum err ca_bundle(const char *state, const char *fleet, struct writer *w, char explain[256])
+enum err ca_bundle_change(const char *state, const char *fleet, const struct note_key *added,
+                          const struct note_key *without, struct writer *w, char explain[256])
 {
     struct slice name = slice_of_text(fleet);
     if (!ca_is_fleet_name(name))
@@ -152,10 +207,9 @@ enum err ca_bundle(const char *state, const char *fleet, struct writer *w, char 
     enum err err = read_parts(state, fleet, &key, storage, &b, explain);
     if (err != ERR_NONE)
         return err;
-    char path[PATH_MAX];
-    err = ca_path(state, "bundle", path);
+    err = read_last(state, &b, explain);
     if (err == ERR_NONE)
-        err = read_last(path, fleet, &b.bundle_key, &b.version, explain);
+        err = change_keys(state, added, without, &b, explain);
     if (err != ERR_NONE)
         return err;
     b.version++;
@@ -163,14 +217,22 @@ enum err ca_bundle(const char *state, const char *fleet, struct writer *w, char 
     uint8_t bytes[TRUST_BUNDLE_MAX];
     struct writer note = writer_over(bytes, sizeof bytes);
     trust_bundle_write(&note, &b);
-    err = sign(key, &b.bundle_key, &note);
+    err = ca_sign_note(key, &b.bundle_key, &note);
     if (err == ERR_NONE && w->max - w->len < note.len)
         err = ERR_LIMIT; /* before it counts as given out */
     if (err != ERR_NONE)
         return ca_fail(err, explain, "the bundle can't be made: %s", err_text(err));
-    err = file_replace(path, writer_bytes(&note), 0644);
+    char path[PATH_MAX];
+    err = ca_path(state, "bundle", path);
+    if (err == ERR_NONE)
+        err = file_replace(path, writer_bytes(&note), 0644);
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s: %s", path, strerror(errno));
     writer_put(w, writer_bytes(&note));
     return w->err;
+}
+
+enum err ca_bundle(const char *state, const char *fleet, struct writer *w, char explain[256])
+{
+    return ca_bundle_change(state, fleet, NULL, NULL, w, explain);
 }

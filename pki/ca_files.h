@@ -40,13 +40,30 @@ struct slice ca_bio_bytes(BIO *bio);
  * same fleet before it. */
 MUST_USE enum err ca_root_certificate(const char *fleet, EVP_PKEY *key, X509 *issuer,
                                       EVP_PKEY *issuer_key, X509 **ret_certificate);
-/* An issuing certificate for this key, CA_ISSUING_YEARS long. */
-MUST_USE enum err ca_issuing_certificate(const char *fleet, EVP_PKEY *key, X509 *root,
-                                         EVP_PKEY *root_key, X509 **ret_certificate);
 
 /* "NAME+HASH+BASE64\n" <-> file */
 MUST_USE enum err ca_vkey_read(const char *path, struct note_key *ret_key);
 /* The public half of an Ed25519 key under `name`. */
 MUST_USE enum err ca_note_key(EVP_PKEY *key, const char *name, struct note_key *ret_key);
+
+/* ---- authorities ---- */
+
+/* An issuing certificate for this key, CA_ISSUING_YEARS long. `unit` (may be NULL) keeps apart
+ * those of several hubs. */
+MUST_USE enum err ca_issuing_certificate(const char *fleet, const char *unit, EVP_PKEY *key,
+                                         X509 *root, EVP_PKEY *root_key, X509 **ret_certificate);
+MUST_USE enum err ca_request(const char *fleet, const char *unit, EVP_PKEY *key,
+                             X509_REQ **ret_request);
+/* The keys of a further hub, and ledger.vkey: what ca_init() makes, less what is the owner's. */
+MUST_USE enum err ca_init_further(const char *state, const char *fleet, const char *signer_user,
+                                  char explain[256]);
+/* The issuing certificate first, the root last: are they sound, dates included, and does each stand
+ * on the next? */
+MUST_USE enum err ca_chain_check(X509 *const *chain, size_t n, char explain[256]);
+/* What ca_install() does with the chain in its file. */
+MUST_USE enum err ca_install_chain(const char *state, X509 *const *chain, size_t n,
+                                   char explain[256]);
+MUST_USE enum err ca_sign_note(EVP_PKEY *key, const struct note_key *public_key,
+                               struct writer *note);
 
 #endif

@@ -140,13 +140,13 @@ out:
     return err == ERR_NO_MEMORY ? ca_fail(err, explain, "out of memory") : err;
 }
 
-static enum err check(const char *state, X509 *const *chain, size_t n, char explain[256])
+enum err ca_chain_check(X509 *const *chain, size_t n, char explain[256])
 {
     if (n < 2)
         return ca_fail(ERR_REFUSED, explain,
                        "the file must hold the issuing certificate and what is above it, up to and "
                        "including the root");
-    enum err err = check_key(state, chain[0], explain);
+    enum err err = ERR_NONE;
     for (size_t i = 0; err == ERR_NONE && i < n; i++) {
         err = check_strength(chain[i], i, explain);
         if (err == ERR_NONE)
@@ -217,6 +217,17 @@ static enum err replace(const char *state, X509 *const *chain, size_t n, char ex
     return err;
 }
 
+enum err ca_install_chain(const char *state, X509 *const *chain, size_t n, char explain[256])
+{
+    enum err err = n > 0 ? check_key(state, chain[0], explain) : ERR_NONE;
+    if (err == ERR_NONE)
+        err = ca_chain_check(chain, n, explain);
+    if (err == ERR_NONE)
+        err = replace(state, chain, n, explain);
+    ERR_clear_error();
+    return err;
+}
+
 enum err ca_install(const char *state, const char *path, char explain[256])
 {
     X509 *chain[CA_CHAIN_MAX] = {NULL};
@@ -224,11 +235,8 @@ enum err ca_install(const char *state, const char *path, char explain[256])
     enum err err = ca_chain_read(path, chain, &n);
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
-    err = check(state, chain, n, explain);
-    if (err == ERR_NONE)
-        err = replace(state, chain, n, explain);
+    err = ca_install_chain(state, chain, n, explain);
     for (size_t i = 0; i < n; i++)
         X509_free(chain[i]);
-    ERR_clear_error();
     return err;
 }

@@ -193,7 +193,7 @@ static enum err make_authorities(const char *fleet, bool keep_root, struct autho
     if (err == ERR_NONE)
         err = ca_key_new(KEY_P256, &a->issuing_key);
     if (err == ERR_NONE)
-        err = ca_issuing_certificate(fleet, a->issuing_key, root, root_key, &a->issuing);
+        err = ca_issuing_certificate(fleet, NULL, a->issuing_key, root, root_key, &a->issuing);
     return err;
 }
 

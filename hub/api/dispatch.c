@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "hub/api/caller.h"
+#include "hub/follower.h"
+#include "hub/membership.h"
 
 #define JSON_TYPE    "application/json"
 #define PROBLEM_TYPE "application/problem+json"
@@ -155,6 +157,21 @@ static enum err refuse_method(struct api_call *call)
                        text);
 }
 
+/* A hub that can't tell who has been revoked elsewhere answers no device; one that is no hub of the
+ * fleet any more, nobody but people on its machine. */
+static enum err check_standing(struct api_call *call)
+{
+    int which = http_request_tag(call->request);
+    if (membership_ended() && which != LISTENER_LOCAL)
+        return problem_set(&call->problem, 503, "hub-removed", "",
+                           "this hub has left the fleet; another one answers");
+    if ((which == LISTENER_DEVICE || which == LISTENER_BOOTSTRAP) && follower_is_behind(call->hub))
+        return problem_set(&call->problem, 503, "unavailable", "",
+                           "this hub has not heard from its database for longer than its lease; "
+                           "try again, or another hub");
+    return ERR_NONE;
+}
+
 static enum err find_route(struct api_call *call)
 {
     enum err err = route_find(http_request_method(call->request), http_request_path(call->request),
@@ -211,8 +228,10 @@ void api_handle(struct http_request *request, void *ctx)
         .tenant = HUB_TENANT,
     };
     http_request_set_note(request, call->operation);
-    enum err err = find_route(call);
-    if (err != ERR_NONE && caller_lost_within_rate(call) != ERR_NONE)
+    enum err err = check_standing(call);
+    if (err == ERR_NONE)
+        err = find_route(call);
+    if (err != ERR_NONE && call->problem.status != 503 && caller_lost_within_rate(call) != ERR_NONE)
         err = ERR_REFUSED; /* the problem is another now: 429 */
     if (err == ERR_NONE)
         err = caller_identify(call);

@@ -9,6 +9,7 @@
 #include "core/est.h"
 #include "core/oid.h"
 #include "hub/api/caller.h"
+#include "hub/membership.h"
 
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
 #define BASIC_MAX  256 /* bytes of "serial:claim" */
@@ -31,21 +32,15 @@ static void reply_certificates(struct api_call *call, const struct slice *certif
     http_reply(call->request, 200, CERTS_ONLY, writer_bytes(&w));
 }
 
-/* The issuing certificate and what leads from it to the root (RFC 7030 section 4.1.3). */
+/* The issuing certificates and what leads from them to the root (RFC 7030 section 4.1.3): of all
+ * hubs, for the next one to be asked may be another. */
 void api_est_cacerts(struct api_call *call)
 {
     struct slice chain[EST_CERTIFICATES_MAX];
     size_t n = 0;
-    struct reader r = reader_over(slice_of(call->hub->facts.chain, call->hub->facts.chain_len));
-    while (reader_left(&r) > 0 && n < EST_CERTIFICATES_MAX) {
-        unsigned tag;
-        chain[n++] = der_read_any(&r, &tag);
-    }
-    if (reader_finish(&r) != ERR_NONE) {
-        api_reply_err(call, ERR_INTERNAL);
-        return;
-    }
-    reply_certificates(call, chain, n);
+    if (api_read_ok(call, membership_certificates(http_request_arena(call->request), chain,
+                                                  EST_CERTIFICATES_MAX, &n)))
+        reply_certificates(call, chain, n);
 }
 
 /* Nothing is asked of a request beyond a key we take: the certificate's contents are ours to say.

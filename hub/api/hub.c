@@ -4,6 +4,8 @@
 
 #include "base/metrics.h"
 #include "hub/api/views.h"
+#include "hub/follower.h"
+#include "hub/membership.h"
 
 #define METRICS_MAX (1024 * 1024)
 
@@ -138,6 +140,7 @@ void api_hub_show(struct api_call *call)
     json_open_object(&j);
     json_field_text(&j, "version", HUB_VERSION);
     json_field_text(&j, "fleet", hub->config.fleet);
+    json_field_text(&j, "name", membership_name());
     json_field_time(&j, "started_at", hub->started_at);
     json_key(&j, "listeners");
     write_listeners(&j, hub);
@@ -158,6 +161,9 @@ void api_health_show(struct api_call *call)
         store_get(call->here->reader, &table_ledger_head, http_request_arena(call->request), &head);
     if (store_is_away(call->hub->store, NULL) || (err != ERR_NONE && err != ERR_NOT_FOUND))
         err = problem_set(&call->problem, 503, "unhealthy", "", "the database does not answer");
+    else if (follower_is_behind(call->hub))
+        err = problem_set(&call->problem, 503, "unhealthy", "",
+                          "this hub does not hear of the others");
     else
         err = ERR_NONE;
     if (!api_read_ok(call, err))

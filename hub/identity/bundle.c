@@ -3,18 +3,36 @@
 #include "base/crypto.h"
 #include "hub/identity/internal.h"
 
-#define BUNDLE_STORAGE (TRUST_ROOTS_MAX * CERTIFICATE_MAX)
-
 static struct setting_row bundle_row(void)
 {
     return (struct setting_row){.name = "trust-bundle"};
 }
 
+void bundle_row_reads(struct keyset *keys)
+{
+    const struct setting_row row = bundle_row();
+    keyset_add(keys, &table_setting, &row);
+}
+
+static enum err read_held(struct slice note, uint8_t *storage, struct trust_bundle *ret_bundle)
+{
+    enum err err = trust_bundle_read(note, NULL, crypto_sha256, crypto_ed25519_verify, storage,
+                                     BUNDLE_STORAGE, ret_bundle);
+    return err == ERR_NONE ? err : ERR_INTERNAL;
+}
+
+enum err bundle_row_get(struct tx *tx, uint8_t storage[BUNDLE_STORAGE],
+                        struct trust_bundle *ret_bundle)
+{
+    struct setting_row row = bundle_row();
+    enum err err = tx_get(tx, &table_setting, &row);
+    return err == ERR_NONE ? read_held(row.value, storage, ret_bundle) : err;
+}
+
 static void bundle_reads(const struct write *w, struct keyset *keys)
 {
     (void)w;
-    const struct setting_row row = bundle_row();
-    keyset_add(keys, &table_setting, &row);
+    bundle_row_reads(keys);
 }
 
 static enum err bundle_refuse(struct problem *p, enum err err)
@@ -38,14 +56,13 @@ static enum err bundle_check(struct bundle_act *b, struct slice held, struct are
 {
     struct problem *p = &b->act.write.problem;
     struct trust_bundle before, after;
-    uint8_t *storage = arena_alloc(arena, 2 * (size_t)BUNDLE_STORAGE);
+    uint8_t *storage = arena_alloc(arena, 2 * BUNDLE_STORAGE);
     if (storage == NULL)
         return ERR_NO_MEMORY;
     if (held.len > 0) {
-        enum err err = trust_bundle_read(held, NULL, crypto_sha256, crypto_ed25519_verify, storage,
-                                         BUNDLE_STORAGE, &before);
+        enum err err = read_held(held, storage, &before);
         if (err != ERR_NONE)
-            return ERR_INTERNAL;
+            return err;
     }
     enum err err =
         trust_bundle_read(b->note, held.len > 0 ? &before : NULL, crypto_sha256,

@@ -252,6 +252,33 @@ MUST_USE enum err identity_straggler(struct store_reader *reader, struct arena *
                                      const struct rotation_device_row *row,
                                      struct straggler *ret_straggler);
 
+/* ---- the hubs over this database ---- */
+
+/* At a time: their issuing certificates, and two above them, fit in one answer of /cacerts, and
+ * their ledger keys in a trust bundle. */
+#define HUBS_JOINED_MAX 6
+
+enum hub_change {
+    HUB_FOUND,   /* the first hub, by itself: hub.ledger_key, issuing_sha256, chain */
+    HUB_ADMIT,   /* a further one: the same and its name, of a card that has been checked */
+    HUB_CERTIFY, /* a hub's own, certified anew: hub.id, issuing_sha256, chain */
+    HUB_REMOVE,  /* hub.name and reason */
+};
+struct hub_act {
+    struct act act;
+    enum hub_change change;
+    struct note_key bundle_key; /* HUB_ADMIT: what the card was signed with */
+    int64_t own;                /* HUB_REMOVE: the hub that is asked, which can't be removed */
+    struct hub_row hub;         /* afterwards: the row as it is now */
+};
+/* problems: hub-exists, hub-key-in-use, hubs-full, hub-card-refused, hub-key-not-in-bundle,
+ * hub-not-found, hub-is-own, hub-left; HUB_FOUND: hub-exists where there is any */
+void identity_change_hub(struct identity *identity, const struct act_origin *origin,
+                         struct hub_act *h);
+/* In the order they joined; chains lie in `arena`. */
+MUST_USE enum err identity_hubs(struct store_reader *reader, struct arena *arena,
+                                struct hub_row ret_hubs[HUBS_MAX], size_t *ret_n);
+
 /* ---- the trust bundle that is served ---- */
 
 struct bundle_act {

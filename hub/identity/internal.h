@@ -52,6 +52,13 @@ MUST_USE enum err certificates_change(struct act *act, struct tx *tx,
                                       const struct device_row *device,
                                       const struct certificate_change *change);
 
+/* The trust bundle that is served, as apply() sees it. `storage` as for trust_bundle_read().
+ * ERR_NOT_FOUND. */
+#define BUNDLE_STORAGE ((size_t)TRUST_ROOTS_MAX * CERTIFICATE_MAX)
+void bundle_row_reads(struct keyset *keys);
+MUST_USE enum err bundle_row_get(struct tx *tx, uint8_t storage[BUNDLE_STORAGE],
+                                 struct trust_bundle *ret_bundle);
+
 struct device_grace_row grace_row_of(const char *tenant, const char *device);
 /* The way back with `used`, the certificate that a device of that model used last. */
 MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_row *model,

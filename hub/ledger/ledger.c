@@ -37,15 +37,26 @@ enum err ledger_frontier_read(uint64_t size, struct slice bytes,
 
 /* ---- hooks ---- */
 
-/* Somebody else wrote since our last commit: build on what they left, if it is whole. */
+/* A head that somebody else left, if it is whole. */
+static enum err read_head(const struct ledger_head_row *row, struct merkle_frontier *ret_frontier)
+{
+    struct merkle_frontier f;
+    enum err err =
+        row->size < 0 ? ERR_SYNTAX : ledger_frontier_read((uint64_t)row->size, row->frontier, &f);
+    if (err != ERR_NONE)
+        return ERR_CONFLICT;
+    struct hash root = merkle_frontier_root(&f, crypto_sha256);
+    if (memcmp(root.bytes, row->root.bytes, sizeof root.bytes) != 0)
+        return ERR_CONFLICT;
+    *ret_frontier = f;
+    return ERR_NONE;
+}
+
+/* Somebody else wrote since our last commit: build on what they left. */
 static enum err adopt(struct ledger *l, const struct ledger_head_row *row)
 {
     struct merkle_frontier f;
-    enum err err = ledger_frontier_read((uint64_t)row->size, row->frontier, &f);
-    if (err != ERR_NONE || row->size < 0 || (uint64_t)row->size < l->durable.size)
-        return ERR_INTERNAL;
-    struct hash root = merkle_frontier_root(&f, crypto_sha256);
-    if (memcmp(root.bytes, row->root.bytes, sizeof root.bytes) != 0)
+    if (read_head(row, &f) != ERR_NONE || f.size < l->durable.size)
         return ERR_INTERNAL;
     l->durable = f;
     l->has_row = true;
@@ -119,6 +130,22 @@ static void run_listener(struct loop_task *task)
     listener->fn(listener->ctx);
 }
 
+/* Never back: what others committed after this may have been seen already. */
+static void move_head(struct ledger *l, uint64_t size, const struct hash *root)
+{
+    size_t listeners = 0;
+    pthread_mutex_lock(&l->lock);
+    if (size > l->head.size) {
+        l->head.size = size;
+        l->head.root = *root;
+        listeners = l->listeners_len;
+    }
+    pthread_mutex_unlock(&l->lock);
+    for (size_t i = 0; i < listeners; i++)
+        if (!atomic_exchange(&l->listeners[i].pending, true))
+            loop_post(l->listeners[i].loop, &l->listeners[i].task);
+}
+
 static void on_committed(void *ctx)
 {
     struct ledger *l = ctx;
@@ -127,15 +154,7 @@ static void on_committed(void *ctx)
     l->durable = l->current;
     l->has_row = true;
     struct hash root = merkle_frontier_root(&l->durable, crypto_sha256);
-
-    pthread_mutex_lock(&l->lock);
-    l->head.size = l->durable.size;
-    l->head.root = root;
-    size_t listeners = l->listeners_len;
-    pthread_mutex_unlock(&l->lock);
-    for (size_t i = 0; i < listeners; i++)
-        if (!atomic_exchange(&l->listeners[i].pending, true))
-            loop_post(l->listeners[i].loop, &l->listeners[i].task);
+    move_head(l, l->durable.size, &root);
 }
 
 /* ---- life ---- */
@@ -334,6 +353,25 @@ struct checkpoint ledger_head(struct ledger *l)
     struct checkpoint head = l->head;
     pthread_mutex_unlock(&l->lock);
     return head;
+}
+
+enum err ledger_follow(struct ledger *l, struct store_reader *reader, struct arena *arena)
+{
+    struct checkpoint before = ledger_head(l);
+    struct ledger_head_row row = {.id = LEDGER_HEAD_ID};
+    struct merkle_frontier f;
+    enum err err = store_get(reader, &table_ledger_head, arena, &row);
+    if (err == ERR_NOT_FOUND)
+        return before.size == 0 ? ERR_NONE : ERR_CONFLICT;
+    if (err == ERR_NONE)
+        err = read_head(&row, &f);
+    if (err != ERR_NONE)
+        return err;
+    if (f.size < before.size ||
+        (f.size == before.size && memcmp(row.root.bytes, before.root.bytes, SHA256_SIZE) != 0))
+        return ERR_CONFLICT;
+    move_head(l, f.size, &row.root);
+    return ERR_NONE;
 }
 
 void ledger_on_commit(struct ledger *l, struct loop *loop, void (*fn)(void *ctx), void *ctx)

@@ -42,6 +42,11 @@ uint64_t ledger_next(const struct ledger *l);
 /* Inside a write's apply(): appends the entry of what has just been decided. */
 MUST_USE enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act);
 
+/* Over a database of several hubs, where another may have committed: reads the head that is stored.
+ * From then on ledger_head() is no older. ERR_CONFLICT where it is smaller than one seen before, or
+ * not of one piece: the database was set back, and nobody may be served from it. */
+MUST_USE enum err ledger_follow(struct ledger *l, struct store_reader *reader, struct arena *arena);
+
 /* The newest durable head. From any thread. */
 struct checkpoint ledger_head(struct ledger *l);
 /* Runs `fn` on `loop` after commits that moved the head; several commits may share one call. */
@@ -74,6 +79,13 @@ MUST_USE enum err
 ledger_read_entries(struct ledger *l, struct store_reader *reader, uint64_t first, bool descending,
                     size_t limit, struct arena *arena,
                     enum err (*entry)(void *ctx, uint64_t number, struct slice data), void *ctx);
+
+/* What an entry is about, for who follows the ledger: as it was written by ledger_append(). The
+ * texts are JSON's, escapes and all. ERR_SYNTAX. */
+struct ledger_entry {
+    struct slice act, tenant, actor, subject;
+};
+MUST_USE enum err ledger_entry_read(struct slice data, struct ledger_entry *ret_entry);
 
 /* What devices are shown of the ledger: a checkpoint, with the proof that it continues the one they
  * know. Each loop has its own. Devices come often and by the thousand: so the checkpoint moves on

@@ -112,6 +112,12 @@ const struct migration migrations[] = {
         "@compact",
         "ALTER TABLE certificate ADD COLUMN listed @integer NOT NULL DEFAULT 0",
     }},
+    {{
+        "CREATE TABLE hub ("
+        "id @integer PRIMARY KEY, name @text NOT NULL, status @integer NOT NULL, "
+        "issuing_sha256 @bytes, ledger_key @text NOT NULL, reason @text NOT NULL, "
+        "joined_at @integer NOT NULL, left_at @integer NOT NULL, chain @bytes NOT NULL) @plain",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

@@ -243,12 +243,19 @@ static const struct column crl_entry_columns[] = {
 };
 const struct table table_crl_entry = TABLE(16, "crl_entry", crl_entry_row, 2, crl_entry_columns);
 
+static const struct column hub_columns[] = {
+    INTEGER(hub_row, id),          TEXT(hub_row, name),       INTEGER(hub_row, status),
+    HASH(hub_row, issuing_sha256), TEXT(hub_row, ledger_key), TEXT(hub_row, reason),
+    INTEGER(hub_row, joined_at),   INTEGER(hub_row, left_at), BLOB(hub_row, chain, HUB_CHAIN_MAX),
+};
+const struct table table_hub = TABLE(17, "hub", hub_row, 1, hub_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
     &table_model,        &table_device,       &table_certificate, &table_device_key,
     &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
     &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
     &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
-    &table_crl_entry,
+    &table_crl_entry,    &table_hub,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)
@@ -305,4 +312,13 @@ const char *rotation_phase_text(int64_t phase)
         [ROTATION_CANCELLED] = "cancelled",
     };
     return word(words, ARRAY_LEN(words), phase);
+}
+
+const char *hub_status_text(int64_t status)
+{
+    static const char *const words[] = {
+        [HUB_JOINED] = "joined",
+        [HUB_LEFT] = "left",
+    };
+    return word(words, ARRAY_LEN(words), status);
 }

@@ -254,11 +254,27 @@ struct crl_entry_row {
     int64_t not_after; /* the certificate's own */
 };
 
+/* The hubs over this database: each has its own issuing CA and its own ledger key. A row stays when
+ * its hub has left: what it certified is still in use, and names are not given twice. */
+#define HUBS_MAX      32 /* rows, with those that have left; few enough to be read by their keys */
+#define HUB_CHAIN_MAX (2 * CERTIFICATE_MAX) /* as struct signer_facts has it */
+enum hub_status { HUB_JOINED, HUB_LEFT };
+struct hub_row {
+    int64_t id; /* key; 1, 2, ... */
+    char name[NAME_MAX_BYTES + 1];
+    int64_t status;             /* enum hub_status */
+    struct hash issuing_sha256; /* of the issuing certificate */
+    char ledger_key[NOTE_KEY_TEXT_MAX + 1];
+    char reason[REASON_MAX_BYTES + 1]; /* why it left */
+    int64_t joined_at, left_at;
+    struct slice chain; /* DER: the issuing certificate, then what is between it and the root */
+};
+
 extern const struct table table_model, table_device, table_certificate, table_device_key,
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
-    table_rotation, table_rotation_device, table_crl_entry;
-#define TABLE_COUNT 17
+    table_rotation, table_rotation_device, table_crl_entry, table_hub;
+#define TABLE_COUNT 18
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */
@@ -267,5 +283,6 @@ const char *credential_kind_text(int64_t kind);
 const char *certificate_status_text(int64_t status);
 const char *model_proof_text(int64_t proof);
 const char *rotation_phase_text(int64_t phase);
+const char *hub_status_text(int64_t status);
 
 #endif

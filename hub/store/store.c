@@ -137,6 +137,11 @@ void store_set_watch(struct store *s, void (*changed)(void *ctx), void *ctx)
         s->ops->set_watch(s->db, changed, ctx);
 }
 
+bool store_is_shared(const struct store *s)
+{
+    return s->ops->set_watch != NULL;
+}
+
 int64_t store_seen_ms(const struct store *s)
 {
     return s->ops->seen_ms == NULL ? INT64_MAX : s->ops->seen_ms(s->db);

@@ -104,6 +104,9 @@ struct store_hooks {
 
 /* ---- several hubs over one database ---- */
 
+/* Whether the database is one that several hubs can be over. */
+bool store_is_shared(const struct store *s);
+
 /* `changed` is called, on a thread of the store's own, when another hub has committed something
  * (at times also when none has: after the connection was lost, or for a commit of this hub), and
  * must not block. Set once before store_start(); never called over SQLite. */

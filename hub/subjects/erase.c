@@ -46,6 +46,13 @@ static const struct write_kind erase_kind = {
     .done = act_done,
 };
 
+enum err subjects_erased_elsewhere(struct subjects *s, const char *id)
+{
+    uint32_t number = 0;
+    enum err err = subject_number(id, &number);
+    return err == ERR_NONE ? subject_key_destroy(s, number) : err;
+}
+
 /* The key of a number that nobody has yet must stay. */
 static enum err check_there(const struct subject_act *e, struct store_reader *reader,
                             struct problem *problem)

@@ -3,6 +3,7 @@
 #define HUB_SUBJECTS_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "hub/subjects/keytree.h"
 #include "hub/subjects/subjects.h"
@@ -13,7 +14,22 @@ struct subjects {
     const char *path;
     pthread_mutex_t lock; /* of the tree and its file */
     struct keytree tree;
+    atomic_bool shared; /* other hubs have copies of the file */
 };
+
+/* The setting that has the last number given, and a mark of the tree that it was given from: two
+ * hubs with different ones would lock each other out of the names.
+ *
+ *   value = number(4) mark(32) */
+#define COUNTER_NAME "subjects.last"
+#define COUNTER_SIZE (4 + SHA256_SIZE)
+struct subject_counter {
+    uint32_t last;
+    struct hash mark;
+};
+void subject_counter_write(struct writer *w, const struct subject_counter *counter);
+MUST_USE enum err subject_counter_read(struct slice value, struct subject_counter *ret_counter);
+struct hash subject_mark(const struct subjects *s);
 
 struct subject_row subject_row_of(const char *tenant, const char *id);
 /* "~7" -> 7. ERR_SYNTAX. */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,9 +73,42 @@ static enum err is_any_known(struct subjects *s, bool *ret_any)
     return err;
 }
 
+/* With other hubs there is one file, in as many copies. */
+static enum err check_copy(struct subjects *s, char explain[256])
+{
+    struct setting_row row = {.name = COUNTER_NAME};
+    struct subject_counter counter;
+    const struct hash own = subject_mark(s);
+    struct store_reader *reader = NULL;
+    struct arena *arena = arena_new(4 * COUNTER_SIZE + 1024);
+    enum err err = arena == NULL ? ERR_NO_MEMORY : store_reader_new(s->store, &reader);
+    if (err == ERR_NONE)
+        err = store_get(reader, &table_setting, arena, &row);
+    if (err == ERR_NONE)
+        err = subject_counter_read(row.value, &counter);
+    store_reader_free(reader);
+    arena_free(arena);
+    if (err == ERR_NOT_FOUND)
+        return ERR_NONE; /* nobody is known yet */
+    if (err == ERR_NONE && memcmp(counter.mark.bytes, own.bytes, sizeof own.bytes) != 0) {
+        (void)snprintf(explain, 256,
+                       "%.120s is not the one that the other hubs have: copy it from one of them",
+                       s->path);
+        return ERR_REFUSED;
+    }
+    return err;
+}
+
 static enum err make_keys(struct subjects *s, bool forget, char explain[256])
 {
     bool any = false;
+    if (atomic_load(&s->shared)) {
+        (void)snprintf(explain, 256,
+                       "%.120s is not there: copy it from another hub of the fleet, for the hub's "
+                       "user alone",
+                       s->path);
+        return ERR_REFUSED;
+    }
     enum err err = is_any_known(s, &any);
     if (err == ERR_NONE && any && !forget) {
         (void)snprintf(explain, 256,
@@ -140,17 +174,20 @@ static enum err forget_erased(struct subjects *s)
 }
 
 enum err subjects_open(const char *path, struct store *store, struct ledger *ledger, bool forget,
-                       struct subjects **ret_subjects, char explain[256])
+                       bool shared, struct subjects **ret_subjects, char explain[256])
 {
     struct subjects *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ERR_NO_MEMORY;
     *s = (struct subjects){.store = store, .ledger = ledger, .path = path};
+    atomic_init(&s->shared, shared);
     if (pthread_mutex_init(&s->lock, NULL) != 0) {
         free(s);
         return ERR_NO_MEMORY;
     }
     enum err err = read_keys(s, forget, explain);
+    if (err == ERR_NONE && shared)
+        err = check_copy(s, explain);
     if (err == ERR_NONE)
         err = forget_erased(s);
     if (err == ERR_NONE)

@@ -7,8 +7,7 @@
 
 #include "base/crypto.h"
 
-#define COUNTER_NAME "subjects.last" /* the setting that has the last number given, 4 bytes */
-#define NUMBER_MAX   (UINT32_MAX - 1)
+#define NUMBER_MAX (UINT32_MAX - 1)
 
 /* ---- rows and keys ---- */
 
@@ -111,30 +110,67 @@ void subjects_reads(struct subjects *s, struct keyset *keys, const char *tenant,
     keyset_add(keys, &table_setting, &counter);
 }
 
-/* The next number. One that was given is never given again: its key may be destroyed. */
-static enum err next_id(struct tx *tx, char ret_id[SUBJECT_ID_SIZE])
+void subject_counter_write(struct writer *w, const struct subject_counter *counter)
 {
-    uint8_t bytes[4];
-    struct setting_row counter = {.name = COUNTER_NAME};
-    uint32_t last = 0;
-    enum err err = tx_get(tx, &table_setting, &counter);
+    writer_be32(w, counter->last);
+    writer_put(w, slice_of(counter->mark.bytes, sizeof counter->mark.bytes));
+}
+
+enum err subject_counter_read(struct slice value, struct subject_counter *ret_counter)
+{
+    struct reader r = reader_over(value);
+    struct subject_counter counter = {.last = reader_be32(&r)};
+    struct slice mark = reader_take(&r, SHA256_SIZE);
+    enum err err = reader_finish(&r);
+    if (err != ERR_NONE)
+        return err;
+    memcpy(counter.mark.bytes, mark.data, mark.len);
+    *ret_counter = counter;
+    return ERR_NONE;
+}
+
+struct hash subject_mark(const struct subjects *s)
+{
+    struct hash mark;
+    crypto_hmac_sha256(s->tree.name_key.bytes, SLICE_LITERAL("holdfast-subjects-mark"), mark.bytes);
+    return mark;
+}
+
+void subjects_share(struct subjects *s)
+{
+    atomic_store(&s->shared, true);
+}
+
+/* The next number. One that was given is never given again: its key may be destroyed. */
+static enum err next_id(struct subjects *s, struct act *act, struct tx *tx,
+                        char ret_id[SUBJECT_ID_SIZE])
+{
+    uint8_t bytes[COUNTER_SIZE];
+    struct setting_row row = {.name = COUNTER_NAME};
+    struct subject_counter counter = {.mark = subject_mark(s)};
+    const struct hash own = counter.mark;
+    enum err err = tx_get(tx, &table_setting, &row);
     bool first = err == ERR_NOT_FOUND;
-    if (err == ERR_NONE) {
-        struct reader r = reader_over(counter.value);
-        last = reader_be32(&r);
-        err = reader_finish(&r);
-    }
+    if (err == ERR_NONE)
+        err = subject_counter_read(row.value, &counter);
     if (err != ERR_NONE && !first)
         return err;
-    if (last >= NUMBER_MAX)
+    if (counter.last >= NUMBER_MAX)
         return ERR_LIMIT;
+    bool same = memcmp(counter.mark.bytes, own.bytes, sizeof own.bytes) == 0;
+    if (!same && atomic_load(&s->shared))
+        return problem_set(&act->write.problem, 409, "subject-keys-differ", "",
+                           "this hub's subjects.keys is not the one that the other hubs have; copy "
+                           "it from one of them, and start this one again");
+    counter.last++;
+    counter.mark = own; /* of a hub that is alone and was told to forget: another one */
     struct writer w = writer_over(bytes, sizeof bytes);
-    writer_be32(&w, last + 1);
-    counter.value = writer_bytes(&w);
-    counter.changed_at = tx_now_ms(tx) / 1000;
-    err = first ? tx_insert(tx, &table_setting, &counter) : tx_update(tx, &table_setting, &counter);
+    subject_counter_write(&w, &counter);
+    row.value = writer_bytes(&w);
+    row.changed_at = tx_now_ms(tx) / 1000;
+    err = first ? tx_insert(tx, &table_setting, &row) : tx_update(tx, &table_setting, &row);
     if (err == ERR_NONE)
-        (void)snprintf(ret_id, SUBJECT_ID_SIZE, "~%" PRIu32, last + 1);
+        (void)snprintf(ret_id, SUBJECT_ID_SIZE, "~%" PRIu32, counter.last);
     return err;
 }
 
@@ -162,7 +198,7 @@ enum err subjects_named(struct subjects *s, struct act *act, struct tx *tx, cons
         memcpy(ret_id, known.id, SUBJECT_ID_SIZE);
     if (err != ERR_NOT_FOUND)
         return err;
-    err = next_id(tx, known.id);
+    err = next_id(s, act, tx, known.id);
     if (err != ERR_NONE)
         return err;
     struct subject_row row = subject_row_of(act->tenant, known.id);

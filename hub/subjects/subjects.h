@@ -13,15 +13,22 @@ struct subjects;
 /* Reads the keys. Where there is no such file it is made, if no subject is known yet, or
  * `forget` says that those known are to be nameless from now on: else ERR_REFUSED. Keys of subjects
  * that are erased in the store are destroyed, should they be there (an older file was brought
- * back). `path` is kept. */
+ * back). `path` is kept. `shared`: other hubs are over this database; then the file must be a copy
+ * of theirs, and none is made. */
 MUST_USE enum err subjects_open(const char *path, struct store *store, struct ledger *ledger,
-                                bool forget, struct subjects **ret_subjects, char explain[256]);
+                                bool forget, bool shared, struct subjects **ret_subjects,
+                                char explain[256]);
+/* From now on there are other hubs, with copies of the file. */
+void subjects_share(struct subjects *s);
+/* Another hub has erased somebody: the key in this one's copy is destroyed, too. */
+MUST_USE enum err subjects_erased_elsewhere(struct subjects *s, const char *id);
 void subjects_free(struct subjects *s); /* NULL is fine */
 
 /* ---- inside another domain's write ---- */
 
 void subjects_reads(struct subjects *s, struct keyset *keys, const char *tenant, const char *name);
-/* The subject of that name; made, with an entry of its own, where it is new. */
+/* The subject of that name; made, with an entry of its own, where it is new. problems:
+ * subject-keys-differ (this hub's file is no copy of the one that the others have) */
 MUST_USE enum err subjects_named(struct subjects *s, struct act *act, struct tx *tx,
                                  const char *name, char ret_id[SUBJECT_ID_SIZE]);
 

@@ -293,6 +293,14 @@ describe('the contract', { timeout: 90000 }, () => {
     const got = await remote('ocsp_get', 'status', `/ocsp/${der.toString('base64')}`, 200);
     assert.ok(got.body.equals(asked.body));
     await remote('ocsp_get', 'status', `/ocsp/${der.toString('base64')}`, 304, { headers: { 'If-None-Match': got.headers.etag } });
+    await local('hubs_list', '/v1/hubs', 200);
+    const card = join(hub.folder, 'card');
+    await writeFile(card, 'nonsense\n');
+    const admitted = await curlLocal(hub, 'POST', '/v1/hubs', card, 'text/plain');
+    assertFits('hub_admit', admitted);
+    assert.equal(admitted.body.code, 'store-not-shared');
+    assert.equal((await local('hub_remove', '/v1/hubs/hub-9/remove', 404, { reason: 'none' })).code, 'hub-not-found');
+    for (const id of ['hub_admit', 'hub_remove']) done.add(id); // with success in hubs.test.mjs: they take two
 
     assert.deepEqual(operations.map(({ id }) => id).filter((id) => !done.has(id)), [], 'every operation was called with success');
   });

@@ -32,8 +32,8 @@ static inline int house_set_up(void **state)
         ledger_new(h->store, ORIGIN, &h->ledger, explain) != ERR_NONE)
         fail_msg("%s", explain);
     (void)snprintf(h->keys, sizeof h->keys, "%s/subjects.keys", h->s->folder);
-    assert_int_equal(subjects_open(h->keys, h->store, h->ledger, false, &h->subjects, explain),
-                     ERR_NONE);
+    assert_int_equal(
+        subjects_open(h->keys, h->store, h->ledger, false, false, &h->subjects, explain), ERR_NONE);
     assert_int_equal(identity_new(h->store, h->ledger, h->subjects, &h->identity), ERR_NONE);
     assert_int_equal(store_reader_new(h->store, &h->reader), ERR_NONE);
     assert_int_equal(store_start(h->store), ERR_NONE);

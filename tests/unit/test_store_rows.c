@@ -47,6 +47,7 @@ static void words_are_stable(void **state)
     assert_string_equal(certificate_status_text(CERTIFICATE_REVOKED), "revoked");
     assert_string_equal(certificate_status_text(INT64_MAX), "unknown");
     assert_string_equal(model_proof_text(PROOF_APPROVAL), "approval");
+    assert_string_equal(hub_status_text(HUB_LEFT), "left");
 }
 
 /* ---- rows at their bounds ---- */

@@ -29,6 +29,7 @@ struct world {
     struct store_reader *reader;
     struct arena *arena;
     char explain[256];
+    bool shared;
 };
 
 static enum err open_world(struct world *w, bool forget)
@@ -37,7 +38,8 @@ static enum err open_world(struct world *w, bool forget)
     if (err == ERR_NONE)
         err = ledger_new(w->store, "ledger.example", &w->ledger, w->explain);
     if (err == ERR_NONE)
-        err = subjects_open(w->keys, w->store, w->ledger, forget, &w->subjects, w->explain);
+        err = subjects_open(w->keys, w->store, w->ledger, forget, w->shared, &w->subjects,
+                            w->explain);
     if (err == ERR_NONE)
         err = store_reader_new(w->store, &w->reader);
     if (err == ERR_NONE)
@@ -315,6 +317,49 @@ static void test_file_is_gone(void **state)
     assert_string_equal(a, "~2");
 }
 
+/* Other hubs over the database have copies of the file: none is made anew, another is refused, and
+ * what one of them erases goes from this copy, too. */
+static void test_shared(void **state)
+{
+    struct world *w = *state;
+    char a[SUBJECT_ID_SIZE], b[SUBJECT_ID_SIZE], text[NAME_MAX_BYTES + 1];
+    copy_file(w->keys, w->copy);
+    close_world(w);
+    assert_int_equal(unlink(w->keys), 0);
+    w->shared = true;
+    assert_int_equal(open_world(w, true), ERR_REFUSED); /* nobody is known, and still */
+    assert_non_null(strstr(w->explain, "copy it from another hub"));
+    assert_int_equal(access(w->keys, F_OK), -1);
+    close_world(w);
+    copy_file(w->copy, w->keys);
+    assert_int_equal(open_world(w, false), ERR_NONE);
+    assert_int_equal(name(w, "ada", false, a), ERR_NONE);
+    assert_int_equal(name(w, "bob", false, b), ERR_NONE);
+    assert_int_equal(subjects_erased_elsewhere(w->subjects, "7"), ERR_SYNTAX);
+    assert_int_equal(subjects_erased_elsewhere(w->subjects, a), ERR_NONE);
+    assert_int_equal(subjects_erased_elsewhere(w->subjects, a), ERR_NONE);
+    assert_int_equal(read_name(w, a, text), ERR_NOT_FOUND);
+    assert_int_equal(read_name(w, b, text), ERR_NONE);
+    close_world(w);
+
+    /* a file of this hub's own making */
+    assert_int_equal(unlink(w->keys), 0);
+    w->shared = false;
+    assert_int_equal(open_world(w, true), ERR_NONE);
+    subjects_share(w->subjects); /* another hub joined meanwhile */
+    assert_int_equal(name(w, "eve", false, a), ERR_REFUSED);
+    assert_int_equal(find(w, "eve", a), ERR_NOT_FOUND);
+    close_world(w);
+    w->shared = true;
+    assert_int_equal(open_world(w, false), ERR_REFUSED);
+    assert_non_null(strstr(w->explain, "is not the one that the other hubs have"));
+    close_world(w);
+    copy_file(w->copy, w->keys);
+    assert_int_equal(open_world(w, false), ERR_NONE);
+    assert_int_equal(name(w, "eve", false, a), ERR_NONE);
+    assert_string_equal(a, "~3");
+}
+
 /* What stood in the file that was replaced is overwritten. */
 static void test_old_bytes(void **state)
 {
@@ -356,6 +401,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_erase_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_older_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_file_is_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_bytes, set_up, tear_down),
         cmocka_unit_test(test_numbers),
     };

@@ -149,11 +149,11 @@ export class Hub {
   }
 
   // The API over the local socket, as JSON.
-  api(method, path, body, { raw = false } = {}) {
+  api(method, path, body, { raw = false, type = 'application/json' } = {}) {
     return new Promise((resolve, reject) => {
       const isText = body === undefined || typeof body === 'string' || Buffer.isBuffer(body);
       const text = isText ? body : JSON.stringify(body);
-      const headers = text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
+      const headers = text === undefined ? {} : { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) };
       const request = http.request({ socketPath: this.socket, method, path, headers, agent: false }, (response) => {
         const parts = [];
         response.on('data', (part) => parts.push(part));
