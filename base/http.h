@@ -106,6 +106,10 @@ void http_reply_header(struct http_request *r, const char *name, const char *val
 /* Copies the body. Content-Length, Date-free, Cache-Control: no-store unless set. */
 void http_reply(struct http_request *r, unsigned status, const char *content_type,
                 struct slice body);
+/* As http_reply() with status 200, with the first `size` bytes of a file that nobody changes any
+ * more. They are sent as the peer takes them, so that memory is no matter; a peer that takes none
+ * for as long as a request may take is left. Owns `fd`. */
+void http_reply_file(struct http_request *r, const char *content_type, int fd, uint64_t size);
 /* After this reply the connection is closed. */
 void http_reply_close(struct http_request *r);
 

@@ -45,6 +45,8 @@ void http_connection_set_phase(struct http_connection *c, enum http_phase phase)
     if (phase != HTTP_BUSY)
         c->deadline_ms =
             clock_monotonic_ms() + (phase == HTTP_IDLE ? limits->idle_ms : limits->request_ms);
+    if (phase == HTTP_WRITING)
+        c->unsent = evbuffer_get_length(bufferevent_get_output(c->bev));
     TAILQ_INSERT_TAIL(list_of(c, phase), c, entry);
 }
 
@@ -230,11 +232,23 @@ void http_connection_end(struct http_connection *c)
     (void)shutdown(c->fd, SHUT_RDWR);
 }
 
+/* A long answer has its deadline anew for as long as the peer takes some of it. */
+static bool goes_on(struct http_connection *c)
+{
+    if (c->phase != HTTP_WRITING ||
+        evbuffer_get_length(bufferevent_get_output(c->bev)) + HTTP_PROGRESS_MIN > c->unsent)
+        return false;
+    http_connection_set_phase(c, HTTP_WRITING);
+    return true;
+}
+
 static void end_overdue(struct http_connection_list *list, int64_t now_ms,
                         _Atomic uint64_t *counter)
 {
     struct http_connection *c;
     while ((c = TAILQ_FIRST(list)) != NULL && c->deadline_ms <= now_ms) {
+        if (goes_on(c))
+            continue;
         if (counter != NULL)
             count(counter);
         http_connection_end(c);

@@ -34,6 +34,9 @@ struct evhttp_request;
  * gets to see the answer rather than a reset. */
 #define HTTP_DISCARD_MAX (256 * 1024)
 
+/* A peer that takes less of a long answer than this until its deadline is not waited for. */
+#define HTTP_PROGRESS_MIN (256 * 1024)
+
 /* Connections accepted in one go: then those there are served first, and the caps applied. */
 #define HTTP_ACCEPT_BATCH 32
 
@@ -60,6 +63,7 @@ struct http_connection {
     bool closing;     /* after the answer at hand */
     bool orderly;     /* ended by us after a whole answer: say goodbye in TLS, too */
     uint16_t refusal; /* status of the answer that the glue itself gives to the request at hand */
+    size_t unsent;    /* bytes of the answer, when its deadline was set */
     uint64_t discard; /* bytes of a refused body to drop before that */
     struct http_head head;
     struct http_chunks chunks;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/http_internal.h"
@@ -348,7 +349,7 @@ void http_reply_close(struct http_request *r)
 }
 
 static void write_head(struct writer *w, const struct http_request *r, unsigned status,
-                       const char *content_type, size_t body_len)
+                       const char *content_type, uint64_t body_len)
 {
     writer_text(w, "HTTP/1.1 ");
     writer_decimal(w, status);
@@ -371,19 +372,24 @@ static void write_head(struct writer *w, const struct http_request *r, unsigned 
     writer_text(w, "\r\n");
 }
 
-/* Head and body in one piece of memory: so they go out in one write and one TLS record. */
-static bool write_answer(struct evbuffer *output, const struct http_request *r, unsigned status,
-                         const char *content_type, struct slice body)
+static bool is_bodyless(const struct http_request *r, unsigned status)
 {
-    bool bodyless = r->method == HTTP_HEAD || status == 204 || status == 304;
+    return r->method == HTTP_HEAD || status == 204 || status == 304;
+}
+
+/* Head and what goes with it in one piece of memory: so they go out in one write and one TLS
+ * record. `body_len`: of the whole body. */
+static bool write_answer(struct evbuffer *output, const struct http_request *r, unsigned status,
+                         const char *content_type, struct slice body, uint64_t body_len)
+{
     size_t type_len = content_type != NULL ? strlen(content_type) : 0;
-    size_t sent = bodyless ? 0 : body.len;
+    size_t sent = is_bodyless(r, status) ? 0 : body.len;
     size_t max = REPLY_HEAD_MAX + type_len + r->fields.len + sent;
     struct evbuffer_iovec space;
     if (evbuffer_reserve_space(output, (ev_ssize_t)max, &space, 1) != 1)
         return false;
     struct writer w = writer_over(space.iov_base, max);
-    write_head(&w, r, status, content_type, body.len);
+    write_head(&w, r, status, content_type, body_len);
     writer_put(&w, slice_of(body.data, sent));
     space.iov_len = w.len;
     return w.err == ERR_NONE && evbuffer_commit_space(output, &space, 1) == 0;
@@ -395,29 +401,34 @@ static void on_answered(struct evhttp_request *evreq, void *connection)
     http_connection_answered(connection);
 }
 
-void http_reply(struct http_request *r, unsigned status, const char *content_type,
-                struct slice body)
+/* The answer is counted, and may be written to the connection; or there is none any more. */
+static struct http_connection *begin_answer(struct http_request *r, unsigned status,
+                                            uint64_t body_len)
 {
     struct http_connection *c = r->connection;
-    struct evhttp_request *evreq = r->evreq;
     struct http_server *s = r->worker->server;
     if (s->on_reply != NULL && (c == NULL || c->refusal == 0))
-        s->on_reply(r, status, body.len, s->on_reply_ctx);
+        s->on_reply(r, status, body_len, s->on_reply_ctx);
     if (c == NULL) { /* the server has been freed meanwhile, and evhttp's request with it */
         http_request_discard(r);
-        return;
+        return NULL;
     }
     r->close |= c->closing || r->worker->draining;
     c->closing = r->close;
-    struct evbuffer *output = bufferevent_get_output(c->bev);
-    if (!write_answer(output, r, status, content_type, body)) {
+    return c;
+}
+
+/* What begin_answer() began stands in the output, or could not be put there. */
+static void end_answer(struct http_request *r, struct http_connection *c, bool is_written)
+{
+    struct evhttp_request *evreq = r->evreq;
+    http_request_discard(r);
+    if (!is_written) {
         c->closing = true;
-        http_request_discard(r);
         http_connection_set_phase(c, HTTP_WRITING);
         give_up(evreq);
         return;
     }
-    http_request_discard(r);
     http_connection_set_phase(c, HTTP_WRITING);
     /* evhttp would format a head of its own, and chunk the answer to a chunked request. */
     evreq->chunked = 0;
@@ -428,4 +439,40 @@ void http_reply(struct http_request *r, unsigned status, const char *content_typ
     evhttp_send_reply_end(evreq);
     /* Written in this turn of the loop, without asking epoll whether it may be. */
     event_active(&c->bev->ev_write, EV_WRITE, 0);
+}
+
+void http_reply(struct http_request *r, unsigned status, const char *content_type,
+                struct slice body)
+{
+    struct http_connection *c = begin_answer(r, status, body.len);
+    if (c == NULL)
+        return;
+    struct evbuffer *output = bufferevent_get_output(c->bev);
+    end_answer(r, c, write_answer(output, r, status, content_type, body, body.len));
+}
+
+void http_reply_file(struct http_request *r, const char *content_type, int fd, uint64_t size)
+{
+    struct evbuffer_file_segment *file = NULL;
+    struct http_connection *c = begin_answer(r, 200, size);
+    bool is_sent = c != NULL && size > 0 && !is_bodyless(r, 200);
+    if (is_sent)
+        file = evbuffer_file_segment_new(fd, 0, (ev_off_t)size,
+                                         EVBUF_FS_CLOSE_ON_FREE | EVBUF_FS_DISABLE_SENDFILE |
+                                             EVBUF_FS_DISABLE_LOCKING);
+    if (file == NULL)
+        (void)close(fd);
+    if (c == NULL)
+        return;
+    /* All of it or nothing: a head without its body would make the next answer part of it. */
+    struct evbuffer *output = bufferevent_get_output(c->bev);
+    bool is_written = (!is_sent || file != NULL) &&
+                      write_answer(output, r, 200, content_type, slice_of(NULL, 0), size);
+    if (is_written && file != NULL && evbuffer_add_file_segment(output, file, 0, -1) != 0) {
+        (void)evbuffer_drain(output, evbuffer_get_length(output));
+        is_written = false;
+    }
+    if (file != NULL)
+        evbuffer_file_segment_free(file); /* the output has a reference of its own */
+    end_answer(r, c, is_written);
 }

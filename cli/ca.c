@@ -1,5 +1,6 @@
 /* holdfast ca: the fleet's certification authority, as files. No hub is needed. */
 #include "pki/ca_hub.h"
+#include "pki/ca_roll.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,61 @@ static int run_certify(struct cli *cli)
     return code == CLI_OK ? say_certified(cli, &answer, state) : code;
 }
 
+/* ---- the roll-over ---- */
+
+static int run_prepare(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], fleet[CONFIG_TEXT_MAX], explain[256] = "";
+    bool keep_root = cli_has(cli, "keep-root");
+    int code = settings_state(cli, state);
+    if (code == CLI_OK)
+        code = settings_fleet(cli, state, fleet);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_roll_prepare(state, fleet, keep_root, explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    if (keep_root)
+        cli_say(cli, "The next issuing authority is there, under the same root. Next: `holdfast ca "
+                     "switch`, and restart the hub.");
+    else
+        cli_say(cli, "The next root and issuing authority are there. Next: a bundle that names "
+                     "both roots, `holdfast ca bundle --install`; then `holdfast ca switch`.");
+    return json_print_nothing(cli);
+}
+
+static int run_switch(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], explain[256] = "";
+    int code = settings_state(cli, state);
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_roll_switch(state, explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    cli_say(cli, "Restart the hub: it then issues under the new authority, and takes what the old "
+                 "one issued. Next: `holdfast device rotate --all`, and wait until it is "
+                 "complete.");
+    return json_print_nothing(cli);
+}
+
+static int run_finish(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], explain[256] = "";
+    int code = settings_state(cli, state);
+    if (code == CLI_OK)
+        code = cli_confirm(cli, "give up the old authority? A device that has not renewed since "
+                                "the switch is refused from the hub's next start on.");
+    if (code != CLI_OK)
+        return code;
+    enum err err = ca_roll_finish(state, explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    cli_say(cli, "The old authority is given up. Restart the hub, and sign a bundle without the "
+                 "old root: `holdfast ca bundle --install`.");
+    return json_print_nothing(cli);
+}
+
 /* ---- show ---- */
 
 static void hex(const uint8_t *bytes, size_t n, char *text, size_t size)
@@ -146,6 +202,30 @@ static void key_text(const struct note_key *key, char text[NOTE_KEY_TEXT_MAX + 1
     text[w.len] = '\0';
 }
 
+static void show_other_json(struct json_writer *j, const char *name, const struct ca_other *o)
+{
+    if (!o->there)
+        return;
+    json_key(j, name);
+    json_open_object(j);
+    json_field_text(j, "subject", o->subject);
+    json_field_hex(j, "sha256", slice_of(o->sha256, SHA256_SIZE));
+    json_field_time(j, "not_after", o->not_after);
+    json_close_object(j);
+}
+
+static void show_other(const char *label, const struct ca_other *o, int64_t now)
+{
+    char text[256];
+    if (!o->there)
+        return;
+    text_pair(label, o->subject, COLOUR_BOLD);
+    hex(o->sha256, SHA256_SIZE, text, sizeof text);
+    text_pair("  SHA-256", text, COLOUR_NONE);
+    when_full(o->not_after, now, text);
+    text_pair("  until", text, o->not_after <= now ? COLOUR_BAD : COLOUR_NONE);
+}
+
 static int show_json(const struct ca_facts *f)
 {
     uint8_t bytes[4096];
@@ -159,6 +239,8 @@ static int show_json(const struct ca_facts *f)
     json_field_text(&j, "issuing_subject", f->issuing_subject);
     json_field_hex(&j, "issuing_sha256", slice_of(f->issuing_sha256, SHA256_SIZE));
     json_field_time(&j, "issuing_not_after", f->issuing_not_after);
+    show_other_json(&j, "next_issuing", &f->next);
+    show_other_json(&j, "previous_issuing", &f->previous);
     json_field_bool(&j, "root_key_present", f->root_key_present);
     json_field_bool(&j, "bundle_key_present", f->bundle_key_present);
     key_text(&f->ledger_key, key);
@@ -203,6 +285,8 @@ static int run_show(struct cli *cli)
     text_pair("  SHA-256", text, COLOUR_NONE);
     when_full(f.issuing_not_after, now, text);
     text_pair("  until", text, f.issuing_not_after <= now ? COLOUR_BAD : COLOUR_NONE);
+    show_other("next issuing", &f.next, now);
+    show_other("previous issuing", &f.previous, now);
     key_text(&f.ledger_key, text);
     text_pair("ledger key", text, COLOUR_NONE);
     key_text(&f.bundle_key, text);
@@ -307,6 +391,10 @@ static const struct cli_option init_options[] = {
      .help = "whose the signer's keys are to be; only root can say it"},
 };
 
+static const struct cli_option prepare_options[] = {
+    {.name = "keep-root", .help = "a new issuing authority under the root that is there"},
+};
+
 static const struct cli_option output_options[] = {
     {.name = "output",
      .letter = 'o',
@@ -368,6 +456,21 @@ static const struct cli_command commands[] = {
          "and the next trust bundle names its ledger key.\n",
      .run = run_certify},
     {.verb = "show", .summary = "the authority's certificates and keys", .run = run_show},
+    {.verb = "prepare",
+     CLI_OPTIONS(prepare_options),
+     .summary = "make the next root and issuing authority, beside those in use",
+     .help = "The first act of a roll-over; needs the root's key in offline/. Nothing changes for "
+             "the\nhub yet, but the next trust bundle names both roots.\n",
+     .run = run_prepare},
+    {.verb = "switch",
+     .summary = "have the hub issue under the next authority, from its next start on",
+     .help = "The second act: what the old authority issued stays good.\n",
+     .run = run_switch},
+    {.verb = "finish",
+     .summary = "give up the authority from before the switch, and delete its keys",
+     .help = "The last act: only once all devices have renewed since the switch. It cannot be\n"
+             "undone: on a terminal it asks first; elsewhere it needs --yes.\n",
+     .run = run_finish},
     {.verb = "bundle",
      CLI_OPTIONS(bundle_options),
      .summary = "sign the next trust bundle; needs the key in offline/",

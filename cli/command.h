@@ -21,6 +21,7 @@ enum cli_complete {
     COMPLETE_DEVICE, /* names that the hub knows, from here on */
     COMPLETE_MODEL,
     COMPLETE_MANIFEST,
+    COMPLETE_ROTATION,
     COMPLETE_TOKEN,
 };
 
@@ -68,8 +69,8 @@ extern const struct cli_option cli_global_options[];
 extern const size_t cli_global_options_len;
 
 extern const struct cli_noun noun_backup, noun_ca, noun_completion, noun_device, noun_doctor,
-    noun_help, noun_hub, noun_ledger, noun_manifest, noun_model, noun_store, noun_subject,
-    noun_token, noun_version;
+    noun_help, noun_hub, noun_ledger, noun_manifest, noun_model, noun_rotation, noun_store,
+    noun_subject, noun_token, noun_version;
 
 /* NULL where there is none. */
 const struct cli_noun *cli_noun_find(const char *name);

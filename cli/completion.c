@@ -19,6 +19,8 @@ const char *completion_kind(enum cli_complete complete)
         return "models";
     case COMPLETE_MANIFEST:
         return "manifests";
+    case COMPLETE_ROTATION:
+        return "rotations";
     case COMPLETE_TOKEN:
         return "tokens";
     case COMPLETE_NOTHING:
@@ -68,7 +70,7 @@ static void print_whole(struct cli *cli, const char *path, const char *typed)
 /* Names of `kind` that start with what was typed. */
 static int print_names(struct cli *cli, const char *kind, const char *typed)
 {
-    static const char *const kinds[] = {"devices", "models", "manifests", "tokens"};
+    static const char *const kinds[] = {"devices", "models", "manifests", "rotations", "tokens"};
     size_t i = 0;
     while (i < ARRAY_LEN(kinds) && strcmp(kinds[i], kind) != 0)
         i++;
@@ -114,8 +116,8 @@ static const struct cli_command commands[] = {
      .help =
          "  bash: holdfast completion bash > /etc/bash_completion.d/holdfast\n"
          "  zsh:  holdfast completion zsh > /usr/local/share/zsh/site-functions/_holdfast\n"
-         "`names KIND` lists what the hub knows: devices, models, manifests, tokens; only what\n"
-         "starts with START, where that is given.\n",
+         "`names KIND` lists what the hub knows: devices, models, manifests, rotations, tokens;\n"
+         "only what starts with START, where that is given.\n",
      .run = run},
 };
 

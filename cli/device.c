@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/device_show.h"
 #include "cli/list.h"
+#include "cli/rotation.h"
 #include "cli/save.h"
 #include "cli/settings.h"
 #include "cli/when.h"
@@ -408,6 +409,32 @@ static const struct cli_option readmit_options[] = {
      .help = "until when: a duration or a date; standard: " READMIT_FOR ", at most 90d"},
 };
 
+static const struct cli_option rotate_options[] = {
+    {.name = "model", .value = "MODEL", .complete = COMPLETE_MODEL, .help = "all of this model"},
+    {.name = "manifest",
+     .value = "MANIFEST",
+     .complete = COMPLETE_MANIFEST,
+     .help = "all of this manifest"},
+    {.name = "owner", .value = "OWNER", .help = "all of this owner"},
+    {.name = "state",
+     .value = "STATE",
+     .complete = COMPLETE_WORDS,
+     .words = "enrolled trusted quarantined",
+     .help = "all in this state: enrolled trusted quarantined"},
+    {.name = "all", .letter = 'a', .help = "all devices that have a certificate"},
+    {.name = "reason",
+     .letter = 'r',
+     .value = "TEXT",
+     .required = true,
+     .help = "why; it stands in the ledger"},
+    {.name = "over",
+     .value = "DURATION",
+     .help = "ask them over this time; standard: 1h, and 0 for those named"},
+    {.name = "keys-touched",
+     .help = "their keys may be in other hands: no grace for certificates from before"},
+    {.name = "wait", .letter = 'w', .help = "wait until all have renewed, and show how far it is"},
+};
+
 static const struct cli_option claim_options[] = {
     {.name = "valid",
      .value = "TIME",
@@ -468,6 +495,16 @@ static const struct cli_command commands[] = {
          "Like revoke, for devices that did nothing wrong. It cannot be undone: on a terminal it\n"
          "asks first; elsewhere it needs --yes.\n",
      .run = run_retire},
+    {.verb = "rotate",
+     .operands = {{.name = "DEVICE", .optional = true, .many = true, .complete = COMPLETE_DEVICE}},
+     CLI_OPTIONS(rotate_options),
+     .summary = "ask devices to renew, each with a fresh key",
+     .help = "Named ones, those that filters leave, or all. Each is asked when it checks in, and "
+             "its old\n"
+             "certificate is retired once the new one was used. `holdfast rotation` shows how far "
+             "it is\n"
+             "and who is still waited for.\n",
+     .run = rotation_begin},
     {.verb = "readmit",
      .operands = {DEVICES},
      CLI_OPTIONS(readmit_options),

@@ -229,6 +229,18 @@ static void check_offline(struct doctor *d, const char *check, bool present)
     doctor_next(d, "move it to media that are kept apart; the hub does not need it");
 }
 
+/* One that was begun is not to be forgotten: until its end, both authorities are believed. */
+static void check_roll_over(struct doctor *d, const struct ca_facts *facts)
+{
+    if (facts->next.there) {
+        doctor_saw(d, DOCTOR_WARN, "roll-over", "the next authority is prepared");
+        doctor_next(d, "`holdfast ca bundle --install`, then `holdfast ca switch`");
+    } else if (facts->previous.there) {
+        doctor_saw(d, DOCTOR_WARN, "roll-over", "what the authority before this issued is taken");
+        doctor_next(d, "`holdfast device rotate --all`; once it is complete, `holdfast ca finish`");
+    }
+}
+
 /* What only the authority's files tell. */
 static void check_files(struct doctor *d)
 {
@@ -241,6 +253,7 @@ static void check_files(struct doctor *d)
         check_expiry(d, checks[2], facts.root_not_after);
         if (d->hub == NULL)
             check_expiry(d, "issuing CA", facts.issuing_not_after);
+        check_roll_over(d, &facts);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {

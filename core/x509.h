@@ -14,6 +14,7 @@ enum crl_reason {
     REASON_SUPERSEDED = 4,
     REASON_CESSATION_OF_OPERATION = 5,
     REASON_CERTIFICATE_HOLD = 6, /* the one that may end */
+    REASON_REMOVE_FROM_CRL = 8,  /* in deltas alone: that it has ended */
     REASON_PRIVILEGE_WITHDRAWN = 9,
 };
 

@@ -38,7 +38,7 @@ static X509 *make_certificate(EVP_PKEY *key)
         int nid;
         const char *value;
     } extensions[] = {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
-                      {NID_key_usage, "critical,keyCertSign"},
+                      {NID_key_usage, "critical,keyCertSign,cRLSign"},
                       {NID_subject_key_identifier, "hash"}};
     for (size_t i = 0; i < ARRAY_LEN(extensions); i++) {
         X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, extensions[i].nid, extensions[i].value);
@@ -66,8 +66,9 @@ static struct signer_keys *make_keys(void)
     require(issuer_new(issuing, certificate, &k.issuer) == ERR_NONE);
     uint8_t *der = NULL;
     int der_len = i2d_X509(certificate, &der);
-    require(der_len > 0 && ocsp_responder_new(k.issuer, slice_of(der, (size_t)der_len),
-                                              "acme.example", &k.responder) == ERR_NONE);
+    require(der_len > 0 &&
+            ocsp_responder_new(k.issuer, slice_of(der, (size_t)der_len), "acme.example",
+                               &k.responders[OCSP_ISSUING]) == ERR_NONE);
     OPENSSL_free(der);
     X509_free(certificate);
     EVP_PKEY_free(issuing);
@@ -106,8 +107,19 @@ static size_t freshen(const uint8_t *data, size_t size, uint8_t *message)
         return w.len;
     }
     struct certificate_request request;
-    if (r.err != ERR_NONE || (head.id & 0x80000000U) == 0 || head.kind != SIGNER_ISSUE ||
-        signer_issue_read(reader_rest(&r), &request) != ERR_NONE)
+    struct crl_request crl;
+    if (r.err != ERR_NONE || (head.id & 0x80000000U) == 0)
+        return size;
+    struct slice body = reader_rest(&r);
+    if (head.kind == SIGNER_CRL_BEGIN && signer_crl_begin_read(body, &crl) == ERR_NONE) {
+        crl.this_update = (int64_t)((uint64_t)crl.this_update + (uint64_t)clock_seconds());
+        crl.next_update = (int64_t)((uint64_t)crl.next_update + (uint64_t)clock_seconds());
+        struct writer begin = writer_over(message, SIGNER_REQUEST_MAX);
+        signer_head_write(&begin, head.id, SIGNER_CRL_BEGIN);
+        signer_crl_begin_write(&begin, &crl);
+        return begin.len;
+    }
+    if (head.kind != SIGNER_ISSUE || signer_issue_read(body, &request) != ERR_NONE)
         return size;
     request.not_before = from_now(request.not_before);
     request.not_after = from_now(request.not_after);
@@ -131,11 +143,18 @@ static void check_round_trip(struct slice message)
     struct ocsp_answer answer;
     struct checkpoint_request checkpoint;
     struct hash proof[MERKLE_PROOF_MAX];
+    struct crl_request crl;
+    struct crl_entry entries[SIGNER_CRL_ENTRIES];
+    size_t n;
     if (head.kind == SIGNER_ISSUE && signer_issue_read(body, &request) == ERR_NONE)
         signer_issue_write(&w, &request);
     else if (head.kind == SIGNER_CHECKPOINT &&
              signer_checkpoint_read(body, proof, &checkpoint) == ERR_NONE)
         signer_checkpoint_write(&w, &checkpoint);
+    else if (head.kind == SIGNER_CRL_BEGIN && signer_crl_begin_read(body, &crl) == ERR_NONE)
+        signer_crl_begin_write(&w, &crl);
+    else if (head.kind == SIGNER_CRL_ADD && signer_crl_add_read(body, entries, &n) == ERR_NONE)
+        signer_crl_add_write(&w, entries, n);
     else if (head.kind == SIGNER_OCSP && signer_ocsp_read(body, &answer) == ERR_NONE)
         signer_ocsp_write(&w, &answer);
     else
@@ -191,6 +210,8 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
         return;
     struct slice text;
     struct certificate c;
+    if (reply.kind >= SIGNER_CRL_BEGIN)
+        return; /* what is signed of it is judged where it is finished */
     if (reply.kind == SIGNER_CHECKPOINT) {
         assert(note_verify(reply.body, &k->ledger_key, crypto_ed25519_verify, &text) == ERR_NONE);
         return;
@@ -203,6 +224,23 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
     assert(c.uri.len == 0 || slice_starts_with(c.uri, SLICE_LITERAL("spiffe://acme.example/")));
     assert(c.not_after <= issuer_not_after(k->issuer));
     check_server_names(k, reader_rest(&r), reply.body);
+}
+
+/* So that entries have a list to go to. */
+static void begin_list(struct signer_keys *k)
+{
+    crl_desk_close(&k->crl);
+    require(crl_desk_open(&k->crl, "http://hub.example", 4) == ERR_NONE);
+    int64_t now = clock_seconds();
+    const struct crl_request request = {.shard = 1,
+                                        .number = 7,
+                                        .base = 6,
+                                        .this_update = now,
+                                        .next_update = now + 60,
+                                        .entries_len = 36};
+    uint8_t prefix[CRL_PREFIX_MAX];
+    struct writer w = writer_over(prefix, sizeof prefix);
+    require(crl_desk_begin(&k->crl, k->issuer, &request, &w) == ERR_NONE);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -219,6 +257,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     k->state.signed_any = true;
     k->state.size = 1024; /* complete: any root leads to some larger tree */
     k->state.root = (struct hash){{0}};
+    begin_list(k);
     struct writer reply = writer_over(bytes, sizeof bytes);
     signer_handle(k, asked, &reply);
     assert(reply.err == ERR_NONE);

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "hub/signer/signer.h"
 #include "pki/fleet.h"
@@ -48,6 +49,14 @@ const struct config_key hub_config_keys[] = {
         "over PostgreSQL: a hub that has not heard of the others for so long serves no device"),
     KEY("checkin-interval", CONFIG_DURATION, checkin_interval, 1, 24 * HOUR, "15m",
         "how often devices check in"),
+    KEY("data", CONFIG_PATH, data, 0, 0, "",
+        "where the hub keeps files of its own; standard: the database's folder"),
+    KEY("crl-lifetime", CONFIG_DURATION, crl_lifetime, 60, 10 * 24 * HOUR, "1d",
+        "until when others may go by a list of revoked certificates that they have"),
+    KEY("crl-delta-lifetime", CONFIG_DURATION, crl_delta_lifetime, 60, 10 * 24 * HOUR, "1h",
+        "the same for deltas"),
+    KEY("crl-shards", CONFIG_INTEGER, crl_shards, 1, CRL_SHARDS_MAX, "16",
+        "lists behind public-url, of which each device's certificate names one: a power of two"),
     KEY("connections", CONFIG_INTEGER, connections, 1, MANY, "50000",
         "open connections on each listener"),
     KEY("connections-per-address", CONFIG_INTEGER, connections_per_address, 1, MANY, "200",
@@ -70,6 +79,8 @@ const struct config_key hub_config_keys[] = {
         "questions from one address whether certificates are revoked"),
     KEY("ocsp-validity", CONFIG_DURATION, ocsp_validity, 60, OCSP_VALIDITY_MAX, "1h",
         "how long an OCSP answer may be used again"),
+    KEY("rotation-per-minute", CONFIG_INTEGER, rotation_per_minute, 1, MANY, "6000",
+        "devices that rotations ask to renew, all together"),
     KEY("log-target", CONFIG_TEXT, log_target, 0, 0, "stderr", "stderr, syslog or journal"),
     KEY("log-level", CONFIG_TEXT, log_level, 0, 0, "notice",
         "error, warning, notice, info or debug"),
@@ -77,6 +88,22 @@ const struct config_key hub_config_keys[] = {
 const size_t hub_config_keys_len = ARRAY_LEN(hub_config_keys);
 
 _Static_assert(CA_FLEET_MAX == 56, "an error below says so");
+
+/* The database's folder is one that the hub can write to, also where it gave up being root. */
+static bool standard_data_folder(struct hub_config *config)
+{
+    static const struct slice sqlite = SLICE_LITERAL("sqlite:");
+    struct slice store = slice_of_text(config->store);
+    const char *end = strrchr(config->store, '/');
+    int n;
+    if (slice_starts_with(store, sqlite) && end != NULL)
+        n = snprintf(config->data, sizeof config->data, "%.*s",
+                     (int)(end - config->store - (ptrdiff_t)sqlite.len),
+                     config->store + sqlite.len);
+    else
+        n = snprintf(config->data, sizeof config->data, "%s", config->state);
+    return n > 0 && (size_t)n < sizeof config->data;
+}
 
 /* NULL, or what is wrong with it. What is signed is fetched without TLS: who checks a certificate
  * for TLS can't need TLS for that (RFC 5280 section 8). */
@@ -113,6 +140,8 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         wrong = "names: give 1 to 8 DNS names or addresses";
     else if ((config.operator_certificate[0] == '\0') != (config.operator_key[0] == '\0'))
         wrong = "operator-certificate and operator-key go together";
+    else if ((config.crl_shards & (config.crl_shards - 1)) != 0)
+        wrong = "crl-shards: give a power of two, from 1 to 256";
     else
         wrong = check_public_url(&config);
     if (wrong != NULL) {
@@ -124,6 +153,8 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         if (n < 0 || (size_t)n >= sizeof config.store)
             return ERR_LIMIT;
     }
+    if (config.data[0] == '\0' && !standard_data_folder(&config))
+        return ERR_LIMIT;
     *ret_config = config;
     return ERR_NONE;
 }

@@ -23,8 +23,12 @@ struct hub_config {
     char user[CONFIG_TEXT_MAX];
     char signer_user[CONFIG_TEXT_MAX];
     int64_t loops;
-    int64_t lease;            /* seconds */
-    int64_t checkin_interval; /* seconds */
+    int64_t lease;              /* seconds */
+    int64_t checkin_interval;   /* seconds */
+    char data[CONFIG_TEXT_MAX]; /* folder: subjects.keys, crl/ */
+    int64_t crl_lifetime;       /* seconds */
+    int64_t crl_delta_lifetime;
+    int64_t crl_shards;
     int64_t connections;
     int64_t connections_per_address;
     int64_t request_timeout; /* seconds */
@@ -36,6 +40,7 @@ struct hub_config {
     int64_t reader_per_minute;
     int64_t status_per_minute;
     int64_t ocsp_validity; /* seconds */
+    int64_t rotation_per_minute;
     char log_target[CONFIG_TEXT_MAX];
     char log_level[CONFIG_TEXT_MAX];
 };

@@ -11,6 +11,7 @@
 #include "hub/config.h"
 #include "hub/identity/identity.h"
 #include "hub/ledger/ledger.h"
+#include "hub/revocation/crl.h"
 #include "hub/revocation/revocation.h"
 #include "hub/signer/signer.h"
 #include "hub/store/store.h"
@@ -28,6 +29,7 @@ struct hub_loop {
     struct store_reader *reader;
     struct signer_link *signer;
     struct sightings *sightings;
+    struct ledger_shown *shown;
     struct loop_task tick, last;
     atomic_bool tick_pending;
     int64_t sightings_ms; /* flushed last; monotonic */
@@ -43,6 +45,7 @@ struct hub {
     struct identity *identity;
     struct tokens *tokens;
     struct refusals *refusals;
+    struct crl_service *crls;
     struct ocsp_service *ocsp; /* NULL where nobody listens for it */
     struct rate_table *rates;
     struct tls_server *tls[LISTENER_COUNT]; /* NULL for the local one, and where status is served */

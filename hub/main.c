@@ -111,6 +111,12 @@ static enum err shed_root(char explain[256])
     return err;
 }
 
+/* Where no certificate can name one there is only the list of all. */
+static unsigned crl_shards_served(void)
+{
+    return hub.config.public_url[0] == '\0' ? 0 : (unsigned)hub.config.crl_shards;
+}
+
 static enum err start_signer(char explain[256])
 {
     static char folder[CONFIG_TEXT_MAX + 16];
@@ -132,7 +138,8 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .public_url = hub.config.public_url,
-        .links = hub.loops_len + 1, /* and one for the first server certificate */
+        .crl_shards = crl_shards_served(),
+        .links = hub.loops_len + 2, /* and the first server certificate, and revocation lists */
         .accept_roll_back = accept_roll_back,
     };
     return signer_start(&options, &hub.signer, &hub.facts, explain);
@@ -171,18 +178,28 @@ static enum err make_ocsp(void)
     if (hub.config.listen_status[0] == '\0')
         return ERR_NONE;
     struct reader chain = reader_over(slice_of(hub.facts.chain, hub.facts.chain_len));
-    const struct ocsp_options options = {.issuer = der_read_any(&chain, NULL),
-                                         .issuer_not_after = hub.facts.issuing_not_after,
-                                         .validity = hub.config.ocsp_validity};
+    struct reader previous = reader_over(slice_of(hub.facts.previous, hub.facts.previous_len));
+    const struct ocsp_options options = {
+        .store = hub.store,
+        .issuers = {[OCSP_ISSUING] = der_read_any(&chain, NULL),
+                    [OCSP_PREVIOUS] = der_read_any(&previous, NULL)},
+        .validity = hub.config.ocsp_validity,
+    };
     return ocsp_service_new(&options, &hub.ocsp);
+}
+
+static enum err data_path(const char *name, char ret_path[PATH_MAX])
+{
+    int n = snprintf(ret_path, PATH_MAX, "%s/%s", hub.config.data, name);
+    return n > 0 && n < PATH_MAX ? ERR_NONE : ERR_LIMIT;
 }
 
 static enum err open_subjects(char explain[256])
 {
     static char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/subjects.keys", hub.config.state);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return ERR_LIMIT;
+    enum err err = data_path("subjects.keys", path);
+    if (err != ERR_NONE)
+        return err;
     return subjects_open(path, hub.store, hub.ledger, forget_subjects, membership_is_shared(),
                          &hub.subjects, explain);
 }
@@ -233,6 +250,7 @@ static void loop_tick(struct loop_task *task)
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
         refusals_flush(hub.refusals);
     server_certificate_turn(&hub);
+    identity_select_turn(hub.identity, here->reader, here->loop);
 }
 
 static enum err make_loops(void)
@@ -250,6 +268,8 @@ static enum err make_loops(void)
             err = signer_link_new(hub.signer, here->loop, &here->signer);
         if (err == ERR_NONE)
             err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err == ERR_NONE)
+            err = ledger_shown_new(hub.ledger, here->reader, &here->shown);
         if (err != ERR_NONE)
             return err;
     }
@@ -258,6 +278,21 @@ static enum err make_loops(void)
                       &hub.facts);
     follower_init(&hub);
     return ERR_NONE;
+}
+
+static enum err make_crls(char explain[256])
+{
+    static char path[PATH_MAX];
+    enum err err = data_path("crl", path);
+    if (err != ERR_NONE)
+        return err;
+    const struct crl_options options = {.folder = path,
+                                        .store = hub.store,
+                                        .signer = hub.signer,
+                                        .shards = crl_shards_served(),
+                                        .lifetime = hub.config.crl_lifetime,
+                                        .delta_lifetime = hub.config.crl_delta_lifetime};
+    return crl_service_new(&options, &hub.crls, explain);
 }
 
 /* ---- start, run, end ---- */
@@ -299,6 +334,9 @@ static int start(int signals_fd)
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
+    err = make_crls(explain);
+    if (err != ERR_NONE)
+        return fail("crl.start", err, explain);
     err = listeners_make_tls(&hub, explain);
     if (err != ERR_NONE)
         return fail("tls.start", err, explain);
@@ -320,6 +358,8 @@ static int start(int signals_fd)
         return fail("hub.membership", err, explain);
     for (size_t i = 0; err == ERR_NONE && i < hub.loops_len; i++)
         err = loop_start(hub.loops[i].loop);
+    if (err == ERR_NONE)
+        err = crl_service_start(hub.crls);
     if (err == ERR_NONE)
         err = served_bundle_load(&hub);
     if (err == ERR_NONE)
@@ -424,6 +464,7 @@ static void stop(void)
             ; /* interrupted */
     }
     refusals_flush(hub.refusals);
+    crl_service_free(hub.crls);
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)
         loop_stop(hub.loops[i].loop);
@@ -433,6 +474,7 @@ static void stop(void)
     for (size_t i = 0; i < hub.loops_len; i++) {
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
+        ledger_shown_free(hub.loops[i].shown);
         store_reader_free(hub.loops[i].reader);
         loop_free(hub.loops[i].loop);
     }

@@ -155,6 +155,18 @@ out:
     return err;
 }
 
+enum err ca_root_certificate(const char *fleet, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
+                             X509 **ret_certificate)
+{
+    const struct authority root = {.fleet = fleet,
+                                   .role = "root",
+                                   .key = key,
+                                   .basic_constraints = "critical,CA:TRUE,pathlen:1",
+                                   .key_usage = "critical,keyCertSign,cRLSign",
+                                   .years = CA_ROOT_YEARS};
+    return make_certificate(&root, issuer, issuer_key, ret_certificate);
+}
+
 enum err ca_issuing_certificate(const char *fleet, const char *unit, EVP_PKEY *key, X509 *root,
                                 EVP_PKEY *root_key, X509 **ret_certificate)
 {
@@ -196,13 +208,7 @@ static enum err make_ca(const char *fleet, struct new_ca *ca)
         err = ca_key_new(KEY_ED25519, &ca->bundle_key);
     if (err != ERR_NONE)
         return err;
-    const struct authority root = {.fleet = fleet,
-                                   .role = "root",
-                                   .key = ca->root_key,
-                                   .basic_constraints = "critical,CA:TRUE,pathlen:1",
-                                   .key_usage = "critical,keyCertSign,cRLSign",
-                                   .years = CA_ROOT_YEARS};
-    err = make_certificate(&root, NULL, ca->root_key, &ca->root);
+    err = ca_root_certificate(fleet, ca->root_key, NULL, ca->root_key, &ca->root);
     if (err == ERR_NONE)
         err = ca_issuing_certificate(fleet, NULL, ca->issuing_key, ca->root, ca->root_key,
                                      &ca->issuing);

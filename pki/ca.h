@@ -6,6 +6,7 @@
  *   <state>/ledger.vkey, bundle.vkey                  the public keys (core/note.h), named
  *                                                     FLEET/ledger and FLEET/bundle
  *   <state>/bundle                                    the last trust bundle
+ * and, during a roll-over, those of pki/ca_roll.h.
  *
  * issuing.pem holds the issuing certificate, then any between it and the root. Keys are PKCS#8 PEM:
  * root P-384, issuing P-256, bundle and ledger Ed25519. */
@@ -54,6 +55,12 @@ MUST_USE enum err ca_csr(const char *state, const char *fleet, char **ret_pem, c
  * starts. */
 MUST_USE enum err ca_install(const char *state, const char *path, char explain[256]);
 
+struct ca_other { /* an issuing certificate beside the one in use */
+    bool there;
+    char subject[256];
+    uint8_t sha256[SHA256_SIZE];
+    int64_t not_after;
+};
 struct ca_facts {
     char root_subject[256], issuing_subject[256];
     uint8_t root_sha256[SHA256_SIZE], issuing_sha256[SHA256_SIZE];
@@ -61,6 +68,7 @@ struct ca_facts {
     bool root_key_present;   /* offline/root.key is still on this machine */
     bool bundle_key_present; /* and the bundle key */
     struct note_key ledger_key, bundle_key;
+    struct ca_other next, previous; /* of a roll-over: pki/ca_roll.h */
 };
 /* Reads signer/issuing.pem: as root or as the signer's user. */
 MUST_USE enum err ca_show(const char *state, struct ca_facts *ret_facts, char explain[256]);

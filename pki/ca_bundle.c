@@ -103,31 +103,59 @@ static enum err change_keys(const char *state, const struct note_key *added,
     return err;
 }
 
-/* DER of every certificate in root.pem, one after the other in `storage`. */
-static enum err read_roots(const char *path, uint8_t storage[ROOTS_MAX], struct trust_bundle *b,
-                           char explain[256])
+/* Puts it behind the others in the storage, unless it is there already. */
+static enum err add_root(X509 *root, struct writer *w, struct trust_bundle *b)
 {
-    _Static_assert(CA_CHAIN_MAX <= TRUST_ROOTS_MAX, "all of root.pem fits");
+    uint8_t *der = NULL;
+    int len = i2d_X509(root, &der);
+    if (len <= 0)
+        return ERR_CRYPTO;
+    struct slice bytes = slice_of(der, (size_t)len);
+    bool known = false;
+    for (size_t i = 0; i < b->server_roots_len; i++)
+        known = known || slice_equal(b->server_roots[i], bytes);
+    size_t start = w->len;
+    if (!known && b->server_roots_len < TRUST_ROOTS_MAX)
+        writer_put(w, bytes);
+    else if (!known)
+        writer_fail(w, ERR_LIMIT);
+    if (!known && w->err == ERR_NONE)
+        b->server_roots[b->server_roots_len++] = slice_of(w->start + start, w->len - start);
+    OPENSSL_free(der);
+    return w->err;
+}
+
+/* DER of every certificate in the file. */
+static enum err read_roots(const char *state, const char *name, struct writer *w,
+                           struct trust_bundle *b, char explain[256])
+{
     X509 *roots[CA_CHAIN_MAX] = {NULL};
+    char path[PATH_MAX];
     size_t n = 0;
-    enum err err = ca_chain_read(path, roots, &n);
-    struct writer w = writer_over(storage, ROOTS_MAX);
+    enum err err = ca_path(state, name, path);
+    if (err == ERR_NONE)
+        err = ca_chain_read(path, roots, &n);
+    if (err == ERR_NOT_FOUND)
+        return err; /* the caller's to judge */
     for (size_t i = 0; i < n; i++) {
-        uint8_t *der = NULL;
-        int len = i2d_X509(roots[i], &der);
-        size_t start = w.len;
-        if (len > 0)
-            writer_put(&w, slice_of(der, (size_t)len));
-        else
-            writer_fail(&w, ERR_CRYPTO);
-        b->server_roots[i] = slice_of(storage + start, w.len - start);
-        OPENSSL_free(der);
+        if (err == ERR_NONE)
+            err = add_root(roots[i], w, b);
         X509_free(roots[i]);
     }
-    b->server_roots_len = n;
-    if (err == ERR_NONE)
-        err = w.err;
     return err == ERR_NONE ? err : ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+}
+
+/* The root, and the next one, where that is prepared: devices are to know it before it is used. */
+static enum err read_all_roots(const char *state, uint8_t storage[ROOTS_MAX],
+                               struct trust_bundle *b, char explain[256])
+{
+    struct writer w = writer_over(storage, ROOTS_MAX);
+    enum err err = read_roots(state, "root.pem", &w, b, explain);
+    if (err == ERR_NOT_FOUND)
+        return ca_fail(err, explain, "%.160s/root.pem: %s", state, err_text(err));
+    if (err == ERR_NONE)
+        err = read_roots(state, "next-root.pem", &w, b, explain);
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
 static enum err read_parts(const char *state, const char *fleet, EVP_PKEY **key,
@@ -144,8 +172,7 @@ static enum err read_parts(const char *state, const char *fleet, EVP_PKEY **key,
     err = ca_note_key(*key, name, &b->bundle_key);
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s is not an Ed25519 key", path);
-    err = ca_path(state, "root.pem", path);
-    return err == ERR_NONE ? read_roots(path, storage, b, explain) : err;
+    return read_all_roots(state, storage, b, explain);
 }
 
 enum err ca_sign_note(EVP_PKEY *key, const struct note_key *public_key, struct writer *note)

@@ -36,6 +36,11 @@ MUST_USE enum err ca_key_pem(EVP_PKEY *key, BIO **ret_pem);
 MUST_USE enum err ca_certificates_pem(X509 *const *certificates, size_t n, BIO **ret_pem);
 struct slice ca_bio_bytes(BIO *bio);
 
+/* A root for this key, CA_ROOT_YEARS long: signed by itself (`issuer` NULL), or by a root of the
+ * same fleet before it. */
+MUST_USE enum err ca_root_certificate(const char *fleet, EVP_PKEY *key, X509 *issuer,
+                                      EVP_PKEY *issuer_key, X509 **ret_certificate);
+
 /* "NAME+HASH+BASE64\n" <-> file */
 MUST_USE enum err ca_vkey_read(const char *path, struct note_key *ret_key);
 /* The public half of an Ed25519 key under `name`. */

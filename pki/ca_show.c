@@ -85,6 +85,15 @@ static bool is_present(const char *state, const char *name)
            (errno != ENOENT && errno != ENOTDIR);
 }
 
+static enum err describe_other(const char *state, const char *name, struct ca_other *ret,
+                               char explain[256])
+{
+    if (!is_present(state, name))
+        return ERR_NONE;
+    ret->there = true;
+    return describe_file(state, name, ret->subject, ret->sha256, &ret->not_after, explain);
+}
+
 enum err ca_show(const char *state, struct ca_facts *ret_facts, char explain[256])
 {
     struct ca_facts f = {.root_not_after = 0};
@@ -93,6 +102,10 @@ enum err ca_show(const char *state, struct ca_facts *ret_facts, char explain[256
     if (err == ERR_NONE)
         err = describe_file(state, "signer/issuing.pem", f.issuing_subject, f.issuing_sha256,
                             &f.issuing_not_after, explain);
+    if (err == ERR_NONE)
+        err = describe_other(state, "signer/next-issuing.pem", &f.next, explain);
+    if (err == ERR_NONE)
+        err = describe_other(state, "signer/previous-issuing.pem", &f.previous, explain);
     if (err == ERR_NONE)
         err = read_vkey(state, "ledger.vkey", &f.ledger_key, explain);
     if (err == ERR_NONE)

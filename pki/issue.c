@@ -9,18 +9,17 @@
 
 #include "base/crypto.h"
 #include "core/oid.h"
+#include "pki/crl.h"
+#include "pki/issuer_internal.h"
 
-#define SERIAL_SIZE        16 /* bytes: those of a time, then random ones */
-#define SERIAL_TIME        4
-#define ISSUER_NAME_MAX    1024
-#define KEY_IDENTIFIER_MAX 64
-#define KEY_IDENTIFIER     20 /* bytes of ours: RFC 7093 section 2, method 1 */
-#define COMMON_NAME_MAX    64 /* ub-common-name */
-#define URI_MAX            256
-#define NAMES_MAX          32
-#define DNS_NAME_MAX       253
-#define DNS_LABEL_MAX      63
-#define SIGNATURE_MAX      112 /* an ECDSA-Sig-Value over P-384 takes 104 */
+#define SERIAL_SIZE     16 /* bytes: those of a time, then random ones */
+#define SERIAL_TIME     4
+#define KEY_IDENTIFIER  20 /* bytes of ours: RFC 7093 section 2, method 1 */
+#define COMMON_NAME_MAX 64 /* ub-common-name */
+#define URI_MAX         256
+#define NAMES_MAX       32
+#define DNS_NAME_MAX    253
+#define DNS_LABEL_MAX   63
 
 #define SAN_DNS 2
 #define SAN_URI 6
@@ -45,21 +44,9 @@
         "\x09")
 #define OCSP_NO_CHECK                                                                              \
     SLICE_LITERAL("\x30\x0f\x06\x09\x2b\x06\x01\x05\x05\x07\x30\x01\x05\x04\x02\x05\x00")
-#define OID_AUTHORITY_INFO_ACCESS    SLICE_LITERAL("\x2b\x06\x01\x05\x05\x07\x01\x01")
-#define OID_SUBJECT_KEY_IDENTIFIER   SLICE_LITERAL("\x55\x1d\x0e")
-#define OID_AUTHORITY_KEY_IDENTIFIER SLICE_LITERAL("\x55\x1d\x23")
-
-struct issuer {
-    EVP_PKEY *key;
-    EVP_PKEY_CTX *signing; /* set up once, used for every signature */
-    EVP_MD *digest;
-    struct slice signature_oid;
-    uint8_t subject_bytes[ISSUER_NAME_MAX];
-    struct slice subject; /* Name */
-    uint8_t key_identifier[KEY_IDENTIFIER_MAX];
-    size_t key_identifier_len;
-    int64_t not_before, not_after;
-};
+#define OID_AUTHORITY_INFO_ACCESS   SLICE_LITERAL("\x2b\x06\x01\x05\x05\x07\x01\x01")
+#define OID_CRL_DISTRIBUTION_POINTS SLICE_LITERAL("\x55\x1d\x1f")
+#define OID_SUBJECT_KEY_IDENTIFIER  SLICE_LITERAL("\x55\x1d\x0e")
 
 void issuer_free(struct issuer *i)
 {
@@ -137,6 +124,7 @@ enum err issuer_new(EVP_PKEY *key, X509 *certificate, struct issuer **ret_issuer
     if (i == NULL)
         return ERR_NO_MEMORY;
     enum err err = check_authority(key, certificate);
+    i->signs_crls = (X509_get_key_usage(certificate) & KU_CRL_SIGN) != 0;
     if (err == ERR_NONE && EVP_PKEY_up_ref(key) != 1)
         err = ERR_CRYPTO;
     if (err != ERR_NONE)
@@ -216,15 +204,6 @@ static bool is_uri(struct slice uri)
            all_printable(uri, 0x21);
 }
 
-static void put_extension(struct der_writer *w, struct slice oid, bool critical, size_t mark)
-{
-    der_wrap(w, DER_OCTET_STRING, mark);
-    if (critical)
-        der_put(w, DER_BOOLEAN, SLICE_LITERAL("\xff"));
-    der_put(w, DER_OID, oid);
-    der_wrap(w, DER_SEQUENCE, mark);
-}
-
 /* Critical where the subject is empty (RFC 5280 section 4.2.1.6). */
 static void put_subject_alt_name(struct der_writer *w, const struct issue_request *request)
 {
@@ -254,6 +233,19 @@ static void put_authority_info_access(struct der_writer *w, struct slice ocsp_ur
     put_extension(w, OID_AUTHORITY_INFO_ACCESS, false, mark);
 }
 
+/* CRLDistributionPoints, RFC 5280 section 4.2.1.13. */
+static void put_crl_distribution_points(struct der_writer *w, const struct issue_request *request,
+                                        const uint8_t serial[SERIAL_SIZE])
+{
+    uint8_t bytes[CRL_URL_MAX];
+    struct writer url = writer_over(bytes, sizeof bytes);
+    unsigned shard = crl_shard_of(slice_of(serial, SERIAL_SIZE), request->crl_shards);
+    crl_url_write(&url, request->public_url, request->crl_shards, shard, false);
+    if (url.err != ERR_NONE)
+        der_writer_fail(w, url.err);
+    put_distribution_points(w, OID_CRL_DISTRIBUTION_POINTS, writer_bytes(&url));
+}
+
 /* What the certificate is for, and who or where that is. */
 static void put_purpose(struct der_writer *w, const struct issue_request *request)
 {
@@ -280,14 +272,10 @@ static void put_purpose(struct der_writer *w, const struct issue_request *reques
 static void put_key_identifiers(struct der_writer *w, const struct issuer *i,
                                 const struct spki *spki)
 {
-    size_t mark = der_mark(w);
-    der_put(w, DER_CONTEXT(0), slice_of(i->key_identifier, i->key_identifier_len));
-    der_wrap(w, DER_SEQUENCE, mark);
-    put_extension(w, OID_AUTHORITY_KEY_IDENTIFIER, false, mark);
-
+    put_authority_key_identifier(w, i);
     uint8_t hash[SHA256_SIZE];
     crypto_sha256_one(spki->key, hash);
-    mark = der_mark(w);
+    size_t mark = der_mark(w);
     der_put(w, DER_OCTET_STRING, slice_of(hash, KEY_IDENTIFIER));
     put_extension(w, OID_SUBJECT_KEY_IDENTIFIER, false, mark);
 }
@@ -304,19 +292,14 @@ static void put_subject(struct der_writer *w, struct slice common_name)
     der_wrap(w, DER_SEQUENCE, mark);
 }
 
-static void put_signature_algorithm(struct der_writer *w, const struct issuer *i)
-{
-    size_t mark = der_mark(w);
-    der_put(w, DER_OID, i->signature_oid);
-    der_wrap(w, DER_SEQUENCE, mark);
-}
-
 /* TBSCertificate, RFC 5280 section 4.1; from the last field to the first. */
 static void put_tbs(struct der_writer *w, const struct issuer *i,
                     const struct issue_request *request, const struct spki *spki,
                     int64_t not_before, int64_t not_after, const uint8_t serial[SERIAL_SIZE])
 {
     size_t whole = der_mark(w);
+    if (request->crl_shards > 0)
+        put_crl_distribution_points(w, request, serial);
     put_key_identifiers(w, i, spki);
     put_purpose(w, request);
     der_put_raw(w, KEY_USAGE_DIGITAL_SIGNATURE);
@@ -347,19 +330,28 @@ static enum err make_serial(int64_t not_before, uint8_t ret_serial[SERIAL_SIZE])
     return crypto_random(ret_serial + SERIAL_TIME, SERIAL_SIZE - SERIAL_TIME);
 }
 
-static enum err sign(struct issuer *i, struct slice message, uint8_t signature[SIGNATURE_MAX],
+enum err issuer_sign(struct issuer *i, struct slice hash, uint8_t signature[SIGNATURE_MAX],
                      size_t *ret_len)
 {
-    uint8_t hash[EVP_MAX_MD_SIZE];
-    unsigned hash_len = 0;
     size_t len = SIGNATURE_MAX;
-    if (EVP_Digest(message.data, message.len, hash, &hash_len, i->digest, NULL) != 1 ||
-        EVP_PKEY_sign(i->signing, signature, &len, hash, hash_len) != 1) {
+    if (EVP_PKEY_sign(i->signing, signature, &len, hash.data, hash.len) != 1) {
         ERR_clear_error();
         return ERR_CRYPTO;
     }
     *ret_len = len;
     return ERR_NONE;
+}
+
+static enum err sign(struct issuer *i, struct slice message, uint8_t signature[SIGNATURE_MAX],
+                     size_t *ret_len)
+{
+    uint8_t hash[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    if (EVP_Digest(message.data, message.len, hash, &len, i->digest, NULL) != 1) {
+        ERR_clear_error();
+        return ERR_CRYPTO;
+    }
+    return issuer_sign(i, slice_of(hash, len), signature, ret_len);
 }
 
 static enum err check_names(const struct issue_request *request)

@@ -26,6 +26,8 @@ struct issue_request {
     struct slice common_name;  /* at most 64 bytes */
     struct slice uri;          /* client: one URI in subjectAltName */
     struct slice ocsp_url;     /* client: where its state can be asked for; empty: nowhere */
+    struct slice public_url;   /* client: base of its distribution point's URL (pki/crl.h) ... */
+    unsigned crl_shards;       /* ... which its serial number chooses among these; 0: none */
     const struct slice *names; /* server: DNS names, or IP addresses in text */
     size_t names_len;
     int64_t not_before, not_after; /* both are cut to the issuer's own */

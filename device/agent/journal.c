@@ -22,9 +22,11 @@ static enum log_level level_of(enum device_event_kind kind)
     case DEVICE_EVENT_RENEWED:
     case DEVICE_EVENT_CONFIRMED:
     case DEVICE_EVENT_KEY_RETIRED:
+    case DEVICE_EVENT_ROTATION_ASKED:
     case DEVICE_EVENT_REPORTED:
     case DEVICE_EVENT_BUNDLE_FOLLOWED:
     case DEVICE_EVENT_WAITING:
+    case DEVICE_EVENT_LEDGER_SOUND:
         return LOG_LEVEL_NOTICE;
     case DEVICE_EVENT_BUNDLE_REJECTED:
     case DEVICE_EVENT_FAILED:
@@ -32,6 +34,7 @@ static enum log_level level_of(enum device_event_kind kind)
         return LOG_LEVEL_WARNING;
     case DEVICE_EVENT_CERTIFICATE_REJECTED:
     case DEVICE_EVENT_REFUSED:
+    case DEVICE_EVENT_LEDGER_REFUSED:
     case DEVICE_EVENT_COUNT:
         break;
     }
@@ -67,6 +70,9 @@ static const char *hint_of(const struct device_event *e, char buffer[HINT_SIZE])
 {
     if (e->kind == DEVICE_EVENT_REFUSED)
         return hint_of_refusal(e, buffer);
+    if (e->kind == DEVICE_EVENT_LEDGER_REFUSED)
+        return "the hub does not show the ledger it showed before: it was set back, replaced or "
+               "taken over; it is believed again once its owner signs a newer trust bundle";
     if (e->kind != DEVICE_EVENT_FAILED || e->status != 0)
         return NULL;
     switch (e->err) {
@@ -83,6 +89,11 @@ static const char *hint_of(const struct device_event *e, char buffer[HINT_SIZE])
     default:
         return NULL;
     }
+}
+
+static bool is_about_ledger(enum device_event_kind kind)
+{
+    return kind == DEVICE_EVENT_LEDGER_REFUSED || kind == DEVICE_EVENT_LEDGER_SOUND;
 }
 
 static const char *write_time(char buffer[TIME_SIZE], int64_t seconds)
@@ -123,7 +134,7 @@ void journal_device_event(const struct device_event *e)
     if (e->time != 0)
         fields[n++] = F_TEXT("expires", write_time(time, e->time));
     else if (e->number != 0)
-        fields[n++] = F_INTEGER("version", (int64_t)e->number);
+        fields[n++] = F_INTEGER(is_about_ledger(e->kind) ? "size" : "version", (int64_t)e->number);
     else if (e->hash != NULL)
         fields[n++] = F_TEXT("key_sha256", write_hash(hash, e->hash));
     if (hint != NULL)

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "device/agent/journal.h"
 #include "device/agent/settings.h"
+#include "device/agent/status.h"
 #include "device/port/posix/posix.h"
 
 #define PROGRAM "holdfast-agent"
@@ -22,7 +23,7 @@
 #define NAP_MAX_MS 60000
 
 /* What the process ends with; the man page names them. */
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3, EXIT_MISLED = 4 };
 
 static volatile sig_atomic_t stopping, renewing;
 static int wake_pipe[2] = {-1, -1};
@@ -215,6 +216,8 @@ static int run(struct agent *a, bool once)
         return EXIT_OK;
     if (phase == DEVICE_REFUSED)
         return EXIT_REFUSED;
+    if (phase == DEVICE_MISLED)
+        return EXIT_MISLED;
     return phase == DEVICE_ENROLLED && a->heard ? EXIT_OK : EXIT_FAILED;
 }
 
@@ -236,6 +239,29 @@ static int make_key(struct agent *a)
     return fwrite(text, 1, w.len, stdout) == w.len && fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
 }
 
+/* Beside an agent that works with this state, so without its lock: each record is replaced whole.
+ */
+static int show_status(struct agent *a, bool json)
+{
+    if (access(a->config.state, F_OK) != 0)
+        return complain(a->config.state, strerror(errno));
+    const struct posix_options options = {.folder = a->config.state, .wake_fd = wake_pipe[0]};
+    struct state state = {.sequence = 0};
+    enum err err = posix_port_open(&a->port, &options);
+    if (err == ERR_NONE)
+        err = state_load(&a->port.port, &state);
+    if (err == ERR_NOT_FOUND) /* it has not begun */
+        err = ERR_NONE;
+    if (err != ERR_NONE)
+        return complain(a->config.state, why_not_open(err));
+    uint8_t text[1024];
+    struct writer w = writer_over(text, sizeof text);
+    status_write(&w, a->config.serial, &state, json);
+    if (w.err != ERR_NONE || fwrite(text, 1, w.len, stdout) != w.len || fflush(stdout) != 0)
+        return EXIT_FAILED;
+    return state.ledger.finding == LEDGER_SOUND ? EXIT_OK : EXIT_MISLED;
+}
+
 /* ---- the command line ---- */
 
 static void print_keys(FILE *to)
@@ -255,12 +281,15 @@ static void print_help(void)
 {
     (void)printf(
         "usage: " PROGRAM " --config FILE [--once]\n"
-        "       " PROGRAM " key --config FILE\n\n"
+        "       " PROGRAM " key --config FILE\n"
+        "       " PROGRAM " status --config FILE [--json]\n\n"
         "Keeps this device's identity with a Holdfast hub: enrols, renews, reports, checks in.\n"
         "\"key\" makes the device's first key and prints the SHA-256 of its public key, for a\n"
-        "manifest that pins it.\n\n"
+        "manifest that pins it. \"status\" shows what the device remembers; it ends with 4 where\n"
+        "the hub's ledger is not the one it showed before.\n\n"
         "  --config FILE         the configuration\n"
-        "  --once                do what is due and end: 0 done, 1 failed, 3 refused\n"
+        "  --once                do what is due and end: 0 done, 1 failed, 3 refused,\n"
+        "                        4 the hub's ledger is not the one it showed before\n"
         "  --print-config-keys   the names that may stand in the configuration\n"
         "  --help, --version\n\n"
         "In the configuration, one \"name = value\" a line:\n\n");
@@ -287,14 +316,44 @@ static int open_log(const struct agent_config *config)
     return EXIT_OK;
 }
 
+enum command { COMMAND_RUN, COMMAND_KEY, COMMAND_STATUS };
+
+/* Moves *at past the word, where there is one. */
+static enum command command_of(int argc, char **argv, int *at)
+{
+    enum command command = COMMAND_RUN;
+    if (*at < argc && strcmp(argv[*at], "key") == 0)
+        command = COMMAND_KEY;
+    if (*at < argc && strcmp(argv[*at], "status") == 0)
+        command = COMMAND_STATUS;
+    *at += command != COMMAND_RUN;
+    return command;
+}
+
+static int execute(enum command command, bool once, bool json)
+{
+    switch (command) {
+    case COMMAND_KEY:
+        return make_key(&agent);
+    case COMMAND_STATUS:
+        return show_status(&agent, json);
+    case COMMAND_RUN:
+        break;
+    }
+    return run(&agent, once);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},      {"once", no_argument, NULL, 'o'},
-        {"print-config-keys", no_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},           {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"once", no_argument, NULL, 'o'},
+                                            {"print-config-keys", no_argument, NULL, 'k'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {NULL, 0, NULL, 0}};
     const char *path = NULL;
-    bool once = false;
+    bool once = false, json = false;
     for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
         switch (c) {
         case 'c':
@@ -302,6 +361,9 @@ int main(int argc, char **argv)
             break;
         case 'o':
             once = true;
+            break;
+        case 'j':
+            json = true;
             break;
         case 'k':
             print_keys(stdout);
@@ -316,13 +378,15 @@ int main(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    bool key = optind < argc && strcmp(argv[optind], "key") == 0;
-    if (optind + (key ? 1 : 0) < argc)
-        return usage("unexpected ", argv[optind + (key ? 1 : 0)]);
+    enum command command = command_of(argc, argv, &optind);
+    if (optind < argc)
+        return usage("unexpected ", argv[optind]);
     if (path == NULL)
         return usage("--config is missing", "");
-    if (key && once)
-        return usage("--once does not go with key", "");
+    if (command != COMMAND_RUN && once)
+        return usage("--once does not go with ", command == COMMAND_KEY ? "key" : "status");
+    if (command != COMMAND_STATUS && json)
+        return usage("--json goes with status alone", "");
 
     struct config_error error;
     if (settings_read(path, &agent.config, &error) != ERR_NONE) {
@@ -336,7 +400,7 @@ int main(int argc, char **argv)
     if (catch_signals() != ERR_NONE)
         return complain("signals", strerror(errno));
     agent.port.folder_fd = agent.port.socket_fd = -1;
-    status = key ? make_key(&agent) : run(&agent, once);
+    status = execute(command, once, json);
     posix_port_close(&agent.port);
     inputs_free(&agent.inputs);
     return status;

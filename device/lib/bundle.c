@@ -69,16 +69,26 @@ static enum err replace_by(struct device *d, struct slice note)
     enum err err = check_successor(d, note);
     if (err == ERR_NONE) {
         struct trust_bundle bundle;
+        struct ledger_view seen = d->ledger;
+        bool forgot = false;
         err = read_bundle(d, note, NULL, d->decoded, sizeof d->decoded, &bundle);
-        if (err == ERR_NONE)
+        if (err == ERR_NONE) {
+            forgot = ledger_forget(d, bundle.time_floor);
             err = keep(d, note, &bundle);
-        if (err != ERR_NONE)
+        }
+        if (err != ERR_NONE) {
+            d->ledger = seen;
             return err;
+        }
         exchange_close(d);
         err = read_bundle(d, note, NULL, d->roots, sizeof d->roots, &d->bundle);
         timeline_raise(&d->timeline, d->bundle.time_floor, device_monotonic(d));
         device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_BUNDLE_FOLLOWED,
                                               .number = d->bundle.version});
+        if (forgot) {
+            device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_LEDGER_SOUND});
+            device_due_now(d, TASK_CHECKIN);
+        }
         return err;
     }
     return err;

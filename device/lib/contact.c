@@ -19,6 +19,9 @@ static enum err write_checkin(struct device *d, int slot, struct slice *ret_body
     if (o->boot_id != NULL)
         json_field_text(&j, "boot_id", o->boot_id);
     json_field_time(&j, "certificate_expires_at", pending ? d->pending_not_after : d->not_after);
+    json_field_integer(&j, "ledger_size", (int64_t)d->ledger.size);
+    if (d->ledger.finding != LEDGER_SOUND)
+        json_field_text(&j, "ledger_finding", ledger_finding_text(d->ledger.finding));
     json_close_object(&j);
     if (w.err == ERR_NONE)
         *ret_body = writer_bytes(&w);
@@ -38,15 +41,37 @@ static bool read_number(struct device *d, const char *name, uint64_t *ret_number
     return true;
 }
 
+/* The hub asks for a new key. It says so until the new certificate was used, so what was begun is
+ * not begun again; and never so often that a hub in the wrong hands could wear out the storage. */
+static void follow_rotation(struct device *d)
+{
+    int64_t now = device_monotonic(d);
+    if (state_slot(&d->state, SLOT_PENDING) >= 0 || now < d->rotation_ms)
+        return;
+    d->rotation_ms = now + DEVICE_ROTATION_MIN * INT64_C(1000);
+    device_renew(d);
+    device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_ROTATION_ASKED});
+}
+
+/* What a hub that is believed asks for. */
 static void read_wishes(struct device *d)
 {
     uint64_t number;
+    struct slice rotation;
     if (read_number(d, "Holdfast-Next-Checkin", &number)) {
         uint64_t bounded = number < DEVICE_CHECKIN_MIN   ? DEVICE_CHECKIN_MIN
                            : number > DEVICE_CHECKIN_MAX ? DEVICE_CHECKIN_MAX
                                                          : number;
         d->checkin_interval = (int64_t)bounded;
     }
+    if (http1_response_header(&d->answer, "Holdfast-Rotation", &rotation))
+        follow_rotation(d);
+}
+
+/* A bundle is signed by its owner: so it may come from a hub that is believed nothing else. */
+static void read_bundle_offer(struct device *d)
+{
+    uint64_t number;
     if (read_number(d, "Holdfast-Trust-Bundle", &number) && number > d->bundle.version &&
         number != d->offered_bundle) {
         d->offered_bundle = number;
@@ -69,13 +94,17 @@ enum err contact_checkin(struct device *d)
         err = exchange(d, &q);
     if (err != ERR_NONE)
         return err;
-    err = exchange_outcome(d, 204);
+    err = exchange_outcome(d, d->status == 200 ? 200 : 204);
     if (err != ERR_NONE && !d->waiting)
         return err;
     /* A device that is not trusted yet is told so by name: its certificate was taken. */
     enum err accepted = identity_accepted(d, slot);
     if (err != ERR_NONE || accepted != ERR_NONE)
         return accepted != ERR_NONE ? accepted : err;
+    read_bundle_offer(d);
+    err = ledger_take(d);
+    if (err != ERR_NONE)
+        return err;
     read_wishes(d);
     device_tell(d, &(struct device_event){.kind = DEVICE_EVENT_CHECKED_IN});
     return ERR_NONE;

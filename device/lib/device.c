@@ -8,6 +8,7 @@ static const char *const event_texts[DEVICE_EVENT_COUNT] = {
     [DEVICE_EVENT_RENEWED] = "device.renewed",
     [DEVICE_EVENT_CONFIRMED] = "device.confirmed",
     [DEVICE_EVENT_KEY_RETIRED] = "device.key_retired",
+    [DEVICE_EVENT_ROTATION_ASKED] = "device.rotation_asked",
     [DEVICE_EVENT_CHECKED_IN] = "device.checked_in",
     [DEVICE_EVENT_REPORTED] = "device.reported",
     [DEVICE_EVENT_BUNDLE_FOLLOWED] = "device.bundle_followed",
@@ -17,6 +18,8 @@ static const char *const event_texts[DEVICE_EVENT_COUNT] = {
     [DEVICE_EVENT_REFUSED] = "device.refused",
     [DEVICE_EVENT_FAILED] = "device.failed",
     [DEVICE_EVENT_STORAGE_FAILED] = "device.storage_failed",
+    [DEVICE_EVENT_LEDGER_REFUSED] = "device.ledger_refused",
+    [DEVICE_EVENT_LEDGER_SOUND] = "device.ledger_sound",
 };
 
 const char *device_event_text(enum device_event_kind kind)
@@ -63,8 +66,7 @@ int64_t device_random(const struct device *d, int64_t max)
     return (int64_t)(((uint64_t)max + 1) * dice >> 32);
 }
 
-/* What is certain to have passed; the wall clock alone makes nothing certain. */
-static int64_t certain_time(const struct device *d)
+int64_t device_certain_time(const struct device *d)
 {
     return timeline_now(&d->timeline, INT64_MIN, device_monotonic(d));
 }
@@ -72,8 +74,9 @@ static int64_t certain_time(const struct device *d)
 enum err device_commit(struct device *d, const struct state *next)
 {
     struct state s = *next;
-    int64_t time = certain_time(d);
+    int64_t time = device_certain_time(d);
     s.time = time > s.time ? time : s.time;
+    s.ledger = d->ledger;
     return state_commit(d->port, &d->state, &s);
 }
 
@@ -127,7 +130,7 @@ static bool wants(const struct device *d, enum device_task task, int64_t *ret_du
         return identity_wants(d, ret_due);
     if (identity_slot(d) < 0)
         return false;
-    if (task == TASK_REPORT && !contact_report_differs(d))
+    if (task == TASK_REPORT && (!contact_report_differs(d) || d->ledger.finding != LEDGER_SOUND))
         return false;
     if (task == TASK_BUNDLE && d->offered_bundle <= d->bundle.version)
         return false;
@@ -251,6 +254,12 @@ static void failed(struct device *d, enum device_task task, enum err err)
         tell_outcome(d, DEVICE_EVENT_WAITING, task, ERR_NONE, delay);
         return;
     }
+    if (d->misled) {
+        int64_t delay = refused_delay(d);
+        due_in(d, task, delay);
+        ledger_tell(d, delay);
+        return;
+    }
     int64_t delay = retry_delay(d, task);
     due_in(d, task, delay);
     if (task == TASK_IDENTITY && d->doubt && !identity_in_date(d)) {
@@ -264,7 +273,7 @@ static void failed(struct device *d, enum device_task task, enum err err)
 
 static void save_time(struct device *d)
 {
-    if (certain_time(d) - d->state.time < DEVICE_TIME_SAVE || d->state.sequence == 0)
+    if (device_certain_time(d) - d->state.time < DEVICE_TIME_SAVE || d->state.sequence == 0)
         return;
     struct state same = d->state;
     enum err err = device_commit(d, &same);
@@ -278,7 +287,9 @@ enum device_phase device_phase_of(const struct device *d)
         return DEVICE_REFUSED;
     if (d->name[0] == '\0')
         return DEVICE_NEW;
-    return identity_slot(d) < 0 ? DEVICE_EXPIRED : DEVICE_ENROLLED;
+    if (identity_slot(d) < 0)
+        return DEVICE_EXPIRED;
+    return d->ledger.finding != LEDGER_SOUND ? DEVICE_MISLED : DEVICE_ENROLLED;
 }
 
 enum device_phase device_step(struct device *d, int64_t *ret_delay_ms)
@@ -290,7 +301,7 @@ enum device_phase device_step(struct device *d, int64_t *ret_delay_ms)
         d->status = 0;
         d->code[0] = '\0';
         d->retry_after = 0;
-        d->waiting = false;
+        d->waiting = d->misled = false;
         enum err err = run(d, task);
         if (err == ERR_NONE)
             succeeded(d, task);
@@ -377,14 +388,18 @@ enum err device_open(struct device *d, const struct device_options *options,
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         return err;
     timeline_raise(&d->timeline, d->state.time, now);
+    d->ledger = d->state.ledger;
     err = bundle_load(d);
     if (err == ERR_NONE)
         err = identity_load(d);
+    if (err == ERR_NONE && d->ledger.finding != LEDGER_SOUND)
+        ledger_tell(d, 0);
     return err == ERR_NONE ? contact_prepare(d) : err;
 }
 
 void device_close(struct device *d)
 {
     exchange_close(d);
+    ledger_keep(d);
     mem_wipe(d->message, sizeof d->message);
 }

@@ -18,6 +18,7 @@
 #define DEVICE_LIB_DEVICE_H
 
 #include "core/trust_bundle.h"
+#include "device/lib/ledger.h"
 #include "device/lib/limits.h"
 #include "device/lib/port.h"
 #include "device/lib/state.h"
@@ -36,6 +37,8 @@ enum device_phase {
     DEVICE_ENROLLED, /* has an identity that is in date */
     DEVICE_EXPIRED,  /* has one that ran out, and asks for the next by other ways */
     DEVICE_REFUSED,  /* the hub knows it and does not let it in; it asks again, rarely */
+    DEVICE_MISLED,   /* the hub's ledger is not the one it showed before (ledger.h): it reports
+                        nothing, follows nothing but the trust bundle, and asks again, rarely */
 };
 
 enum device_event_kind {
@@ -45,6 +48,7 @@ enum device_event_kind {
     DEVICE_EVENT_RENEWED,     /* issued; name, time. Not in use yet */
     DEVICE_EVENT_CONFIRMED,   /* the renewed certificate was used, and is the identity now */
     DEVICE_EVENT_KEY_RETIRED, /* the key before it is destroyed */
+    DEVICE_EVENT_ROTATION_ASKED, /* the hub asks for a new key: it is made next */
     DEVICE_EVENT_CHECKED_IN,
     DEVICE_EVENT_REPORTED,
     DEVICE_EVENT_BUNDLE_FOLLOWED,      /* number: its version */
@@ -55,6 +59,9 @@ enum device_event_kind {
     DEVICE_EVENT_REFUSED,        /* status (0: by the handshake), code, delay_ms */
     DEVICE_EVENT_FAILED,         /* a step failed; err, status, code, delay_ms */
     DEVICE_EVENT_STORAGE_FAILED, /* nothing was lost or changed; err, delay_ms */
+    DEVICE_EVENT_LEDGER_REFUSED, /* code: the finding (ledger.h); number: the size known; delay_ms.
+                                    Told at each start and each attempt */
+    DEVICE_EVENT_LEDGER_SOUND,   /* the finding is over; number: the size known now */
     DEVICE_EVENT_COUNT
 };
 
@@ -127,6 +134,7 @@ struct device {
 
     struct state state; /* as it is on storage */
     struct timeline timeline;
+    struct ledger_view ledger;      /* newer than the one in `state` by an hour at most */
     struct trust_bundle bundle;     /* its roots lie in `roots` */
     char name[DEVICE_NAME_MAX + 1]; /* URI of the identity in use; empty: none */
     int64_t not_before, not_after;  /* of its certificate */
@@ -140,6 +148,7 @@ struct device {
     } tasks[TASK_COUNT];
     int64_t checkin_interval, retry_max, refused_retry; /* seconds */
     uint64_t offered_bundle;                            /* the version that the hub spoke of */
+    int64_t rotation_ms;                                /* no rotation is followed before this */
     bool refused;
     /* The certificate that was issued last was refused: is the old one still good? And where there
      * is none that is in date, does the hub answer with another? */
@@ -147,6 +156,7 @@ struct device {
     bool refused_new;    /* so it was, or its key; until one is taken */
     bool in_date_by_hub; /* the identity in use; by our own clock it has run out */
     bool waiting;
+    bool misled; /* this step */
 
     bool connected;
     enum endpoint connected_to;
@@ -183,7 +193,8 @@ bool device_has_certificate(const struct device *d);
 void device_renew(struct device *d);
 /* The device's time (see timeline.h), seconds since 1970. */
 int64_t device_time(const struct device *d);
-/* Ends the connection, where one is kept. There is nothing else to end. */
+/* Ends the connection, where one is kept, and writes down what was seen of the ledger last. Without
+ * it nothing is lost but that. */
 void device_close(struct device *d);
 
 /* In the factory, for DEVICE_PROOF_KEY: makes the first key, or takes the one that is there, and

@@ -10,7 +10,9 @@ void device_tell(const struct device *d, const struct device_event *event);
 int64_t device_monotonic(const struct device *d);
 /* Uniform in 0..max. */
 int64_t device_random(const struct device *d, int64_t max);
-/* Commits with the time as it is now. */
+/* What is certain to have passed; the wall clock alone makes nothing certain. */
+int64_t device_certain_time(const struct device *d);
+/* Commits with the time as it is now, and the ledger as it was seen last. */
 MUST_USE enum err device_commit(struct device *d, const struct state *next);
 void device_due_now(struct device *d, enum device_task task);
 
@@ -83,6 +85,23 @@ MUST_USE enum err contact_report(struct device *d);
 bool contact_report_differs(const struct device *d);
 /* Works out the report's hash. ERR_LIMIT where the facts are too many or too long. */
 MUST_USE enum err contact_prepare(struct device *d);
+
+/* ---- ledger.c ---- */
+
+/* The hub has issued a certificate, which is an entry, as its first use will be: both come after
+ * the tree we know, so it has to show a larger one. Durable with the next commit. */
+void ledger_owe(struct device *d);
+/* Takes what a check-in's answer shows. ERR_CONFLICT with d->misled: not what it showed before, and
+ * nothing that it says counts. ERR_UNSUPPORTED: not a checkpoint by a ledger key of the trust
+ * bundle, with a proof from the tree we know. Or what the port says of storage. */
+MUST_USE enum err ledger_take(struct device *d);
+/* Writes down what was seen last, where it is newer than what is on storage. */
+void ledger_keep(struct device *d);
+/* Tells of the finding that there is. */
+void ledger_tell(const struct device *d, int64_t delay_ms);
+/* A trust bundle was signed then. Where that is after a finding, its owner has looked at it: what
+ * was seen is forgotten, and true is returned. Not durable yet. */
+bool ledger_forget(struct device *d, int64_t signed_at);
 
 /* ---- bundle.c ---- */
 

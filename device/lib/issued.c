@@ -63,6 +63,8 @@ void issued_adopt(struct device *d, const struct certificate *c, const uint8_t s
 struct chain {
     struct writer w;     /* over d->chain */
     struct slice issuer; /* of the last one put in; it stands in the writer's buffer */
+    /* What was found of its issuer's own name above it; where those certificates were read. */
+    struct slice self_issued;
 };
 
 /* False where it does not fit. */
@@ -91,8 +93,11 @@ static bool chain_climb(struct chain *chain, const struct slice *certificates, s
         if (i == n)
             return climbed;
         climbed = true;
-        bool root = slice_equal(c.subject, c.issuer);
-        if (root || !chain_put(chain, &c))
+        if (slice_equal(c.subject, c.issuer)) {
+            chain->self_issued = c.der;
+            return true;
+        }
+        if (!chain_put(chain, &c))
             return true;
     }
     return climbed;
@@ -148,10 +153,22 @@ static enum err chain_fetch(struct device *d, struct chain *chain)
     return err == ERR_REFUSED ? ERR_UNSUPPORTED : err; /* it was not about us */
 }
 
-static enum err chain_check(struct device *d, const struct chain *chain)
+static enum err chain_verify(struct device *d, const struct chain *chain)
 {
     return d->port->chain_verify(d->port->ctx, slice_of(d->chain, chain->w.len),
                                  d->bundle.server_roots, d->bundle.server_roots_len);
+}
+
+/* A root is not passed on. But the one we were told of may be a new one that the root we know has
+ * signed (RFC 4210 section 4.4, NewWithOld), and then it belongs to the chain. */
+static enum err chain_check(struct device *d, struct chain *chain)
+{
+    struct certificate c;
+    enum err err = chain_verify(d, chain);
+    if (err != ERR_BAD_SIGNATURE || certificate_read(chain->self_issued, &c) != ERR_NONE ||
+        !chain_put(chain, &c))
+        return err;
+    return chain_verify(d, chain);
 }
 
 /* Goes on from our certificate, which is there, and says whether all of it leads to a root. An
@@ -248,6 +265,7 @@ enum err issued_take(struct device *d, int slot)
     /* `decoded` was used again: from now on ours is what stands in the chain. */
     struct reader r = reader_over(slice_of(d->chain, d->chain_len));
     err = certificate_read(der_read_any(&r, NULL), &ours);
+    ledger_owe(d);
     if (err == ERR_NONE)
         err = commit_chain(d, slot);
     if (err != ERR_NONE)

@@ -38,6 +38,8 @@
 #define DEVICE_CHECKIN_STANDARD (15 * 60)
 #define DEVICE_CHECKIN_MIN      1
 #define DEVICE_CHECKIN_MAX      (7 * 24 * 3600)
+/* The hub may ask for a new key no oftener than this: each costs two writes of the storage. */
+#define DEVICE_ROTATION_MIN 60
 /* A failed step is tried again after a random time up to this, which doubles each time... */
 #define DEVICE_RETRY_FIRST_MS 2000
 /* ...until here (seconds). */
@@ -49,6 +51,12 @@
 #define DEVICE_REFUSED_MIN      60
 /* A longer Retry-After (seconds) is cut to this: no answer may silence a device for good. */
 #define DEVICE_RETRY_AFTER_MAX (24 * 3600)
+
+/* How many check-ins a hub may take to show a ledger that has grown by our own entry: a signature
+ * that is late, or a signer that is away, is no lie yet. Four hours at the standard interval. */
+#define DEVICE_LEDGER_GRACE 16
+/* What a check-in can say (JSON numbers that every reader takes, RFC 8259 section 6). */
+#define DEVICE_LEDGER_SIZE_MAX ((UINT64_C(1) << 53) - 1)
 
 #define DEVICE_EXCHANGE_MS    60000 /* one request, from connecting to the answer's last byte */
 #define DEVICE_KEEP_MS        500   /* a connection is kept for a next step that is this near */

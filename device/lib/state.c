@@ -1,7 +1,7 @@
 #include "device/lib/state.h"
 
 #define MAGIC        SLICE_LITERAL("HFDS")
-#define VERSION      1
+#define VERSION      2
 #define VERSION_AT   4
 #define CHECKSUM_LEN SHA256_SIZE
 
@@ -14,6 +14,15 @@ static void write_slot(struct writer *w, const struct slot_state *s)
     writer_u8(w, s->issued);
     writer_put(w, slice_of(s->spki_sha256, sizeof s->spki_sha256));
     writer_put(w, slice_of(s->chain_sha256, sizeof s->chain_sha256));
+}
+
+static void write_ledger(struct writer *w, const struct ledger_view *v)
+{
+    writer_be64(w, v->size);
+    writer_put(w, slice_of(v->root.bytes, sizeof v->root.bytes));
+    writer_u8(w, (uint8_t)v->finding);
+    writer_be64(w, (uint64_t)v->found_at);
+    writer_u8(w, (uint8_t)v->owed);
 }
 
 void state_write(struct writer *w, const struct state *s, sha256_fn *sha256)
@@ -30,6 +39,7 @@ void state_write(struct writer *w, const struct state *s, sha256_fn *sha256)
     writer_put(w, slice_of(s->bundle_sha256, sizeof s->bundle_sha256));
     writer_u8(w, s->reported);
     writer_put(w, slice_of(s->report_sha256, sizeof s->report_sha256));
+    write_ledger(w, &s->ledger);
     if (w->err != ERR_NONE)
         return;
     uint8_t checksum[CHECKSUM_LEN];
@@ -64,6 +74,19 @@ static void read_slot(struct reader *r, struct slot_state *s)
     s->issued = read_bool(r);
     read_hash(r, s->spki_sha256);
     read_hash(r, s->chain_sha256);
+}
+
+static void read_ledger(struct reader *r, struct ledger_view *v)
+{
+    v->size = reader_be64(r);
+    read_hash(r, v->root.bytes);
+    uint8_t finding = reader_u8(r);
+    v->found_at = (int64_t)reader_be64(r);
+    v->owed = reader_u8(r);
+    if (v->size > DEVICE_LEDGER_SIZE_MAX || finding >= LEDGER_FINDING_COUNT || v->found_at < 0 ||
+        v->owed > DEVICE_LEDGER_GRACE)
+        reader_fail(r, ERR_SYNTAX);
+    v->finding = (enum ledger_finding)finding;
 }
 
 int state_slot(const struct state *s, enum slot_use use)
@@ -115,6 +138,7 @@ enum err state_read(struct slice bytes, sha256_fn *sha256, struct state *ret_sta
     read_hash(&r, s.bundle_sha256);
     s.reported = read_bool(&r);
     read_hash(&r, s.report_sha256);
+    read_ledger(&r, &s.ledger);
     enum err err = reader_finish(&r);
     if (err == ERR_NONE && !is_consistent(&s))
         err = ERR_SYNTAX;

@@ -5,7 +5,7 @@
 #ifndef DEVICE_LIB_STATE_H
 #define DEVICE_LIB_STATE_H
 
-#include "device/lib/limits.h"
+#include "device/lib/ledger.h"
 #include "device/lib/port.h"
 
 enum slot_use {
@@ -27,7 +27,9 @@ struct slot_state {
 #define STATE_SLOTS  2 /* PORT_KEY_A and PORT_KEY_B */
 #define STATE_COPIES 2
 #define STATE_SIZE                                                                                 \
-    (4 + 1 + 8 + 8 + STATE_SLOTS * (3 + 2 * SHA256_SIZE) + 1 + 8 + 1 + 3 * SHA256_SIZE)
+    (4 + 1 + 8 + 8 + STATE_SLOTS * (3 + 2 * SHA256_SIZE) + 1 + 8 + 1 + 3 * SHA256_SIZE +           \
+     STATE_LEDGER_SIZE)
+#define STATE_LEDGER_SIZE (8 + SHA256_SIZE + 1 + 8 + 1)
 
 struct state {
     uint64_t sequence; /* of the last write; 0: never written */
@@ -39,6 +41,7 @@ struct state {
     uint8_t bundle_sha256[SHA256_SIZE];
     bool reported;
     uint8_t report_sha256[SHA256_SIZE]; /* of the last report that the hub took */
+    struct ledger_view ledger;
 };
 
 void state_write(struct writer *w, const struct state *s, sha256_fn *sha256);

@@ -2,10 +2,42 @@
 #include <stdio.h>
 
 #include "api/requests.h"
+#include "base/clock.h"
 #include "hub/api/views.h"
 
-/* Tells the device when to come again and which trust bundle is current. */
-static void reply_checkin(struct api_call *call)
+/* Is it this device's turn to renew? All of them together are asked at a bounded rate, however many
+ * are due: who is passed over now is asked at its next check-in. */
+static bool renewal_asked(struct api_call *call)
+{
+    int64_t per_minute = call->hub->config.rotation_per_minute;
+    const struct rate rate = {.per_minute = (unsigned)per_minute,
+                              .burst = (unsigned)(per_minute / 60 + 1)};
+    int64_t wait_ms;
+    bool asked = false;
+    enum err err = identity_renewal_asked(call->here->reader, &call->device,
+                                          http_request_arena(call->request), &asked);
+    return err == ERR_NONE && asked &&
+           rate_allow(call->hub->rates, SLICE_LITERAL("rotation"), &rate, clock_monotonic_ms(),
+                      &wait_ms);
+}
+
+/* A device that was shown two ledgers does not do what we say any more: somebody must look at it.
+ * It can say so falsely, and is named then. */
+static void note_ledger_finding(struct api_call *call, enum api_ledger_finding finding)
+{
+    static const char *const kinds[] = {
+        [API_LEDGER_FINDING_SHRUNK] = "ledger-shrunk",
+        [API_LEDGER_FINDING_FORKED] = "ledger-forked",
+        [API_LEDGER_FINDING_HIDDEN] = "ledger-hidden",
+    };
+    char source[HTTP_LABEL_MAX];
+    (void)snprintf(source, sizeof source, "%s/%s", call->device.tenant, call->device.device);
+    refusals_alarm(call->hub->refusals, kinds[finding], source);
+}
+
+/* Tells the device when to come again, which trust bundle is current, whether to renew, and what
+ * has become of the ledger that it knows. */
+static void reply_checkin(struct api_call *call, struct slice update)
 {
     char text[24];
     (void)snprintf(text, sizeof text, "%lld", (long long)call->hub->config.checkin_interval);
@@ -13,7 +45,12 @@ static void reply_checkin(struct api_call *call)
     (void)snprintf(text, sizeof text, "%llu",
                    (unsigned long long)atomic_load(&call->hub->bundle_version));
     http_reply_header(call->request, "Holdfast-Trust-Bundle", text);
-    api_reply_nothing(call);
+    if (renewal_asked(call))
+        http_reply_header(call->request, "Holdfast-Rotation", call->device.rotation);
+    if (update.len == 0)
+        api_reply_nothing(call);
+    else
+        http_reply(call->request, 200, "text/plain; charset=utf-8", update);
 }
 
 void api_device_checkin(struct api_call *call)
@@ -25,8 +62,16 @@ void api_device_checkin(struct api_call *call)
         api_reply_err(call, err);
         return;
     }
+    struct slice update = {NULL, 0};
+    if (in.has_ledger_size)
+        err = ledger_shown_to(call->here->shown, (uint64_t)in.ledger_size, in.has_ledger_finding,
+                              http_request_arena(call->request), &update);
+    if (!api_read_ok(call, err))
+        return;
+    if (in.has_ledger_finding)
+        note_ledger_finding(call, in.ledger_finding);
     sightings_note(call->here->sightings, call->device.tenant, call->device.device);
-    reply_checkin(call);
+    reply_checkin(call, update);
 }
 
 static void report_ended(struct act *act)

@@ -61,10 +61,12 @@ static bool add_cache_fields(struct http_request *request, const struct ocsp_que
 {
     char tag[2 * OCSP_TAG_SIZE + 3];
     char control[96];
-    int64_t left = q->next_update - clock_seconds();
+    int64_t now = clock_seconds();
+    int64_t left = q->next_update - now;
     (void)snprintf(control, sizeof control, "max-age=%lld, public, no-transform, must-revalidate",
                    (long long)(left > 0 ? left : 0));
     write_entity_tag(q, tag);
+    add_date(request, "Date", now); /* what max-age counts from */
     add_date(request, "Last-Modified", q->this_update);
     add_date(request, "Expires", q->next_update);
     http_reply_header(request, "ETag", tag);

@@ -18,7 +18,7 @@ static void field_time(struct json_writer *j, const char *key, int64_t seconds)
 }
 
 /* Whose it is: the name where it can still be read, and who that is to the rows in any case. */
-static void field_owner(struct api_call *call, struct json_writer *j, const char *id)
+void view_owner(struct api_call *call, struct json_writer *j, const char *id)
 {
     if (strcmp(call->owner.id, id) != 0) {
         struct subject_row row = {0};
@@ -74,7 +74,7 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
     json_field_text(j, "maker", row->maker);
-    field_owner(call, j, row->owner);
+    view_owner(call, j, row->owner);
     json_field_text(j, "manifest", row->manifest);
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] != '\0')
@@ -131,7 +131,7 @@ void view_manifest(struct api_call *call, struct json_writer *j, const struct ma
     json_open_object(j);
     json_field_text(j, "id", row->id);
     json_field_text(j, "model", row->model);
-    field_owner(call, j, row->owner);
+    view_owner(call, j, row->owner);
     json_field_integer(j, "devices", row->devices);
     json_field_time(j, "created_at", row->created_at);
     json_field_time(j, "changed_at", row->changed_at);

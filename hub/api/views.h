@@ -18,6 +18,8 @@ struct device_details {
 };
 void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details);
+/* The owner's name, of a subject's id; nothing where it can't be read any more. */
+void view_owner(struct api_call *call, struct json_writer *j, const char *id);
 void view_model(struct json_writer *j, const struct model_row *row);
 void view_manifest(struct api_call *call, struct json_writer *j, const struct manifest_row *row);
 void view_token_scopes(struct json_writer *j, int64_t scopes);

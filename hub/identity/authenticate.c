@@ -26,7 +26,7 @@ static void confirm_reads(const struct write *w, struct keyset *keys)
 }
 
 static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char *retired,
-                              bool trusted)
+                              const char *rotation, bool trusted)
 {
     uint8_t bytes[256];
     struct writer out = writer_over(bytes, sizeof bytes);
@@ -35,6 +35,8 @@ static enum err confirm_entry(struct confirmation *c, struct tx *tx, const char 
     json_field_text(&j, "serial", c->serial);
     if (retired[0] != '\0')
         json_field_text(&j, "retired", retired);
+    if (rotation[0] != '\0')
+        json_field_text(&j, "rotation", rotation);
     if (trusted)
         json_field_text(&j, "state", device_state_text(DEVICE_TRUSTED));
     json_close_object(&j);
@@ -90,16 +92,23 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
         struct certificate_row old = certificate_row_of(before);
         err = tx_get(tx, &table_certificate, &old);
         if (err == ERR_NONE && old.status == CERTIFICATE_ACTIVE)
-            err = certificate_end(tx, &old, CERTIFICATE_RETIRED);
+            err = certificate_end(&c->act, tx, &old, CERTIFICATE_RETIRED, REASON_SUPERSEDED);
         if (err != ERR_NONE)
             return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     }
     ROW_TEXT(device.confirmed, c->serial);
     bool trusted;
+    char rotation[NAME_MAX_BYTES + 1];
+    ROW_TEXT(rotation, device.rotation);
     err = prove_anew(tx, &device, &trusted);
     if (err == ERR_NONE)
+        err = rotation_confirmed(tx, &device, c->serial);
+    if (err == ERR_NONE)
         err = tx_update(tx, &table_device, &device);
-    return err != ERR_NONE ? err : confirm_entry(c, tx, before, trusted);
+    /* The entry names the rotation that this ends. */
+    if (device.rotation[0] != '\0')
+        rotation[0] = '\0';
+    return err != ERR_NONE ? err : confirm_entry(c, tx, before, rotation, trusted);
 }
 
 static const struct write_kind confirm_kind = {
@@ -220,6 +229,8 @@ enum err identity_authenticate(struct identity *identity, struct store_reader *r
     ROW_TEXT(view.device, device.id);
     view.state = device.state;
     view.report_hash = device.report_hash;
+    ROW_TEXT(view.rotation, device.rotation);
+    view.renew_at = device.renew_at;
     if (view.certificate.status == CERTIFICATE_ISSUED)
         confirm(identity, loop, &view);
     *ret_view = view;

@@ -363,7 +363,8 @@ static int64_t next_state(const struct enrolment *e, const struct facts *f)
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
 }
 
-static enum err write_certificate(struct enrolment *e, struct tx *tx, const char *previous)
+static enum err write_certificate(struct enrolment *e, struct tx *tx,
+                                  const struct device_row *device)
 {
     struct certificate_row row = certificate_row_of(e->issued);
     ROW_TEXT(row.tenant, e->act.tenant);
@@ -373,9 +374,13 @@ static enum err write_certificate(struct enrolment *e, struct tx *tx, const char
     row.not_before = e->issued_not_before;
     row.not_after = e->issued_not_after;
     row.issued_at = tx_now_ms(tx) / 1000;
-    ROW_TEXT(row.previous, previous);
+    ROW_TEXT(row.previous, device->certificate);
     row.der = e->certificate;
-    enum err err = tx_insert(tx, &table_certificate, &row);
+    enum err err = ERR_NONE;
+    if (device->state == DEVICE_QUARANTINED) /* what it renews to is held with it */
+        err = certificate_list(&e->act, tx, &row, REASON_CERTIFICATE_HOLD);
+    if (err == ERR_NONE)
+        err = tx_insert(tx, &table_certificate, &row);
     return err == ERR_EXISTS ? ERR_INTERNAL : err; /* 96 random bits do not collide */
 }
 
@@ -438,11 +443,11 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
     /* A certificate that was never used is replaced, not kept beside the new one. */
     if (f.newest.serial[0] != '\0' && f.newest.status == CERTIFICATE_ISSUED &&
         !slice_equal(slice_of_text(f.newest.serial), slice_of_text(e->serial))) {
-        err = certificate_end(tx, &f.newest, CERTIFICATE_RETIRED);
+        err = certificate_end(&e->act, tx, &f.newest, CERTIFICATE_RETIRED, REASON_SUPERSEDED);
         if (err != ERR_NONE)
             return err;
     }
-    err = write_certificate(e, tx, f.device.certificate);
+    err = write_certificate(e, tx, &f.device);
     if (err == ERR_NONE && !f.key_known)
         err = write_key(e, tx);
     if (err != ERR_NONE)
@@ -466,6 +471,8 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
     ROW_TEXT(f.device.certificate, e->issued);
     f.device.changed_at = now;
     err = tx_update(tx, &table_device, &f.device);
+    if (err == ERR_NONE)
+        err = rotation_issued(tx, &f.device, e->issued, f.key_known);
     return err != ERR_NONE ? err : enrol_entry(e, tx);
 }
 
@@ -533,6 +540,7 @@ void identity_enrol(struct identity *identity, const struct act_origin *origin,
     unsigned all_kinds = (1u << KEY_KIND_COUNT) - 1;
     enum err err = csr_check(e->csr_der, all_kinds, &e->csr, &e->act.write.problem);
     if (err != ERR_NONE) {
+        rotation_refused(identity, e, reader);
         act_end(&e->act, err);
         return;
     }
@@ -546,6 +554,8 @@ void identity_enrol(struct identity *identity, const struct act_origin *origin,
         e->certificate = f.newest.der;
         e->repeated = true;
     }
+    if (err == ERR_REFUSED)
+        rotation_refused(identity, e, reader);
     if (err != ERR_NONE || verdict == VERDICT_REPEAT) {
         act_end(&e->act, err);
         return;

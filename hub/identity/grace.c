@@ -81,6 +81,18 @@ enum err grace_close(struct tx *tx, const char *tenant, const char *device, int6
     return err == ERR_NONE ? put_row(tx, &row, there) : err;
 }
 
+enum err grace_close_before(struct tx *tx, const char *tenant, const char *device, int64_t moment)
+{
+    bool there;
+    struct device_grace_row row = grace_row_of(tenant, device);
+    enum err err = get_row(tx, &row, &there);
+    if (err != ERR_NONE || row.closed_before >= moment)
+        return err;
+    row.closed_before = moment;
+    row.approved_until = 0;
+    return put_row(tx, &row, there);
+}
+
 enum err identity_grace(struct store_reader *reader, struct arena *arena,
                         const struct device_row *device, struct identity_grace *ret_grace)
 {

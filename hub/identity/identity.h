@@ -183,6 +183,8 @@ struct device_view {
     int64_t state;
     struct certificate_row certificate;
     struct hash report_hash;
+    char rotation[NAME_MAX_BYTES + 1]; /* as in its row */
+    int64_t renew_at;
 };
 /* Which of our certificates is that, whatever its status and dates? ERR_REFUSED with *problem:
  * certificate-required, certificate-unknown. */
@@ -224,6 +226,58 @@ void identity_change_hub(struct identity *identity, const struct act_origin *ori
 /* In the order they joined; chains lie in `arena`. */
 MUST_USE enum err identity_hubs(struct store_reader *reader, struct arena *arena,
                                 struct hub_row ret_hubs[HUBS_MAX], size_t *ret_n);
+
+/* ---- rotations: devices are asked to renew, each with a fresh key ---- */
+
+#define IDENTITY_ROTATION_CHUNK 250 /* devices in one write */
+#define IDENTITY_SELECT_SECONDS 60  /* between looks for what another hub has begun */
+
+struct rotation_act {
+    struct act act;
+    struct rotation_row rotation; /* reason, model, manifest, owner (a subject's id), state, spread,
+                                     keys_touched: whoever does not renew in time has no grace */
+    const char *const *devices;   /* these, at most IDENTITY_ROTATION_CHUNK; or none, and then: */
+    size_t devices_len;           /* all that the filters of `rotation` leave */
+    struct identity *identity;    /* private */
+};
+/* The devices that are named are in it when this ends; those of filters follow, chunk by chunk, and
+ * do so after a restart of the hub, too. A device in another rotation moves to this one. problems:
+ * device-not-found, device-not-renewable (field "devices[3].id") */
+void identity_rotate(struct identity *identity, const struct act_origin *origin,
+                     struct rotation_act *r);
+/* Takes the next devices into rotations that want more. Called now and then, on one loop. */
+void identity_select_turn(struct identity *identity, struct store_reader *reader,
+                          struct loop *loop);
+
+struct rotation_cancel_act {
+    struct act act;
+    struct rotation_row rotation; /* id; all of it afterwards */
+    char reason[REASON_MAX_BYTES + 1];
+};
+/* Nobody is asked any more; what was renewed stays so. problems: rotation-not-found, rotation-ended
+ */
+void identity_cancel_rotation(struct identity *identity, const struct act_origin *origin,
+                              struct rotation_cancel_act *c);
+
+/* How many devices it waits for. */
+int64_t identity_rotation_waiting(const struct rotation_row *row);
+
+/* Is this device, which just asked something, to renew now? */
+MUST_USE enum err identity_renewal_asked(struct store_reader *reader,
+                                         const struct device_view *view, struct arena *arena,
+                                         bool *ret_asked);
+
+/* A device that is waited for, as far as can be seen from here. */
+struct straggler {
+    int64_t state;   /* of the device */
+    int64_t seen_at; /* 0: never */
+    const char *why; /* a stable word: not-due, not-seen, not-renewed, not-confirmed, refused,
+                        not-trusted, quarantined, expired, cancelled */
+};
+MUST_USE enum err identity_straggler(struct store_reader *reader, struct arena *arena,
+                                     const struct rotation_row *rotation,
+                                     const struct rotation_device_row *row,
+                                     struct straggler *ret_straggler);
 
 /* ---- the trust bundle that is served ---- */
 

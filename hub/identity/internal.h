@@ -2,12 +2,17 @@
 #ifndef HUB_IDENTITY_INTERNAL_H
 #define HUB_IDENTITY_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "hub/identity/identity.h"
 
 struct identity {
     struct store *store;
     struct ledger *ledger;
     struct subjects *subjects;
+    atomic_bool rotation_made; /* or one is being made: there may be devices to select */
+    bool selecting;            /* of the loop that turns, as is the next */
+    int64_t selected_ms;       /* looked last; monotonic */
 };
 
 /* Where rows come from: a loop's reader, or the writer's transaction. The same decision runs over
@@ -30,9 +35,22 @@ struct model_row model_row_of(const char *tenant, const char *id);
 struct manifest_row manifest_row_of(const char *tenant, const char *id);
 struct certificate_row certificate_row_of(const char *serial);
 
-/* Writes that the certificate is revoked or retired, now. */
-MUST_USE enum err certificate_end(struct tx *tx, struct certificate_row *row,
-                                  enum certificate_status status);
+/* Puts the certificate into the list of revoked ones, from the act's entry of the ledger on; call
+ * before that is appended, and write the row afterwards. */
+MUST_USE enum err certificate_list(struct act *act, struct tx *tx, struct certificate_row *row,
+                                   enum crl_reason reason);
+/* Writes that the certificate is revoked or retired, now, and lists it. */
+MUST_USE enum err certificate_end(struct act *act, struct tx *tx, struct certificate_row *row,
+                                  enum certificate_status status, enum crl_reason reason);
+struct certificate_change {
+    bool ends; /* else it is only listed */
+    enum certificate_status status;
+    enum crl_reason reason;
+};
+/* The same for those of a device that can still be used. */
+MUST_USE enum err certificates_change(struct act *act, struct tx *tx,
+                                      const struct device_row *device,
+                                      const struct certificate_change *change);
 
 /* The trust bundle that is served, as apply() sees it. `storage` as for trust_bundle_read().
  * ERR_NOT_FOUND. */
@@ -49,6 +67,26 @@ MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_
  * readmitted); an approval that stands is void or used. */
 MUST_USE enum err grace_close(struct tx *tx, const char *tenant, const char *device,
                               int64_t closed_before);
+/* The same for certificates that were issued before a moment, where no more is closed already. */
+MUST_USE enum err grace_close_before(struct tx *tx, const char *tenant, const char *device,
+                                     int64_t moment);
+/* ---- rotations ---- */
+
+struct rotation_row rotation_row_of(const char *tenant, const char *id);
+/* One that waits for nobody any more is complete. */
+void rotation_settle(struct rotation_row *row, int64_t now);
+
+enum leave { LEAVE_RENEWED, LEAVE_MOVED, LEAVE_GONE };
+/* The device is waited for no more: its mark goes from *device, which the caller writes. */
+MUST_USE enum err rotation_leave(struct tx *tx, struct device_row *device, enum leave how);
+/* The device used that certificate for the first time. *device as above. */
+MUST_USE enum err rotation_confirmed(struct tx *tx, struct device_row *device, const char *serial);
+/* It was issued a certificate; one for a key that the device had before does not count. */
+MUST_USE enum err rotation_issued(struct tx *tx, const struct device_row *device,
+                                  const char *serial, bool same_key);
+/* A renewal was refused: notes why, where a rotation waits for that device. */
+void rotation_refused(struct identity *identity, const struct enrolment *e,
+                      struct store_reader *reader);
 
 /* 128 random bits -> "XXXXX-XXXXX-XXXXX-XXXXX-XXXXXX" and its hash. */
 MUST_USE enum err claim_make(char ret_code[IDENTITY_CLAIM_TEXT], struct hash *ret_hash);

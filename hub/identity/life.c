@@ -9,8 +9,7 @@ struct move_rule {
     const char *verb;
     unsigned from; /* mask of 1 << state */
     int64_t to;
-    enum certificate_status certificates; /* what becomes of them where `ends` */
-    bool ends;
+    const struct certificate_change *certificates; /* NULL: they stay as they are */
 };
 
 #define FROM(state) (1u << (state))
@@ -18,26 +17,33 @@ struct move_rule {
     (FROM(DEVICE_EXPECTED) | FROM(DEVICE_ENROLLED) | FROM(DEVICE_TRUSTED) |                        \
      FROM(DEVICE_QUARANTINED))
 
+static const struct certificate_change held = {.reason = REASON_CERTIFICATE_HOLD};
+static const struct certificate_change let_go = {.reason = REASON_REMOVE_FROM_CRL};
+static const struct certificate_change revoked = {
+    .ends = true, .status = CERTIFICATE_REVOKED, .reason = REASON_PRIVILEGE_WITHDRAWN};
+static const struct certificate_change retired = {
+    .ends = true, .status = CERTIFICATE_RETIRED, .reason = REASON_CESSATION_OF_OPERATION};
+
 static const struct move_rule moves[] = {
     [MOVE_APPROVE] = {.verb = "device.approve",
                       .from = FROM(DEVICE_ENROLLED),
                       .to = DEVICE_TRUSTED},
     [MOVE_QUARANTINE] = {.verb = "device.quarantine",
                          .from = FROM(DEVICE_ENROLLED) | FROM(DEVICE_TRUSTED),
-                         .to = DEVICE_QUARANTINED},
+                         .to = DEVICE_QUARANTINED,
+                         .certificates = &held},
     [MOVE_RELEASE] = {.verb = "device.release",
                       .from = FROM(DEVICE_QUARANTINED),
-                      .to = DEVICE_TRUSTED},
+                      .to = DEVICE_TRUSTED,
+                      .certificates = &let_go},
     [MOVE_REVOKE] = {.verb = "device.revoke",
                      .from = FROM_LIVING,
                      .to = DEVICE_REVOKED,
-                     .certificates = CERTIFICATE_REVOKED,
-                     .ends = true},
+                     .certificates = &revoked},
     [MOVE_RETIRE] = {.verb = "device.retire",
                      .from = FROM_LIVING,
                      .to = DEVICE_RETIRED,
-                     .certificates = CERTIFICATE_RETIRED,
-                     .ends = true},
+                     .certificates = &retired},
 };
 
 static void move_reads(const struct write *w, struct keyset *keys)
@@ -49,27 +55,6 @@ static void move_reads(const struct write *w, struct keyset *keys)
         const struct device_grace_row grace = grace_row_of(m->act.tenant, m->device);
         keyset_add(keys, &table_device_grace, &grace);
     }
-}
-
-enum err certificate_end(struct tx *tx, struct certificate_row *row, enum certificate_status status)
-{
-    row->status = status;
-    row->ended_at = tx_now_ms(tx) / 1000;
-    row->der = (struct slice){0};
-    return tx_update(tx, &table_certificate, row);
-}
-
-static enum err end_certificate(struct tx *tx, const char *serial, enum certificate_status status)
-{
-    if (serial[0] == '\0')
-        return ERR_NONE;
-    struct certificate_row row = certificate_row_of(serial);
-    enum err err = tx_get(tx, &table_certificate, &row);
-    if (err != ERR_NONE)
-        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
-    if (row.status != CERTIFICATE_ISSUED && row.status != CERTIFICATE_ACTIVE)
-        return ERR_NONE;
-    return certificate_end(tx, &row, status);
 }
 
 static enum err move_entry(struct move_act *m, struct tx *tx, const char *verb, int64_t from)
@@ -116,13 +101,14 @@ static enum err move_apply(struct write *w, struct tx *tx)
         device.was_trusted = 1;
     ROW_TEXT(device.reason, m->reason);
     device.changed_at = tx_now_ms(tx) / 1000;
-    err = tx_update(tx, &table_device, &device);
+    if (rule->certificates != NULL && rule->certificates->ends)
+        err = rotation_leave(tx, &device, LEAVE_GONE);
+    if (err == ERR_NONE)
+        err = tx_update(tx, &table_device, &device);
     if (err == ERR_NONE && m->keys_touched)
         err = grace_close(tx, m->act.tenant, m->device, GRACE_CLOSED);
-    if (err == ERR_NONE && rule->ends)
-        err = end_certificate(tx, device.certificate, rule->certificates);
-    if (err == ERR_NONE && rule->ends)
-        err = end_certificate(tx, device.confirmed, rule->certificates);
+    if (err == ERR_NONE && rule->certificates != NULL)
+        err = certificates_change(&m->act, tx, &device, rule->certificates);
     return err != ERR_NONE ? err : move_entry(m, tx, rule->verb, from);
 }
 

@@ -300,6 +300,11 @@ static enum err insert_nodes(struct ledger *l, struct tx *tx, const struct hash 
     return ERR_NONE;
 }
 
+uint64_t ledger_next(const struct ledger *l)
+{
+    return l->current.size;
+}
+
 enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act)
 {
     static const uint8_t no_request[STORE_REQUEST_ID] = {0};

@@ -37,6 +37,8 @@ void ledger_free(struct ledger *l);
 MUST_USE enum err ledger_check_continues(struct ledger *l, struct store *store, uint64_t size,
                                          const struct hash *root, char explain[256]);
 
+/* Inside a write's apply(): the number that the next entry will have. */
+uint64_t ledger_next(const struct ledger *l);
 /* Inside a write's apply(): appends the entry of what has just been decided. */
 MUST_USE enum err ledger_append(struct ledger *l, struct tx *tx, const struct ledger_act *act);
 
@@ -82,6 +84,23 @@ struct ledger_entry {
     struct slice act, tenant, actor, subject;
 };
 MUST_USE enum err ledger_entry_read(struct slice data, struct ledger_entry *ret_entry);
+
+/* What devices are shown of the ledger: a checkpoint, with the proof that it continues the one they
+ * know. Each loop has its own. Devices come often and by the thousand: so the checkpoint moves on
+ * every few seconds only, those that know the same tree share a proof, and one that knows the
+ * newest costs a comparison. */
+struct ledger_shown;
+
+MUST_USE enum err ledger_shown_new(struct ledger *l, struct store_reader *reader,
+                                   struct ledger_shown **ret_shown);
+void ledger_shown_free(struct ledger_shown *s); /* NULL is fine */
+
+/* The answer to a device that knows the first `size` entries: an update (core/checkpoint_update.h),
+ * or no bytes where there is nothing newer to show. One that `doubts` is shown the same tree once
+ * more. One that knows more entries than there are is shown what there is, without a proof: the
+ * ledger was set back, and it must hear of that. */
+MUST_USE enum err ledger_shown_to(struct ledger_shown *s, uint64_t size, bool doubts,
+                                  struct arena *arena, struct slice *ret_update);
 
 /* A whole ledger judged by its rows, as a copy of the store hands them out: all entries, then all
  * nodes, then the head, each in the order of their keys. Rows of other tables are passed over. */

@@ -12,8 +12,9 @@
 #define ROUNDS_MAX         3 /* of signing what has changed meanwhile */
 
 struct ocsp_service {
-    struct ocsp_issuer issuer;
-    int64_t issuer_not_after;
+    const struct store *store;
+    struct ocsp_issuer issuers[OCSP_AUTHORITY_COUNT];
+    size_t issuers_len;
     int64_t validity;
     struct ocsp_cache *cache;
     struct rate_table *unknown; /* of one key */
@@ -24,11 +25,16 @@ enum err ocsp_service_new(const struct ocsp_options *options, struct ocsp_servic
     struct ocsp_service *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ERR_NO_MEMORY;
+    s->store = options->store;
     s->validity = options->validity;
-    s->issuer_not_after = options->issuer_not_after;
-    enum err err = ocsp_issuer_read(options->issuer, &s->issuer);
+    enum err err = ERR_NONE;
+    for (size_t i = 0; i < OCSP_AUTHORITY_COUNT && options->issuers[i].len > 0; i++) {
+        if (err == ERR_NONE)
+            err = ocsp_issuer_read(options->issuers[i], &s->issuers[i]);
+        s->issuers_len = i + 1;
+    }
     if (err == ERR_NONE)
-        err = ocsp_cache_new(&s->cache);
+        err = ocsp_cache_new(options->store, &s->cache);
     if (err == ERR_NONE)
         err = rate_table_new(1, &s->unknown);
     if (err == ERR_NONE)
@@ -56,19 +62,19 @@ int64_t ocsp_exposed_until(const struct ocsp_service *s)
 
 static void end_with_error(struct ocsp_question *q, enum ocsp_response_status status, enum err err)
 {
-    static const uint8_t nothing[OCSP_ERROR_SIZE];
     struct writer w = arena_writer(q->arena, OCSP_ERROR_SIZE);
     ocsp_write_error(&w, status);
     q->response_status = status;
     q->err = err;
-    q->response = w.err == ERR_NONE ? writer_bytes(&w) : slice_of(nothing, 0);
+    q->response = w.err == ERR_NONE ? writer_bytes(&w) : slice_of(NULL, 0);
     q->is_kept = false;
     q->done(q);
 }
 
 static void end_with_err(struct ocsp_question *q, enum err err)
 {
-    bool passes = err == ERR_BUSY || err == ERR_CLOSED || err == ERR_TIMEOUT;
+    bool passes =
+        err == ERR_BUSY || err == ERR_CLOSED || err == ERR_TIMEOUT || err == ERR_UNAVAILABLE;
     end_with_error(q, passes ? OCSP_TRY_LATER : OCSP_INTERNAL_ERROR, err);
 }
 
@@ -85,6 +91,12 @@ static void end_with_response(struct ocsp_question *q)
 
 static void answer(struct ocsp_question *q);
 
+static enum err look_up(struct ocsp_question *q, struct standing *ret_standing)
+{
+    return revocation_look_up(q->service->store, q->reader, q->arena, q->id.serial, ret_standing,
+                              &q->stamps);
+}
+
 static bool is_same(const struct standing *a, const struct standing *b)
 {
     return a->status == b->status && a->reason == b->reason && a->since == b->since;
@@ -95,7 +107,7 @@ static void signed_now(void *ctx, enum err err, struct slice response)
     struct ocsp_question *q = ctx;
     struct standing standing;
     if (err == ERR_NONE)
-        err = revocation_look_up(q->reader, q->arena, q->id.serial, &standing);
+        err = look_up(q, &standing);
     if (err != ERR_NONE) {
         end_with_err(q, err);
         return;
@@ -139,7 +151,9 @@ static void sign(struct ocsp_question *q, int64_t now)
     }
     int64_t validity = unknown && s->validity > UNKNOWN_VALIDITY ? UNKNOWN_VALIDITY : s->validity;
     int64_t next_update = now + validity;
+    int64_t issuer_end = s->issuers[q->authority].not_after;
     q->asked = (struct ocsp_answer){
+        .authority = q->authority,
         .hash = q->id.hash,
         .serial_len = q->id.serial.len,
         .status = standing->status,
@@ -147,7 +161,7 @@ static void sign(struct ocsp_question *q, int64_t now)
         /* a clock that was set back since does not make it a revocation of the future */
         .revoked_at = standing->since < now ? standing->since : now,
         .this_update = now,
-        .next_update = next_update < s->issuer_not_after ? next_update : s->issuer_not_after,
+        .next_update = next_update < issuer_end ? next_update : issuer_end,
     };
     memcpy(q->asked.serial, q->id.serial.data, q->id.serial.len);
     signer_ocsp(q->signer, &q->asked, signed_now, q);
@@ -169,13 +183,25 @@ static void answer(struct ocsp_question *q)
         end_with_err(q, err);
 }
 
+/* Which of the two has issued a serial is in no row: whoever asks has it from the chain that he has
+ * verified. */
+static bool find_authority(struct ocsp_question *q)
+{
+    for (size_t i = 0; i < q->service->issuers_len; i++) {
+        q->authority = (enum ocsp_authority)i;
+        if (ocsp_is_issuer(&q->service->issuers[i], &q->id))
+            return true;
+    }
+    return false;
+}
+
 void ocsp_ask(struct ocsp_service *s, struct ocsp_question *q)
 {
     q->service = s;
     q->rounds = 0;
     enum err err = ocsp_request_read(q->request, &q->id);
     /* RFC 5019 section 2.2.3: who cannot speak for that issuer says so, unsigned. */
-    if (err == ERR_UNSUPPORTED || (err == ERR_NONE && !ocsp_is_issuer(&s->issuer, &q->id))) {
+    if (err == ERR_UNSUPPORTED || (err == ERR_NONE && !find_authority(q))) {
         end_with_error(q, OCSP_UNAUTHORIZED, ERR_NONE);
         return;
     }
@@ -183,7 +209,11 @@ void ocsp_ask(struct ocsp_service *s, struct ocsp_question *q)
         end_with_error(q, OCSP_MALFORMED_REQUEST, ERR_NONE);
         return;
     }
-    err = revocation_look_up(q->reader, q->arena, q->id.serial, &q->standing);
+    if (ocsp_cache_find_unchanged(s->cache, q, clock_seconds()) == ERR_NONE) {
+        end_with_response(q);
+        return;
+    }
+    err = look_up(q, &q->standing);
     if (err != ERR_NONE)
         end_with_err(q, err);
     else

@@ -12,24 +12,27 @@
 struct entry {
     uint8_t *response; /* NULL: free */
     size_t len;
-    uint8_t hash, serial_len;
+    uint8_t authority, hash, serial_len;
     uint8_t serial[SERIAL_MAX];
     struct standing standing;
+    struct standing_stamps stamps;
     int64_t this_update, next_update;
     int64_t renew_at;
     uint8_t tag[OCSP_TAG_SIZE];
 };
 
 struct ocsp_cache {
+    const struct store *store;
     pthread_mutex_t locks[LOCKS];
     struct entry entries[SETS][WAYS];
 };
 
-enum err ocsp_cache_new(struct ocsp_cache **ret_cache)
+enum err ocsp_cache_new(const struct store *store, struct ocsp_cache **ret_cache)
 {
     struct ocsp_cache *c = calloc(1, sizeof *c);
     if (c == NULL)
         return ERR_NO_MEMORY;
+    c->store = store;
     for (size_t i = 0; i < LOCKS; i++)
         (void)pthread_mutex_init(&c->locks[i], NULL);
     *ret_cache = c;
@@ -49,18 +52,20 @@ void ocsp_cache_free(struct ocsp_cache *c)
 }
 
 /* Only serials that we have issued are kept, and their last bytes are random. */
-static size_t set_of(const struct ocsp_request *id)
+static size_t set_of(const struct ocsp_question *q)
 {
+    const struct ocsp_request *id = &q->id;
     size_t set = id->hash;
     for (size_t i = id->serial.len < 4 ? 0 : id->serial.len - 4; i < id->serial.len; i++)
         set = set << 8 | id->serial.data[i];
     return set % SETS;
 }
 
-static bool is_of(const struct entry *e, const struct ocsp_request *id)
+static bool is_of(const struct entry *e, const struct ocsp_question *q)
 {
-    return e->response != NULL && e->hash == (uint8_t)id->hash &&
-           slice_equal(slice_of(e->serial, e->serial_len), id->serial);
+    return e->response != NULL && e->authority == (uint8_t)q->authority &&
+           e->hash == (uint8_t)q->id.hash &&
+           slice_equal(slice_of(e->serial, e->serial_len), q->id.serial);
 }
 
 static bool says(const struct entry *e, const struct standing *standing)
@@ -84,30 +89,53 @@ static enum err take(struct entry *e, struct ocsp_question *q, int64_t now)
     return ERR_NONE;
 }
 
-enum err ocsp_cache_find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now)
+static bool is_unchanged(const struct ocsp_cache *c, const struct entry *e)
 {
-    size_t set = set_of(&q->id);
+    return store_is_unchanged(c->store, &e->stamps.certificate) &&
+           store_is_unchanged(c->store, &e->stamps.device);
+}
+
+static enum err find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now, bool looked_up)
+{
+    size_t set = set_of(q);
     pthread_mutex_t *lock = &c->locks[set % LOCKS];
     enum err err = ERR_NOT_FOUND;
     (void)pthread_mutex_lock(lock);
     for (size_t i = 0; i < WAYS; i++) {
         struct entry *e = &c->entries[set][i];
         /* A clock that was set back makes it one of the future. */
-        if (is_of(e, &q->id) && says(e, &q->standing) && now >= e->this_update &&
-            now < e->next_update) {
-            err = take(e, q, now);
-            break;
-        }
+        if (!is_of(e, q) || now < e->this_update || now >= e->next_update)
+            continue;
+        if (looked_up ? !says(e, &q->standing) : !is_unchanged(c, e))
+            continue;
+        if (!looked_up && now >= e->renew_at)
+            break; /* whoever has it renewed looks first */
+        if (looked_up)
+            e->stamps = q->stamps;
+        else
+            q->standing = e->standing;
+        err = take(e, q, now);
+        break;
     }
     (void)pthread_mutex_unlock(lock);
     return err;
 }
 
-static struct entry *place_for(struct entry *ways, const struct ocsp_request *id)
+enum err ocsp_cache_find_unchanged(struct ocsp_cache *c, struct ocsp_question *q, int64_t now)
+{
+    return find(c, q, now, false);
+}
+
+enum err ocsp_cache_find(struct ocsp_cache *c, struct ocsp_question *q, int64_t now)
+{
+    return find(c, q, now, true);
+}
+
+static struct entry *place_for(struct entry *ways, const struct ocsp_question *q)
 {
     struct entry *oldest = &ways[0];
     for (size_t i = 0; i < WAYS; i++) {
-        if (is_of(&ways[i], id))
+        if (is_of(&ways[i], q))
             return &ways[i];
         if (oldest->response != NULL &&
             (ways[i].response == NULL || ways[i].this_update < oldest->this_update))
@@ -125,19 +153,21 @@ void ocsp_cache_keep(struct ocsp_cache *c, const struct ocsp_question *q)
     struct entry fresh = {
         .response = copy,
         .len = q->response.len,
+        .authority = (uint8_t)q->authority,
         .hash = (uint8_t)q->id.hash,
         .serial_len = (uint8_t)q->id.serial.len,
         .standing = q->standing,
+        .stamps = q->stamps,
         .this_update = q->this_update,
         .next_update = q->next_update,
         .renew_at = q->this_update + (q->next_update - q->this_update + 1) / 2,
     };
     memcpy(fresh.serial, q->id.serial.data, q->id.serial.len);
     memcpy(fresh.tag, q->tag, sizeof fresh.tag);
-    size_t set = set_of(&q->id);
+    size_t set = set_of(q);
     pthread_mutex_t *lock = &c->locks[set % LOCKS];
     (void)pthread_mutex_lock(lock);
-    struct entry *place = place_for(c->entries[set], &q->id);
+    struct entry *place = place_for(c->entries[set], q);
     free(place->response);
     *place = fresh;
     (void)pthread_mutex_unlock(lock);

@@ -25,22 +25,28 @@ struct standing {
  *   else                  good: of one that is enrolled only, too, for its few minutes */
 struct standing revocation_standing(const struct device_row *device,
                                     const struct certificate_row *certificate);
-/* `serial` as in struct certificate. One that is in no row is OCSP_UNKNOWN. Errors of store_get().
- */
-MUST_USE enum err revocation_look_up(struct store_reader *reader, struct arena *arena,
-                                     struct slice serial, struct standing *ret_standing);
+/* What a standing was read from: while none of it has changed, it holds. */
+struct standing_stamps {
+    struct row_stamp certificate, device;
+};
+/* `serial` as in struct certificate. One that is in no row is OCSP_UNKNOWN; then, and after an
+ * error of store_get(), the stamps say nothing. */
+MUST_USE enum err revocation_look_up(const struct store *store, struct store_reader *reader,
+                                     struct arena *arena, struct slice serial,
+                                     struct standing *ret_standing,
+                                     struct standing_stamps *ret_stamps);
 
 /* ---- OCSP ---- */
 
 /* Answers are signed once and used again for half their life. Each time, the standing is looked up
- * first, and only an answer that says that very standing is used: so there is nothing to
- * invalidate, and from the commit of a revocation on nobody gets `good` from here. Others who have
- * an answer from before may use it until its nextUpdate. */
+ * first, unless its rows are known to be unchanged, and only an answer that says that very standing
+ * is used: so there is nothing to invalidate, and once a revocation has been answered nobody gets
+ * `good` from here. Others who have an answer from before may use it until its nextUpdate. */
 struct ocsp_service;
 
 struct ocsp_options {
-    struct slice issuer; /* certificate, DER */
-    int64_t issuer_not_after;
+    const struct store *store;
+    struct slice issuers[OCSP_AUTHORITY_COUNT]; /* certificates, DER; the previous may be empty */
     int64_t validity; /* seconds from thisUpdate to nextUpdate; at most OCSP_VALIDITY_MAX */
 };
 MUST_USE enum err ocsp_service_new(const struct ocsp_options *options,
@@ -72,7 +78,9 @@ struct ocsp_question {
     /* private to ocsp.c */
     struct ocsp_service *service;
     struct ocsp_request id;
+    enum ocsp_authority authority;
     struct standing standing;
+    struct standing_stamps stamps;
     struct ocsp_answer asked;
     unsigned rounds;
 };

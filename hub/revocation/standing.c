@@ -32,14 +32,17 @@ struct standing revocation_standing(const struct device_row *device,
                   : revoked(REASON_UNSPECIFIED, end_of(device, certificate));
 }
 
-enum err revocation_look_up(struct store_reader *reader, struct arena *arena, struct slice serial,
-                            struct standing *ret_standing)
+enum err revocation_look_up(const struct store *store, struct store_reader *reader,
+                            struct arena *arena, struct slice serial, struct standing *ret_standing,
+                            struct standing_stamps *ret_stamps)
 {
+    struct standing_stamps stamps;
     struct certificate_row certificate = {0};
     struct writer w = writer_over(certificate.serial, sizeof certificate.serial - 1);
     writer_hex(&w, serial);
     if (w.err != ERR_NONE)
         return w.err;
+    stamps.certificate = store_stamp(store, &table_certificate, &certificate);
     enum err err = store_get(reader, &table_certificate, arena, &certificate);
     if (err == ERR_NOT_FOUND) {
         *ret_standing = (struct standing){.status = OCSP_UNKNOWN};
@@ -50,9 +53,11 @@ enum err revocation_look_up(struct store_reader *reader, struct arena *arena, st
     struct device_row device = {0};
     (void)snprintf(device.tenant, sizeof device.tenant, "%s", certificate.tenant);
     (void)snprintf(device.id, sizeof device.id, "%s", certificate.device);
+    stamps.device = store_stamp(store, &table_device, &device);
     err = store_get(reader, &table_device, arena, &device);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     *ret_standing = revocation_standing(&device, &certificate);
+    *ret_stamps = stamps;
     return ERR_NONE;
 }

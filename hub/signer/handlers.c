@@ -78,6 +78,8 @@ static enum err issue_to_device(struct signer_keys *k, const struct certificate_
     issue.common_name = slice_of_text(request->device);
     issue.uri = writer_bytes(&uri);
     issue.ocsp_url = slice_of_text(k->ocsp_url);
+    issue.public_url = slice_of_text(k->crl.public_url);
+    issue.crl_shards = k->crl.shards;
     return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
 }
 
@@ -155,6 +157,27 @@ static enum err handle_checkpoint(struct signer_keys *k, struct slice body, stru
     return err;
 }
 
+static enum err handle_crl_begin(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct crl_request request;
+    enum err err = signer_crl_begin_read(body, &request);
+    return err != ERR_NONE ? err : crl_desk_begin(&k->crl, k->issuer, &request, result);
+}
+
+static enum err handle_crl_add(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct crl_entry entries[SIGNER_CRL_ENTRIES];
+    size_t n = 0;
+    enum err err = signer_crl_add_read(body, entries, &n);
+    return err != ERR_NONE ? err : crl_desk_add(&k->crl, entries, n, result);
+}
+
+static enum err handle_crl_finish(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    enum err err = signer_crl_finish_read(body);
+    return err != ERR_NONE ? err : crl_desk_finish(&k->crl, result);
+}
+
 static bool is_reason(enum crl_reason reason)
 {
     switch (reason) {
@@ -169,9 +192,11 @@ static bool is_reason(enum crl_reason reason)
     }
 }
 
-static enum err check_answer(const struct ocsp_answer *answer)
+static enum err check_answer(const struct signer_keys *k, const struct ocsp_answer *answer)
 {
     int64_t now = clock_seconds();
+    if (k->responders[answer->authority] == NULL)
+        return ERR_REFUSED;
     if (answer->this_update < now - SIGNER_FUTURE_MAX ||
         answer->this_update > now + SIGNER_FUTURE_MAX)
         return ERR_REFUSED;
@@ -191,12 +216,12 @@ static enum err handle_ocsp(struct signer_keys *k, struct slice body, struct wri
     struct ocsp_answer answer;
     enum err err = signer_ocsp_read(body, &answer);
     if (err == ERR_NONE)
-        err = check_answer(&answer);
+        err = check_answer(k, &answer);
     if (err != ERR_NONE)
         return err;
     uint8_t response[OCSP_RESPONSE_MAX];
     size_t len = 0;
-    err = ocsp_respond(k->responder, &answer, response, sizeof response, &len);
+    err = ocsp_respond(k->responders[answer.authority], &answer, response, sizeof response, &len);
     if (err == ERR_NONE)
         writer_put(result, slice_of(response, len));
     return err;
@@ -215,6 +240,11 @@ static const struct {
     {SIGNER_OCSP,
      "one serial; a state that exists; an answer that starts now and ends within a day",
      handle_ocsp},
+    {SIGNER_CRL_BEGIN,
+     "a list of this issuer, or a shard there is; dates of now; a number that grows",
+     handle_crl_begin},
+    {SIGNER_CRL_ADD, "serial numbers of that shard, as many as were announced", handle_crl_add},
+    {SIGNER_CRL_FINISH, "all that was announced has come", handle_crl_finish},
 };
 
 static enum err dispatch(struct signer_keys *k, uint8_t kind, struct slice body,

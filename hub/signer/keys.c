@@ -109,6 +109,16 @@ static enum err append_certificate(X509 *certificate, struct writer *w)
     return w->err;
 }
 
+static enum err append_chain(X509 *const *chain, size_t n, const char *name, struct writer *w,
+                             char explain[256])
+{
+    for (size_t i = 0; i < n; i++)
+        if (append_certificate(chain[i], w) != ERR_NONE)
+            return fail(w->err != ERR_NONE ? w->err : ERR_CRYPTO, explain,
+                        "%s holds more than %zu bytes of certificates", name, w->max);
+    return ERR_NONE;
+}
+
 /* Each one signed by the next. */
 static enum err check_chain(X509 *const *chain, size_t n)
 {
@@ -132,22 +142,71 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     if (err != ERR_NONE)
         return fail(err, explain, "issuing.pem: %s", err_text(err));
     struct writer w = writer_over(facts->chain, sizeof facts->chain);
-    for (size_t i = 0; i < n; i++) {
-        size_t start = w.len;
-        err = append_certificate(chain[i], &w);
-        if (err != ERR_NONE)
-            return fail(err, explain, "issuing.pem holds more than %zu bytes of certificates",
-                        sizeof facts->chain);
-        if (i == 0)
-            crypto_sha256_one(slice_of(w.start + start, w.len - start), facts->issuing_sha256);
-    }
+    err = append_chain(chain, 1, "issuing.pem", &w, explain);
+    crypto_sha256_one(writer_bytes(&w), facts->issuing_sha256);
+    if (err == ERR_NONE)
+        err = append_chain(chain + 1, n - 1, "issuing.pem", &w, explain);
+    if (err != ERR_NONE)
+        return err;
     facts->chain_len = w.len;
     facts->issuing_not_after = issuer_not_after(k->issuer);
     struct reader own = reader_over(slice_of(facts->chain, facts->chain_len));
-    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet, &k->responder);
+    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet,
+                             &k->responders[OCSP_ISSUING]);
     if (err != ERR_NONE)
         return fail(err, explain, "no OCSP responder could be made: %s", err_text(err));
     return ERR_NONE;
+}
+
+/* The authority before this one issues nothing more, but is asked about what it has issued. Where
+ * its key is gone already, nobody speaks for it. */
+static enum err open_previous_responder(const struct signer_options *options, uid_t owner,
+                                        X509 *certificate, struct slice der, struct signer_keys *k,
+                                        char explain[256])
+{
+    EVP_PKEY *key CLEANUP(ca_key_cleanup) = NULL;
+    enum err err = read_key(options, "previous-issuing.key", owner, &key, explain);
+    if (err == ERR_NOT_FOUND)
+        return ERR_NONE;
+    if (err != ERR_NONE)
+        return err;
+    err = issuer_new(key, certificate, &k->previous);
+    if (err == ERR_NONE)
+        err = ocsp_responder_new(k->previous, der, k->fleet, &k->responders[OCSP_PREVIOUS]);
+    if (err != ERR_NONE)
+        return fail(err, explain, "previous-issuing.pem and its key: %s", err_text(err));
+    return ERR_NONE;
+}
+
+static enum err open_previous(const struct signer_options *options, uid_t owner,
+                              struct signer_keys *k, struct signer_facts *facts, char explain[256])
+{
+    static const char name[] = "previous-issuing.pem";
+    X509 *chain[CA_CHAIN_MAX] = {NULL};
+    size_t n = 0;
+    char path[PATH_MAX];
+    enum err err = path_of(options, name, path, explain);
+    if (err != ERR_NONE || access(path, F_OK) != 0)
+        return err;
+    err = check_private(path, false, owner, explain);
+    if (err != ERR_NONE)
+        return err;
+    err = ca_chain_read(path, chain, &n);
+    if (err == ERR_NONE)
+        err = check_chain(chain, n);
+    if (err != ERR_NONE)
+        (void)fail(err, explain, "%.160s: %s", path, err_text(err));
+    struct writer w = writer_over(facts->previous, sizeof facts->previous);
+    if (err == ERR_NONE)
+        err = append_chain(chain, n, name, &w, explain);
+    struct reader first = reader_over(writer_bytes(&w));
+    if (err == ERR_NONE)
+        err = open_previous_responder(options, owner, chain[0], der_read_any(&first, NULL), k,
+                                      explain);
+    for (size_t i = 0; i < n; i++)
+        X509_free(chain[i]);
+    facts->previous_len = w.len;
+    return err;
 }
 
 static enum err open_issuing(const struct signer_options *options, uid_t owner,
@@ -192,6 +251,16 @@ static enum err take_server_names(const struct signer_options *options, struct s
     return ERR_NONE;
 }
 
+static enum err open_crl_desk(const struct signer_options *options, struct signer_keys *k,
+                              char explain[256])
+{
+    enum err err = crl_desk_open(&k->crl, options->public_url, options->crl_shards);
+    if (err != ERR_NONE)
+        return fail(err, explain, "no revocation lists can be made in %u shards behind '%.100s'",
+                    options->crl_shards, options->public_url != NULL ? options->public_url : "");
+    return ERR_NONE;
+}
+
 static enum err take_public_url(const struct signer_options *options, struct signer_keys *k,
                                 char explain[256])
 {
@@ -215,11 +284,15 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
     memcpy(k.fleet, fleet.data, fleet.len);
     enum err err = take_server_names(options, &k, explain);
     if (err == ERR_NONE)
+        err = open_crl_desk(options, &k, explain);
+    if (err == ERR_NONE)
         err = take_public_url(options, &k, explain);
     if (err == ERR_NONE)
         err = check_private(options->folder, true, owner, explain);
     if (err == ERR_NONE)
         err = open_issuing(options, owner, &k, &facts, explain);
+    if (err == ERR_NONE)
+        err = open_previous(options, owner, &k, &facts, explain);
     if (err == ERR_NONE)
         err = open_ledger(options, owner, &k, explain);
     ERR_clear_error();
@@ -239,7 +312,10 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
 
 void signer_keys_close(struct signer_keys *k)
 {
-    ocsp_responder_free(k->responder);
+    for (size_t i = 0; i < OCSP_AUTHORITY_COUNT; i++)
+        ocsp_responder_free(k->responders[i]);
+    crl_desk_close(&k->crl);
+    issuer_free(k->previous);
     issuer_free(k->issuer);
     EVP_PKEY_free(k->ledger);
     ledger_state_close(&k->state);

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "core/trust_bundle.h"
+#include "hub/signer/crl_desk.h"
 #include "hub/signer/ledger_state.h"
 #include "hub/signer/signer.h"
 #include "pki/issue.h"
@@ -17,10 +18,12 @@ struct signer_keys {
     size_t server_names_len;
     char ocsp_url[PUBLIC_URL_MAX + 8]; /* for devices' certificates; empty: none */
     struct issuer *issuer;
-    struct ocsp_responder *responder;
+    struct issuer *previous; /* certifies its responder, and nothing else; NULL: none */
+    struct ocsp_responder *responders[OCSP_AUTHORITY_COUNT]; /* NULL where there is no authority */
     EVP_PKEY *ledger;
     struct note_key ledger_key; /* its name is the ledger's origin */
     struct ledger_state state;
+    struct crl_desk crl;
 };
 
 /* Reads options->folder. Folder and files must be owned by root or `owner` and closed to everybody

@@ -121,8 +121,86 @@ enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROO
     return err;
 }
 
+void signer_crl_begin_write(struct writer *w, const struct crl_request *request)
+{
+    writer_be16(w, request->shard);
+    writer_be64(w, request->number);
+    writer_be64(w, request->base);
+    writer_be64(w, (uint64_t)request->this_update);
+    writer_be64(w, (uint64_t)request->next_update);
+    writer_be64(w, request->entries_len);
+}
+
+enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_request)
+{
+    struct reader r = reader_over(body);
+    struct crl_request request = {.shard = reader_be16(&r)};
+    request.number = reader_be64(&r);
+    request.base = reader_be64(&r);
+    request.this_update = (int64_t)reader_be64(&r);
+    request.next_update = (int64_t)reader_be64(&r);
+    request.entries_len = reader_be64(&r);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_request = request;
+    return err;
+}
+
+void signer_crl_add_write(struct writer *w, const struct crl_entry *entries, size_t n)
+{
+    if (n > SIGNER_CRL_ENTRIES)
+        writer_fail(w, ERR_LIMIT);
+    for (size_t i = 0; i < n && w->err == ERR_NONE; i++) {
+        const struct crl_entry *entry = &entries[i];
+        if (entry->serial_len > SERIAL_MAX) {
+            writer_fail(w, ERR_LIMIT);
+            return;
+        }
+        writer_u8(w, (uint8_t)entry->serial_len);
+        writer_put(w, slice_of(entry->serial, entry->serial_len));
+        writer_be64(w, (uint64_t)entry->date);
+        writer_u8(w, (uint8_t)entry->reason);
+    }
+}
+
+static void read_entry(struct reader *r, struct crl_entry *entry)
+{
+    *entry = (struct crl_entry){0};
+    struct slice serial = reader_take(r, reader_u8(r));
+    if (serial.len > SERIAL_MAX)
+        reader_fail(r, ERR_LIMIT);
+    else if (serial.len > 0)
+        memcpy(entry->serial, serial.data, serial.len);
+    entry->serial_len = serial.len;
+    entry->date = (int64_t)reader_be64(r);
+    entry->reason = (enum crl_reason)reader_u8(r);
+}
+
+enum err signer_crl_add_read(struct slice body, struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
+                             size_t *ret_n)
+{
+    struct reader r = reader_over(body);
+    size_t n = 0;
+    while (reader_left(&r) > 0) {
+        if (n == SIGNER_CRL_ENTRIES)
+            reader_fail(&r, ERR_LIMIT);
+        else
+            read_entry(&r, &ret_entries[n++]);
+    }
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_n = n;
+    return err;
+}
+
+enum err signer_crl_finish_read(struct slice body)
+{
+    return body.len > 0 ? ERR_SYNTAX : ERR_NONE;
+}
+
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer)
 {
+    writer_u8(w, (uint8_t)answer->authority);
     writer_u8(w, (uint8_t)answer->hash);
     writer_u8(w, (uint8_t)answer->serial_len);
     writer_put(w, slice_of(answer->serial, answer->serial_len));
@@ -137,10 +215,11 @@ enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
 {
     struct ocsp_answer answer = {.hash = OCSP_SHA1};
     struct reader r = reader_over(body);
+    uint8_t authority = reader_u8(&r);
     uint8_t hash = reader_u8(&r);
     struct slice serial = reader_take(&r, reader_u8(&r));
     uint8_t status = reader_u8(&r);
-    if (hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
+    if (authority >= OCSP_AUTHORITY_COUNT || hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
         reader_fail(&r, ERR_SYNTAX);
     if (serial.len == 0 || serial.len > sizeof answer.serial)
         reader_fail(&r, ERR_LIMIT);
@@ -151,6 +230,7 @@ enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
     enum err err = reader_finish(&r);
     if (err != ERR_NONE)
         return err;
+    answer.authority = (enum ocsp_authority)authority;
     answer.hash = (enum ocsp_hash)hash;
     answer.status = (enum ocsp_status)status;
     memcpy(answer.serial, serial.data, serial.len);
@@ -181,7 +261,7 @@ enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply)
     reply.kind = reader_u8(&r);
     reply.err = read_err(&r);
     reply.body = reader_rest(&r);
-    /* what was signed, or a reason why there is none */
+    /* what was asked for, or a reason why it is not there */
     if ((reply.err == ERR_NONE) != (reply.body.len > 0))
         reader_fail(&r, ERR_SYNTAX);
     enum err err = reader_finish(&r);
@@ -204,7 +284,20 @@ void signer_report_write(struct writer *w, enum err err, const char *explain,
     writer_be64(w, (uint64_t)facts->issuing_not_after);
     writer_be64(w, facts->signed_size);
     writer_put(w, slice_of(facts->signed_root.bytes, sizeof facts->signed_root.bytes));
+    writer_be32(w, (uint32_t)facts->previous_len);
+    writer_put(w, slice_of(facts->previous, facts->previous_len));
     writer_put(w, slice_of(facts->chain, facts->chain_len));
+}
+
+static size_t read_certificates(struct reader *r, struct slice bytes, uint8_t *buffer, size_t max)
+{
+    if (bytes.len > max) {
+        reader_fail(r, ERR_LIMIT);
+        return 0;
+    }
+    if (bytes.len > 0)
+        memcpy(buffer, bytes.data, bytes.len);
+    return bytes.len;
 }
 
 static void read_facts(struct reader *r, struct signer_facts *facts)
@@ -220,12 +313,9 @@ static void read_facts(struct reader *r, struct signer_facts *facts)
     facts->issuing_not_after = (int64_t)reader_be64(r);
     facts->signed_size = reader_be64(r);
     read_hash(r, facts->signed_root.bytes);
-    struct slice chain = reader_rest(r);
-    if (chain.len > sizeof facts->chain)
-        reader_fail(r, ERR_LIMIT);
-    else if (chain.len > 0)
-        memcpy(facts->chain, chain.data, chain.len);
-    facts->chain_len = chain.len;
+    struct slice previous = reader_take(r, reader_be32(r));
+    facts->previous_len = read_certificates(r, previous, facts->previous, sizeof facts->previous);
+    facts->chain_len = read_certificates(r, reader_rest(r), facts->chain, sizeof facts->chain);
 }
 
 enum err signer_report_read(struct slice message, struct signer_facts *ret_facts, char explain[256])

@@ -7,13 +7,18 @@
  *               | not_before i64 | not_after i64 | SPKI: the rest
  *   checkpoint  size u64 | root [32] | proof that it continues the last tree signed, [32] each: the
  *               rest
- *   ocsp        hash u8 | serial text | status u8 | reason u8 | revoked_at i64 | this_update i64
- *               | next_update i64
- *   reply     id u32 | kind u8 | error u8 | the certificate, note or response that was signed: the
- *             rest
+ *   ocsp        authority u8 | hash u8 | serial text | status u8 | reason u8 | revoked_at i64
+ *               | this_update i64 | next_update i64
+ *   crl-begin   shard u16 | number u64 | base u64 | this_update i64 | next_update i64
+ *               | bytes of all entries u64
+ *   crl-add     entries: n u8 | serial [n] | date i64 | reason u8, one after the other
+ *   crl-finish  nothing
+ *   reply     id u32 | kind u8 | error u8 | the certificate, note or response that was signed, the
+ *             list's prefix, the bytes of entries still to come (u64), or its suffix: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
- *             | not_after i64 | size u64 and root [32] of the last tree signed | chain: the rest
+ *             | not_after i64 | size u64 and root [32] of the last tree signed
+ *             | length u32 and certificates of the previous authority | chain: the rest
  *
  * The readers take what was written by a process that may have been taken over: bounded, strict,
  * no trailing bytes. They check form; whether to do it is for handlers.c. */
@@ -23,7 +28,8 @@
 #include "core/cursor.h"
 #include "hub/signer/signer.h"
 
-#define SIGNER_REQUEST_MAX 2560 /* all names at full length, the largest SPKI */
+#define SIGNER_REQUEST_MAX                                                                         \
+    8192 /* SIGNER_CRL_ENTRIES of the largest; all names at full length and a key take less */
 #define SIGNER_REPLY_MAX                                                                           \
     (CERTIFICATE_MAX + 16) /* one certificate, or a checkpoint, which is less */
 
@@ -31,6 +37,9 @@ enum signer_request_kind {
     SIGNER_ISSUE = 1,
     SIGNER_CHECKPOINT = 2,
     SIGNER_OCSP = 3,
+    SIGNER_CRL_BEGIN = 4,
+    SIGNER_CRL_ADD = 5,
+    SIGNER_CRL_FINISH = 6,
 };
 
 struct signer_request_head {
@@ -50,6 +59,16 @@ void signer_checkpoint_write(struct writer *w, const struct checkpoint_request *
 /* The proof is copied to `proof`. */
 MUST_USE enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROOF_MAX],
                                          struct checkpoint_request *ret_request);
+
+void signer_crl_begin_write(struct writer *w, const struct crl_request *request);
+MUST_USE enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_request);
+
+void signer_crl_add_write(struct writer *w, const struct crl_entry *entries, size_t n);
+/* ERR_SYNTAX; ERR_LIMIT for more than SIGNER_CRL_ENTRIES. */
+MUST_USE enum err signer_crl_add_read(struct slice body,
+                                      struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
+                                      size_t *ret_n);
+MUST_USE enum err signer_crl_finish_read(struct slice body);
 
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer);
 MUST_USE enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer);

@@ -155,6 +155,7 @@ struct slot {
     union {
         signer_certificate_fn *certificate;
         signer_note_fn *note;
+        signer_crl_fn *crl;
         signer_ocsp_fn *ocsp;
     } done;
     void *ctx;
@@ -181,8 +182,10 @@ static void call(uint8_t kind, const struct slot *slot, enum err err, struct sli
         slot->done.certificate(slot->ctx, err, body);
     else if (kind == SIGNER_OCSP)
         slot->done.ocsp(slot->ctx, err, body);
-    else
+    else if (kind == SIGNER_CHECKPOINT)
         slot->done.note(slot->ctx, err, body);
+    else
+        slot->done.crl(slot->ctx, err, body);
 }
 
 static struct slot *take_slot(struct signer_link *l)
@@ -362,6 +365,40 @@ void signer_ocsp(struct signer_link *l, const struct ocsp_answer *answer, signer
     enum err err = submit(l, &waiting, &body);
     if (err != ERR_NONE)
         done(ctx, err, slice_of(NULL, 0));
+}
+
+static void submit_crl(struct signer_link *l, enum signer_request_kind kind, struct writer *body,
+                       signer_crl_fn *done, void *ctx)
+{
+    const struct slot waiting = {.kind = (uint8_t)kind, .done.crl = done, .ctx = ctx};
+    enum err err = submit(l, &waiting, body);
+    if (err != ERR_NONE)
+        done(ctx, err, slice_of(NULL, 0));
+}
+
+void signer_crl_begin(struct signer_link *l, const struct crl_request *request, signer_crl_fn *done,
+                      void *ctx)
+{
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    signer_crl_begin_write(&body, request);
+    submit_crl(l, SIGNER_CRL_BEGIN, &body, done, ctx);
+}
+
+void signer_crl_add(struct signer_link *l, const struct crl_entry *entries, size_t n,
+                    signer_crl_fn *done, void *ctx)
+{
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    signer_crl_add_write(&body, entries, n);
+    submit_crl(l, SIGNER_CRL_ADD, &body, done, ctx);
+}
+
+void signer_crl_finish(struct signer_link *l, signer_crl_fn *done, void *ctx)
+{
+    uint8_t byte;
+    struct writer body = writer_over(&byte, 0);
+    submit_crl(l, SIGNER_CRL_FINISH, &body, done, ctx);
 }
 
 enum err signer_link_new(struct signer *s, struct loop *loop, struct signer_link **ret_link)

@@ -10,6 +10,7 @@
 #include "core/note.h"
 #include "core/spki.h"
 #include "core/x509.h"
+#include "pki/crl.h"
 #include "pki/ocsp.h"
 
 struct signer;      /* the process, as its parent sees it */
@@ -24,10 +25,11 @@ struct signer_options {
      * certificate for any other; none given, none at all. */
     const char *const *server_names;
     size_t server_names_len;
-    /* Base of the URLs that devices' certificates name for questions about their state, without a
-     * final slash; NULL or empty: none. */
+    /* Base of the URLs that devices' certificates name for questions about their state, and that
+     * lists of revoked ones name, without a final slash; NULL or empty: none. */
     const char *public_url;
-    size_t links; /* how many signer_link_new() will ask for */
+    unsigned crl_shards; /* of the lists behind it: a power of two; 0: only the list of all */
+    size_t links;        /* how many signer_link_new() will ask for */
     /* The owner knows that the database is not the one that was signed: the first tree that is
      * larger than it is signed without a proof. */
     bool accept_roll_back;
@@ -45,6 +47,9 @@ struct signer_facts {
     uint8_t
         chain[2 * CERTIFICATE_MAX]; /* issuing certificate, then what is between it and the root */
     size_t chain_len;               /* DER, one after the other */
+    /* The authority before this one, where a roll-over is not finished: what it issued is good. */
+    uint8_t previous[CERTIFICATE_MAX];
+    size_t previous_len;
     /* The last tree it signed; size 0 before the first. A ledger that does not continue it was set
      * back or edited. */
     uint64_t signed_size;
@@ -121,5 +126,26 @@ void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_reque
 typedef void signer_ocsp_fn(void *ctx, enum err err, struct slice response);
 void signer_ocsp(struct signer_link *l, const struct ocsp_answer *answer, signer_ocsp_fn *done,
                  void *ctx);
+
+/* One revocation list at a time, over any link: begin, add until all entries are in, finish. Each
+ * is answered before the next is sent; a new begin drops what was not finished. */
+#define SIGNER_CRL_ALL     UINT16_MAX /* instead of a shard: the issuer's certificates, whole */
+#define SIGNER_CRL_ENTRIES 256        /* in one message */
+struct crl_request {
+    uint16_t shard;
+    uint64_t number; /* more than that of the last of its kind (complete, delta) and shard */
+    uint64_t base;   /* of a delta; 0: complete */
+    int64_t this_update, next_update; /* at most an hour ago; at most ten days ahead */
+    uint64_t entries_len;             /* bytes of what crl_entry_write() makes of all entries */
+};
+/* Gives the list's prefix (pki/crl.h); what has been written down of the entries; its suffix.
+ * ERR_REFUSED: a list that the signer does not make, or an entry that is none of it. */
+typedef void signer_crl_fn(void *ctx, enum err err, struct slice bytes);
+void signer_crl_begin(struct signer_link *l, const struct crl_request *request, signer_crl_fn *done,
+                      void *ctx);
+/* At most SIGNER_CRL_ENTRIES. */
+void signer_crl_add(struct signer_link *l, const struct crl_entry *entries, size_t n,
+                    signer_crl_fn *done, void *ctx);
+void signer_crl_finish(struct signer_link *l, signer_crl_fn *done, void *ctx);
 
 #endif

@@ -90,6 +90,29 @@ const struct migration migrations[] = {
         "approved_until @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
     {{
+        "ALTER TABLE device ADD COLUMN rotation @text NOT NULL DEFAULT ''",
+        "ALTER TABLE device ADD COLUMN renew_at @integer NOT NULL DEFAULT 0",
+        "CREATE TABLE rotation ("
+        "tenant @text NOT NULL, id @text NOT NULL, reason @text NOT NULL, actor @text NOT NULL, "
+        "model @text NOT NULL, manifest @text NOT NULL, owner @text NOT NULL, "
+        "state @integer NOT NULL, keys_touched @integer NOT NULL, spread @integer NOT NULL, "
+        "phase @integer NOT NULL, position @text NOT NULL, devices @integer NOT NULL, "
+        "renewed @integer NOT NULL, moved @integer NOT NULL, gone @integer NOT NULL, "
+        "created_at @integer NOT NULL, ended_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, id)) @compact",
+        "CREATE TABLE rotation_device ("
+        "tenant @text NOT NULL, rotation @text NOT NULL, device @text NOT NULL, "
+        "due_at @integer NOT NULL, held @bytes NOT NULL, problem @text NOT NULL, "
+        "PRIMARY KEY (tenant, rotation, device)) @compact",
+    }},
+    {{
+        "CREATE TABLE crl_entry ("
+        "entry @integer NOT NULL, serial @bytes NOT NULL, reason @integer NOT NULL, "
+        "date @integer NOT NULL, not_after @integer NOT NULL, PRIMARY KEY (entry, serial)) "
+        "@compact",
+        "ALTER TABLE certificate ADD COLUMN listed @integer NOT NULL DEFAULT 0",
+    }},
+    {{
         "CREATE TABLE hub ("
         "id @integer PRIMARY KEY, name @text NOT NULL, status @integer NOT NULL, "
         "issuing_sha256 @bytes, ledger_key @text NOT NULL, reason @text NOT NULL, "

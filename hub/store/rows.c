@@ -89,6 +89,8 @@ static const struct column device_columns[] = {
     INTEGER(device_row, reported_at),
     INTEGER(device_row, created_at),
     INTEGER(device_row, changed_at),
+    TEXT(device_row, rotation),
+    INTEGER(device_row, renew_at),
 };
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
@@ -104,6 +106,7 @@ static const struct column certificate_columns[] = {
     INTEGER(certificate_row, first_used_at),
     INTEGER(certificate_row, ended_at),
     HEX(certificate_row, previous),
+    INTEGER(certificate_row, listed),
     BLOB(certificate_row, der, CERTIFICATE_MAX),
 };
 const struct table table_certificate =
@@ -203,17 +206,56 @@ static const struct column device_grace_columns[] = {
 const struct table table_device_grace =
     TABLE(13, "device_grace", device_grace_row, 2, device_grace_columns);
 
+static const struct column rotation_columns[] = {
+    TENANT(rotation_row),
+    TEXT(rotation_row, id),
+    TEXT(rotation_row, reason),
+    TEXT(rotation_row, actor),
+    TEXT(rotation_row, model),
+    TEXT(rotation_row, manifest),
+    TEXT(rotation_row, owner),
+    INTEGER(rotation_row, state),
+    INTEGER(rotation_row, keys_touched),
+    INTEGER(rotation_row, spread),
+    INTEGER(rotation_row, phase),
+    TEXT(rotation_row, position),
+    INTEGER(rotation_row, devices),
+    INTEGER(rotation_row, renewed),
+    INTEGER(rotation_row, moved),
+    INTEGER(rotation_row, gone),
+    INTEGER(rotation_row, created_at),
+    INTEGER(rotation_row, ended_at),
+};
+const struct table table_rotation = TABLE(14, "rotation", rotation_row, 2, rotation_columns);
+
+static const struct column rotation_device_columns[] = {
+    TENANT(rotation_device_row),       TEXT(rotation_device_row, rotation),
+    TEXT(rotation_device_row, device), INTEGER(rotation_device_row, due_at),
+    HEX(rotation_device_row, held),    TEXT(rotation_device_row, problem),
+};
+const struct table table_rotation_device =
+    TABLE(15, "rotation_device", rotation_device_row, 3, rotation_device_columns);
+
+static const struct column crl_entry_columns[] = {
+    INTEGER(crl_entry_row, entry),     HEX(crl_entry_row, serial),
+    INTEGER(crl_entry_row, reason),    INTEGER(crl_entry_row, date),
+    INTEGER(crl_entry_row, not_after),
+};
+const struct table table_crl_entry = TABLE(16, "crl_entry", crl_entry_row, 2, crl_entry_columns);
+
 static const struct column hub_columns[] = {
     INTEGER(hub_row, id),          TEXT(hub_row, name),       INTEGER(hub_row, status),
     HASH(hub_row, issuing_sha256), TEXT(hub_row, ledger_key), TEXT(hub_row, reason),
     INTEGER(hub_row, joined_at),   INTEGER(hub_row, left_at), BLOB(hub_row, chain, HUB_CHAIN_MAX),
 };
-const struct table table_hub = TABLE(14, "hub", hub_row, 1, hub_columns);
+const struct table table_hub = TABLE(17, "hub", hub_row, 1, hub_columns);
 
 const struct table *const store_tables[TABLE_COUNT] = {
-    &table_model,    &table_device,  &table_certificate,  &table_device_key,   &table_device_seen,
-    &table_manifest, &table_token,   &table_ledger_entry, &table_ledger_node,  &table_ledger_head,
-    &table_setting,  &table_subject, &table_subject_name, &table_device_grace, &table_hub,
+    &table_model,        &table_device,       &table_certificate, &table_device_key,
+    &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
+    &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
+    &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
+    &table_crl_entry,    &table_hub,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)
@@ -268,4 +310,15 @@ const char *hub_status_text(int64_t status)
         [HUB_LEFT] = "left",
     };
     return word(words, ARRAY_LEN(words), status);
+}
+
+const char *rotation_phase_text(int64_t phase)
+{
+    static const char *const words[] = {
+        [ROTATION_SELECTING] = "selecting",
+        [ROTATION_RUNNING] = "running",
+        [ROTATION_COMPLETE] = "complete",
+        [ROTATION_CANCELLED] = "cancelled",
+    };
+    return word(words, ARRAY_LEN(words), phase);
 }

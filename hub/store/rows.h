@@ -10,6 +10,7 @@
 
 #define NAME_MAX_BYTES   64 /* names that people give: devices, models, makers, owners, tenants */
 #define REASON_MAX_BYTES 200
+#define PROBLEM_CODE_MAX 64
 #define SERIAL_TEXT_SIZE (2 * SERIAL_MAX + 1) /* a serial number in hexadecimal, NUL included */
 
 #define STORE_TENANT "default"
@@ -89,6 +90,8 @@ struct device_row {
     struct slice report;                /* JSON, as the device sent it */
     int64_t reported_at;
     int64_t created_at, changed_at;
+    char rotation[NAME_MAX_BYTES + 1]; /* that waits for it to renew, or one that was cancelled */
+    int64_t renew_at;                  /* when it is asked to at the earliest */
 };
 
 enum certificate_status {
@@ -106,6 +109,7 @@ struct certificate_row {
     int64_t not_before, not_after;
     int64_t issued_at, first_used_at, ended_at;
     char previous[SERIAL_TEXT_SIZE]; /* the device's newest before this; empty for its first */
+    int64_t listed;                  /* the key of its crl_entry; 0: there was never one */
     struct slice der; /* while `issued`: whoever lost our answer gets the same bytes */
 };
 
@@ -202,6 +206,54 @@ struct subject_name_row {
     char id[SUBJECT_ID_SIZE];
 };
 
+/* A rotation: devices that are to renew their certificates, each with a fresh key. */
+enum rotation_phase {
+    ROTATION_SELECTING, /* its devices are being looked up, up to `position` so far */
+    ROTATION_RUNNING,
+    ROTATION_COMPLETE,
+    ROTATION_CANCELLED,
+    ROTATION_PHASE_COUNT
+};
+#define ROTATION_ANY_STATE (-1)
+#define ROTATION_ACTOR_MAX 160 /* bytes: that of its ledger entries */
+struct rotation_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char id[NAME_MAX_BYTES + 1];     /* key; starts with its date */
+    char reason[REASON_MAX_BYTES + 1];
+    char actor[ROTATION_ACTOR_MAX + 1];
+    char model[NAME_MAX_BYTES + 1]; /* which devices: empty where it does not matter */
+    char manifest[NAME_MAX_BYTES + 1];
+    char owner[SUBJECT_ID_SIZE];
+    int64_t state;                     /* enum device_state, or ROTATION_ANY_STATE */
+    int64_t keys_touched;              /* 1: the keys that are replaced may be in other hands */
+    int64_t spread;                    /* seconds over which they are asked */
+    int64_t phase;                     /* enum rotation_phase */
+    char position[NAME_MAX_BYTES + 1]; /* the last device that was looked at */
+    int64_t devices;                   /* taken in */
+    int64_t renewed;                   /* of these: a newer certificate was used */
+    int64_t moved;                     /* a later rotation took them over */
+    int64_t gone;                      /* revoked or retired meanwhile */
+    int64_t created_at, ended_at;
+};
+/* A device that a rotation waits for; goes when the wait is over. */
+struct rotation_device_row {
+    char tenant[NAME_MAX_BYTES + 1];   /* key */
+    char rotation[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1];   /* key */
+    int64_t due_at;
+    char held[SERIAL_TEXT_SIZE];        /* its newest certificate whose key is not a fresh one */
+    char problem[PROBLEM_CODE_MAX + 1]; /* why its last try came to nothing; empty: none seen */
+};
+
+/* A certificate that others are to refuse, or to take again; leaves once it has expired. */
+struct crl_entry_row {
+    int64_t entry;                 /* key; the ledger's, of the act that did it */
+    char serial[SERIAL_TEXT_SIZE]; /* key */
+    int64_t reason;                /* enum crl_reason (core/x509.h) */
+    int64_t date;
+    int64_t not_after; /* the certificate's own */
+};
+
 /* The hubs over this database: each has its own issuing CA and its own ledger key. A row stays when
  * its hub has left: what it certified is still in use, and names are not given twice. */
 #define HUBS_MAX      32 /* rows, with those that have left; few enough to be read by their keys */
@@ -221,8 +273,8 @@ struct hub_row {
 extern const struct table table_model, table_device, table_certificate, table_device_key,
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
-    table_hub;
-#define TABLE_COUNT 15
+    table_rotation, table_rotation_device, table_crl_entry, table_hub;
+#define TABLE_COUNT 18
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */
@@ -230,6 +282,7 @@ const char *device_state_text(int64_t state);
 const char *credential_kind_text(int64_t kind);
 const char *certificate_status_text(int64_t status);
 const char *model_proof_text(int64_t proof);
+const char *rotation_phase_text(int64_t phase);
 const char *hub_status_text(int64_t status);
 
 #endif

@@ -114,7 +114,8 @@ enum err store_open(const char *url, struct store **ret_store, char explain[256]
         return err;
     }
     s->ops = ops;
-    s->writer.tx = (struct tx){.ops = ops, .db = s->db, .arena = arena};
+    s->writer.tx =
+        (struct tx){.ops = ops, .db = s->db, .changes = &s->writer.changes, .arena = arena};
     write_queue_init(&s->writer.queue);
     err = check_usable(s, explain);
     if (err != ERR_NONE) {
@@ -294,6 +295,21 @@ enum err store_get(struct store_reader *r, const struct table *table, struct are
                    void *row)
 {
     return r->ops->reader_get(r->reader, table, arena, row);
+}
+
+struct row_stamp store_stamp(const struct store *s, const struct table *table,
+                             const void *row_with_key)
+{
+    struct row_stamp stamp = {.place = row_place(table, row_with_key)};
+    stamp.count = atomic_load(&s->writer.changes.counts[stamp.place]);
+    return stamp;
+}
+
+bool store_is_unchanged(const struct store *s, const struct row_stamp *stamp)
+{
+    /* A watch is kept on what other hubs commit, but does not tell which rows. */
+    return s->ops->set_watch == NULL &&
+           atomic_load(&s->writer.changes.counts[stamp->place]) == stamp->count;
 }
 
 enum err store_list(struct store_reader *r, const struct store_query *query, struct arena *arena,

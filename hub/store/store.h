@@ -161,6 +161,18 @@ MUST_USE enum err store_snapshot_new(const char *url, struct store_reader **ret_
 MUST_USE enum err store_get(struct store_reader *r, const struct table *table, struct arena *arena,
                             void *row); /* key filled in by the caller; ERR_NOT_FOUND */
 
+/* What was read can be used again without reading: a stamp that was taken before the row was read
+ * says afterwards whether a commit may have changed it since. By the time that a write has been
+ * answered, it has. Where other hubs share the database nothing is known of their commits, so that
+ * nothing is ever unchanged there. From any thread. */
+struct row_stamp {
+    uint32_t place;
+    uint64_t count;
+};
+struct row_stamp store_stamp(const struct store *s, const struct table *table,
+                             const void *row_with_key);
+bool store_is_unchanged(const struct store *s, const struct row_stamp *stamp);
+
 /* What has an index can be asked: a column that the table marks as searchable, together with the
  * tenant (a filter on "tenant", or two ends of the range with the same tenant); or columns of the
  * key, the first or those after columns that are given, too. Else ERR_UNSUPPORTED. */

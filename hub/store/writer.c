@@ -56,10 +56,11 @@ static enum err note(struct tx *tx, enum err err)
 
 /* The savepoint is set by a write's first change: most refusals come before it, and cost nothing.
  */
-static enum err prepare_change(struct tx *tx)
+static enum err prepare_change(struct tx *tx, const struct table *table, const void *row)
 {
     if (tx->lost != ERR_NONE)
         return tx->lost;
+    row_changes_note(tx->changes, table, row);
     if (tx->in_savepoint)
         return ERR_NONE;
     if (tx->write != NULL) {
@@ -81,19 +82,19 @@ enum err tx_get(struct tx *tx, const struct table *table, void *row)
 
 enum err tx_insert(struct tx *tx, const struct table *table, const void *row)
 {
-    enum err err = prepare_change(tx);
+    enum err err = prepare_change(tx, table, row);
     return err != ERR_NONE ? err : note(tx, tx->ops->insert(tx->db, table, row));
 }
 
 enum err tx_update(struct tx *tx, const struct table *table, const void *row)
 {
-    enum err err = prepare_change(tx);
+    enum err err = prepare_change(tx, table, row);
     return err != ERR_NONE ? err : note(tx, tx->ops->update(tx->db, table, row));
 }
 
 enum err tx_delete(struct tx *tx, const struct table *table, const void *row)
 {
-    enum err err = prepare_change(tx);
+    enum err err = prepare_change(tx, table, row);
     return err != ERR_NONE ? err : note(tx, tx->ops->delete (tx->db, table, row));
 }
 
@@ -195,6 +196,7 @@ static enum err run_transaction(struct store_writer *sw, const struct write_list
                     : err == ERR_INTERNAL ? RETRY_SINGLY
                                           : RETRY_NOTHING;
     }
+    row_changes_tell(&sw->changes);
     if (err == ERR_NONE) {
         hook_notify(sw, sw->hooks.committed);
         atomic_fetch_add(&sw->counts.commits, tx->changed ? 1 : 0);

@@ -6,6 +6,7 @@
 
 #include "hub/store/database.h"
 #include "hub/store/queue.h"
+#include "hub/store/row_changes.h"
 
 struct writer_counts {
     atomic_uint_least64_t commits, writes, refused, abandoned, replayed;
@@ -14,6 +15,7 @@ struct writer_counts {
 struct tx {
     const struct database_ops *ops;
     struct database *db;
+    struct row_changes *changes;
     struct write *write; /* NULL in hooks */
     struct arena *arena; /* for blobs read in hooks */
     int64_t now_ms;
@@ -35,6 +37,7 @@ struct store_writer {
     struct store_hooks hooks;
     struct tx tx;
     struct writer_counts counts;
+    struct row_changes changes;
     enum writer_retry retry; /* of the transaction that ended last */
 };
 

@@ -176,6 +176,21 @@ describe('the contract', { timeout: 60000 }, () => {
     assert.equal((await local('device_readmit', '/v1/devices/s-2/readmit', 409, { reason: 'found', expires_at: soon })).code, 'not-readmittable');
     assert.equal((await local('device_readmit', '/v1/devices/nobody/readmit', 404, { reason: 'found', expires_at: soon })).code, 'device-not-found');
 
+    const rotation = await local('rotation_create', '/v1/rotations', 201, { reason: 'yearly', over_seconds: 7776000, devices: [{ id: 'good' }] });
+    assert.deepEqual([rotation.phase, rotation.devices, rotation.waiting], ['running', 1, 1]);
+    assert.equal((await local('rotation_create', '/v1/rotations', 400, { reason: 'x', over_seconds: 0, devices: [{ id: 'good' }], model: 'sensor' })).code, 'rotation-both');
+    assert.equal((await local('rotation_create', '/v1/rotations', 404, { reason: 'x', over_seconds: 0, devices: [{ id: 'nothing' }] })).code, 'device-not-found');
+    assert.equal((await local('rotation_create', '/v1/rotations', 409, { reason: 'x', over_seconds: 0, devices: [{ id: 's-2' }] })).code, 'device-not-renewable');
+    assert.deepEqual(await local('rotation_show', `/v1/rotations/${rotation.id}`, 200), rotation);
+    assert.equal((await local('rotation_show', '/v1/rotations/nothing', 404)).code, 'rotation-not-found');
+    const { stragglers: [straggler] } = await local('rotation_stragglers', `/v1/rotations/${rotation.id}/stragglers`, 200);
+    assert.deepEqual([straggler.device, straggler.state], ['good', 'trusted']);
+    assert.equal((await local('rotation_stragglers', '/v1/rotations/nothing/stragglers', 404)).code, 'rotation-not-found');
+    assert.equal((await local('rotation_cancel', `/v1/rotations/${rotation.id}/cancel`, 200, { reason: 'x' })).phase, 'cancelled');
+    assert.equal((await local('rotation_cancel', `/v1/rotations/${rotation.id}/cancel`, 409, { reason: 'x' })).code, 'rotation-ended');
+    const due = await local('rotation_create', '/v1/rotations', 201, { reason: 'now', over_seconds: 0, devices: [{ id: 'good' }] });
+    await local('rotation_list', '/v1/rotations', 200);
+
     await local('token_create', '/v1/tokens', 201, { name: 'both', scopes: ['ledger', 'metrics'], expires_at: LATER });
     assert.equal((await local('token_create', '/v1/tokens', 409, { name: 'both', scopes: ['ledger'], expires_at: LATER })).code, 'token-exists');
     assert.equal((await local('token_create', '/v1/tokens', 400, { name: 'late', scopes: ['ledger'], expires_at: '2001-01-01T00:00:00Z' })).field, 'expires_at');
@@ -223,6 +238,7 @@ describe('the contract', { timeout: 60000 }, () => {
                                  { headers: json, body: JSON.stringify({ agent_version: '0.1.0', uptime_seconds: 5, boot_id: '5d1c0f7e-8a61-4c52-9a1b-2f6f3e1c9d40', certificate_expires_at: LATER }) });
     assert.equal(checkin.headers['holdfast-next-checkin'], '900');
     assert.equal(checkin.headers['holdfast-trust-bundle'], '2');
+    assert.equal(checkin.headers['holdfast-rotation'], due.id);
     const report = { agent_version: '0.1.0', platform: 'linux', key_storage: 'file', boot_count: 17, facts: { os: 'Debian 12' } };
     await remote('device_report', 'device', '/v1/device/report', 204, { headers: json, body: JSON.stringify(report) });
     const acts = await hub.acts();
@@ -285,6 +301,7 @@ describe('the contract', { timeout: 60000 }, () => {
       await second.must(201, 'POST', '/v1/devices/thermo-1/claim', exampleOf('device_claim'));
       await second.must(201, 'POST', '/v1/tokens', exampleOf('token_create'));
       await second.must(200, 'PATCH', '/v1/models/thermo', exampleOf('model_change'));
+      await second.must(201, 'POST', '/v1/rotations', exampleOf('rotation_create'));
       await second.must(200, 'POST', '/v1/devices/thermo-1/revoke', exampleOf('device_revoke'));
       assert.equal(devices.length, 2);
     } finally {

@@ -222,6 +222,8 @@ describe('ocsp', () => {
     const age = Number(first.headers['cache-control'].match(/^max-age=(\d+), public, no-transform, must-revalidate$/)[1]);
     assert.ok(age <= VALIDITY && age > VALIDITY / 2, String(age));
     assert.equal(Date.parse(expires) - Date.parse(first.headers['last-modified']), VALIDITY * 1000);
+    const lived = Date.parse(expires) - Date.parse(first.headers.date);
+    assert.ok(Math.abs(lived / 1000 - age) <= 1, 'max-age counts from Date');
     const text = await textOf(first.body);
     assert.equal(Date.parse(text.match(/Next Update: (.*)$/m)[1]), Date.parse(expires));
 
@@ -300,8 +302,79 @@ describe('ocsp', () => {
   });
 });
 
+describe('ocsp, while the authority is rolled over', () => {
+  it('speaks for what the previous one issued, under that one, until it is given up', async () => {
+    const hub = await Hub.start({ 'listen-status': '127.0.0.1:0' });
+    try {
+      await hub.factory();
+      const signer = join(hub.state, 'signer');
+      const roll = async (...words) => {
+        const { code, stderr } = await hub.cli('--state', hub.state, '--config', join(hub.folder, 'hub.conf'), 'ca', ...words);
+        assert.equal(code, 0, stderr);
+      };
+      const ask = async (device, issuer) => {
+        const authorities = join(hub.folder, 'authorities.pem');
+        await writeFile(authorities, (await readFile(issuer, 'utf8')) + (await readFile(hub.roots, 'utf8')));
+        const { stdout, stderr } = await run('openssl', ['ocsp', '-issuer', issuer, '-cert', device.certificate, '-url', `http://127.0.0.1:${hub.ports.status}/ocsp`, '-CAfile', authorities, '-timeout', '20']).catch((error) => error);
+        return stdout.match(/Responder Error: (\w+)/)?.[1] ?? `${stderr.includes('Response verify OK') ? '' : 'unverified '}${stdout.match(/: (good|revoked|unknown)$/m)?.[1]}`;
+      };
+      const old = await enrolledDevice(hub, 'old');
+      const lost = await enrolledDevice(hub, 'lost');
+      await roll('prepare', '--keep-root');
+      await roll('switch');
+      await hub.restart();
+      const fresh = await enrolledDevice(hub, 'fresh');
+      const [issuing, previous] = [join(signer, 'issuing.pem'), join(signer, 'previous-issuing.pem')];
+      assert.equal(await ask(fresh, issuing), 'good');
+      assert.equal(await ask(old, previous), 'good');
+      assert.equal(await ask(lost, previous), 'good');
+      for (const serial of ['lost', 'fresh']) await hub.must(200, 'POST', `/v1/devices/${serial}/revoke`, { reason: 'a test' });
+      assert.equal(await ask(lost, previous), 'revoked');
+      assert.equal(await ask(fresh, issuing), 'revoked');
+      assert.equal(await ask(old, previous), 'good');
+      const kept = join(hub.folder, 'given-up.pem');
+      await writeFile(kept, await readFile(previous));
+      await roll('finish', '--yes');
+      await hub.restart();
+      assert.equal(await ask(old, kept), 'unauthorized');
+      assert.equal(await ask(fresh, issuing), 'revoked');
+    } finally {
+      await hub.stop();
+    }
+  });
+});
+
 describe('ocsp, asked by strangers without end', () => {
-  it('is limited by address, and what it signs of unknown numbers by time', async () => {
+  it('signs only so much about numbers that nobody has, and goes on speaking of those who are there', async () => {
+    const hub = await Hub.start({ 'listen-status': '127.0.0.1:0', 'status-per-minute': '1000000' });
+    try {
+      await hub.factory();
+      const device = await enrolledDevice(hub, 'steady');
+      const path = join(hub.folder, 'steady.ocsp');
+      await openssl(['ocsp', '-issuer', join(hub.state, 'signer/issuing.pem'), '-cert', device.certificate, '-no_nonce', '-reqout', path]);
+      const known = await readFile(path);
+      const ask = (body) => plain(hub, 'POST', '/ocsp', { body, headers: { 'Content-Type': 'application/ocsp-request' } });
+      let asked = 0;
+      let refused = 0;
+      await Promise.all(Array.from({ length: 8 }, async () => {
+        while (refused === 0 && asked < 20000) {
+          const made = Buffer.from(known);
+          made.writeUInt32BE(asked++, made.length - 4);
+          const { status, body } = await ask(made);
+          assert.equal(status, 200);
+          if (body.equals(Buffer.from('30030a0103', 'hex'))) refused++;
+        }
+      }));
+      assert.ok(refused > 0 && asked > 1000, `${refused} of ${asked}`);
+      const { body } = await ask(known);
+      assert.ok(body.length > 500, 'a whole answer');
+      assert.ok((await hub.metrics()).get('holdfast_ocsp_responses_total{status="try-later"}') >= 1);
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  it('is limited by address', async () => {
     const hub = await Hub.start({ 'listen-status': '127.0.0.1:0', 'status-per-minute': '40' });
     try {
       const url = `http://127.0.0.1:${hub.ports.status}/ocsp/AAAA`;

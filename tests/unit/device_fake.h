@@ -56,6 +56,7 @@ struct fake {
     size_t client_len;
     int64_t time; /* at which the server was verified */
     struct port_server proves;
+    size_t chain_min; /* chains of fewer certificates lead nowhere */
     uint8_t request[DEVICE_MESSAGE_MAX + 1];
     size_t request_len;
     uint8_t answer[FAKE_ANSWER_MAX];
@@ -278,12 +279,15 @@ static inline enum err fake_chain_verify(void *ctx, struct slice chain, const st
     struct reader r = reader_over(chain);
     if (f->dead)
         return ERR_IO;
-    while (reader_left(&r) > 0) {
+    size_t n = 0;
+    for (; reader_left(&r) > 0; n++) {
         if (certificate_read(der_read_any(&r, NULL), &c) != ERR_NONE ||
             (issuer.len > 0 && !slice_equal(c.subject, issuer)))
             return ERR_BAD_SIGNATURE;
         issuer = c.issuer;
     }
+    if (n < f->chain_min)
+        return ERR_BAD_SIGNATURE;
     for (size_t i = 0; i < roots_len; i++)
         if (certificate_read(roots[i], &root) == ERR_NONE && slice_equal(root.subject, issuer))
             return ERR_NONE;

@@ -40,16 +40,26 @@ struct test_hub {
     const char *code;
     const char *extra; /* header lines on every answer */
     bool revoked, not_trusted, forgets_new, loses_answers;
-    int64_t grace;         /* seconds past its end in which a certificate brings a device back */
-    int64_t life;          /* seconds that certificates live; 0: TEST_LIFE */
+    int64_t grace;      /* seconds past its end in which a certificate brings a device back */
+    int64_t life;       /* seconds that certificates live; 0: TEST_LIFE */
+    bool asks_rotation; /* of whoever has the first certificate */
+    bool pesters;       /* of everybody, always */
+    bool refuses_renewals;
     const char *uri;       /* in certificates */
     const uint8_t *spki;   /* in certificates, instead of the requested; 44 bytes of Ed25519 */
     bool issuer_in_answer; /* simpleenroll answers with the chain */
+    bool new_with_old;     /* /cacerts has a certificate of the root's own name, too */
     uint64_t bundle_version;
     struct slice bundle;
     int64_t next_checkin;
+    /* Its ledger: how many entries, the first that is another one than before, and who writes what
+     * a device is shown of it; nothing where it shows nothing. */
+    uint64_t log_size, fork_at;
+    void (*show)(const struct test_hub *h, uint64_t known, struct writer *w);
 
     /* what it has seen */
+    uint64_t told_size; /* of the ledger, by the device */
+    char told_finding[16];
     unsigned enrolments, renewals, repeats, checkins, reports, bundles, cacerts, refusals;
     unsigned returns, seen_keys;
     uint8_t report[1024];
@@ -64,6 +74,7 @@ static inline void hub_init(struct test_hub *h, struct fake *f, int64_t time,
     h->newest = h->confirmed = -1;
     h->uri = TEST_NAME;
     h->next_checkin = 60;
+    h->fork_at = UINT64_MAX;
     h->bundle_version = 1;
     f->serve = serve;
     f->server = h;
@@ -158,6 +169,7 @@ static inline bool hub_authenticate(struct fake *f, int *ret_issued)
     }
     if (at != h->confirmed && !h->issued[at].used) {
         h->issued[at].used = true;
+        h->log_size++;
         if (h->confirmed >= 0)
             h->issued[h->confirmed].ended = true;
         h->confirmed = at;
@@ -187,6 +199,7 @@ static inline void hub_issue(struct fake *f, const struct csr *csr)
     memcpy(issued->der, der.data, der.len);
     f->port.sha256(&csr->spki.der, 1, issued->spki_sha256);
     h->newest = (int)h->issued_len++;
+    h->log_size++;
     hub_answer_issued(f, issued);
 }
 
@@ -265,6 +278,10 @@ static inline void hub_enrol(struct fake *f, bool renewal)
     f->port.sha256(&csr.spki.der, 1, hash);
     if (renewal && !hub_authenticate(f, &by))
         return;
+    if (renewal && h->refuses_renewals) {
+        hub_problem(f, 403, "csr-key-not-allowed");
+        return;
+    }
     bool claim = !renewal && hub_knows_claim(f);
     struct slice peer = slice_of(f->client, f->client_len);
     f->port.sha256(&peer, 1, client);
@@ -300,6 +317,35 @@ static inline bool hub_is(const struct fake *f, uint16_t port, const char *line)
     return f->to_port == port && strncmp((const char *)f->request, line, strlen(line)) == 0;
 }
 
+static inline void hub_checkin(struct fake *f)
+{
+    struct test_hub *h = f->server;
+    static const char size_key[] = "\"ledger_size\":", finding_key[] = "\"ledger_finding\":\"";
+    char extra[192];
+    uint8_t update[8192];
+    struct writer w = writer_over(update, sizeof update);
+    const char *size = strstr((const char *)f->request, size_key);
+    const char *finding = strstr((const char *)f->request, finding_key);
+    h->checkins++;
+    h->told_size = size == NULL ? 0 : strtoull(size + sizeof size_key - 1, NULL, 10);
+    size_t n = finding == NULL ? 0 : strcspn(finding + sizeof finding_key - 1, "\"");
+    if (n >= sizeof h->told_finding)
+        abort();
+    if (n > 0)
+        memcpy(h->told_finding, finding + sizeof finding_key - 1, n);
+    h->told_finding[n] = '\0';
+    if (h->show != NULL)
+        h->show(h, h->told_size, &w);
+    if (w.err != ERR_NONE)
+        abort();
+    bool asks = h->pesters || (h->asks_rotation && h->confirmed == 0);
+    (void)snprintf(extra, sizeof extra,
+                   "Holdfast-Next-Checkin: %lld\r\nHoldfast-Trust-Bundle: %llu\r\n%s",
+                   (long long)h->next_checkin, (unsigned long long)h->bundle_version,
+                   asks ? "Holdfast-Rotation: 20270115-00c0ffee\r\n" : "");
+    hub_reply(f, w.len > 0 ? 200 : 204, extra, writer_bytes(&w));
+}
+
 static inline void hub_device_request(struct fake *f)
 {
     struct test_hub *h = f->server;
@@ -316,12 +362,7 @@ static inline void hub_device_request(struct fake *f)
     } else if (h->not_trusted) {
         hub_problem(f, 403, "device-not-trusted");
     } else if (hub_is(f, TEST_HUB_PORT, "POST /v1/device/checkin ")) {
-        char extra[128];
-        h->checkins++;
-        (void)snprintf(extra, sizeof extra,
-                       "Holdfast-Next-Checkin: %lld\r\nHoldfast-Trust-Bundle: %llu\r\n",
-                       (long long)h->next_checkin, (unsigned long long)h->bundle_version);
-        hub_reply(f, 204, extra, slice_of(NULL, 0));
+        hub_checkin(f);
     } else if (hub_is(f, TEST_HUB_PORT, "PUT /v1/device/report ")) {
         struct slice body = hub_body(f);
         h->reports++;
@@ -343,10 +384,13 @@ static inline bool hub_serve(struct fake *f)
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "POST /.well-known/est/simplereenroll ")) {
         hub_return(f);
     } else if (hub_is(f, TEST_BOOTSTRAP_PORT, "GET /.well-known/est/cacerts ")) {
-        uint8_t issuing[512];
+        uint8_t issuing[512], root[512];
         h->cacerts++;
-        struct slice certificate = hub_authority("root", "issuing", issuing, sizeof issuing);
-        hub_certificates(f, &certificate, 1);
+        const struct slice certificates[] = {
+            hub_authority("root", "issuing", issuing, sizeof issuing),
+            hub_authority("root", "root", root, sizeof root),
+        };
+        hub_certificates(f, certificates, h->new_with_old ? 2 : 1);
     } else if (f->to_port == TEST_HUB_PORT) {
         hub_device_request(f);
     } else {

@@ -9,8 +9,11 @@
 
 #include <cmocka.h>
 
+#include "core/checkpoint_update.h"
 #include "tests/unit/device_hub.h"
 #include "tests/unit/openssl_crypto.h"
+#define NAIVE_SHA256 test_sha256
+#include "tests/unit/naive_tree.h"
 
 #define T0    INT64_C(1800000000) /* when the tests begin, for the hub and for a right clock */
 #define BUILD (T0 - 86400)
@@ -48,6 +51,59 @@ static inline struct slice make_bundle(uint64_t version, int64_t floor, uint8_t 
                              NOTE_MAX);
 }
 
+/* ---- what the hub shows of its ledger ---- */
+
+#define LOG_MAX 256
+
+static inline const struct hash *log_leaves(const struct test_hub *h)
+{
+    static struct hash leaves[LOG_MAX];
+    assert_true(h->log_size <= LOG_MAX);
+    for (uint64_t i = 0; i < h->log_size; i++) {
+        uint64_t entry = i < h->fork_at ? i : i + 1000000;
+        leaves[i] = merkle_leaf_hash(test_sha256, slice_of(&entry, sizeof entry));
+    }
+    return leaves;
+}
+
+/* The checkpoint of the log as it is, signed with the key of seed `signer`. */
+static inline void write_checkpoint(const struct test_hub *h, size_t signer, struct writer *w)
+{
+    struct note_key key = bundle_key(signer); /* the bundle's ledger key is its own */
+    uint8_t signature[ED25519_SIGNATURE_SIZE];
+    struct checkpoint c = {.size = h->log_size,
+                           .root = tree_root(log_leaves(h), (size_t)h->log_size)};
+    memcpy(c.origin, key.name, sizeof c.origin);
+    checkpoint_write(w, &c);
+    test_ed25519_sign(seeds[signer], writer_bytes(w), signature);
+    note_write_signature(w, &key, signature);
+}
+
+static inline void write_update(const struct test_hub *h, uint64_t known, size_t signer,
+                                struct writer *w)
+{
+    uint8_t note[1024];
+    struct hash proof[MERKLE_PROOF_MAX];
+    struct writer n = writer_over(note, sizeof note);
+    write_checkpoint(h, signer, &n);
+    bool provable = known > 0 && known < h->log_size;
+    const struct checkpoint_update update = {
+        .old_size = known,
+        .proof = proof,
+        .proof_len =
+            provable ? tree_subproof(log_leaves(h), (size_t)known, (size_t)h->log_size, true, proof)
+                     : 0,
+        .note = writer_bytes(&n),
+    };
+    checkpoint_update_write(w, &update);
+}
+
+static inline void show_ledger(const struct test_hub *h, uint64_t known, struct writer *w)
+{
+    if (h->log_size > 0 && (known != h->log_size || h->told_finding[0] != '\0'))
+        write_update(h, known, 0, w);
+}
+
 static inline void on_event(void *ctx, const struct device_event *e)
 {
     struct world *w = ctx;
@@ -65,6 +121,7 @@ static inline int set_up(void **state)
     memset(w, 0, sizeof *w);
     fake_init(&w->fake, test_sha256, test_ed25519_verify);
     hub_init(&w->hub, &w->fake, T0, hub_serve);
+    w->hub.show = show_ledger;
     w->fake.wall = T0;
     w->options = (struct device_options){
         .bootstrap = "hub.example:8444",

@@ -95,6 +95,57 @@ static void test_renews_and_rotates(void **state)
     assert_int_equal(w->hub.refusals, 0);
 }
 
+static void test_follows_a_rotation(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    assert_int_equal(live(w, 200), DEVICE_ENROLLED);
+    assert_int_equal(w->hub.renewals, 0);
+    w->hub.asks_rotation = true;
+    assert_int_equal(live(w, 100), DEVICE_ENROLLED);
+    assert_int_equal(w->events[DEVICE_EVENT_ROTATION_ASKED], 1);
+    assert_int_equal(w->hub.renewals, 1);
+    assert_int_equal(w->events[DEVICE_EVENT_CONFIRMED], 1);
+    assert_int_equal(w->events[DEVICE_EVENT_KEY_RETIRED], 1);
+    assert_int_equal(w->fake.keys_made, 2);
+    assert_int_equal(keys_there(w), 1);
+    assert_int_equal(live(w, 600), DEVICE_ENROLLED);
+    assert_int_equal(w->hub.renewals, 1);
+}
+
+/* A renewal that fails is not begun anew with each check-in, and its key is kept. */
+static void test_rotation_goes_on_with_its_key(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    w->hub.asks_rotation = true;
+    w->hub.refuses_renewals = true;
+    w->options.refused_retry = 300;
+    assert_int_equal(start(w), ERR_NONE);
+    assert_int_equal(live(w, 280), DEVICE_ENROLLED);
+    assert_int_equal(w->fake.keys_made, 2);
+    assert_int_equal(w->hub.refusals, 1);
+    assert_int_equal(w->events[DEVICE_EVENT_ROTATION_ASKED], 1);
+    w->hub.refuses_renewals = false;
+    assert_int_equal(live(w, 400), DEVICE_ENROLLED);
+    assert_int_equal(w->fake.keys_made, 2);
+    assert_int_equal(w->hub.renewals, 1);
+    assert_int_equal(w->events[DEVICE_EVENT_CONFIRMED], 1);
+}
+
+/* A hub in the wrong hands asks with every answer: the storage must not wear out by it. */
+static void test_is_not_worn_out_by_rotations(void **state)
+{
+    struct world *w = *state;
+    enrol(w);
+    w->hub.pesters = true;
+    w->hub.next_checkin = 1;
+    assert_int_equal(live(w, 10 * DEVICE_ROTATION_MIN), DEVICE_ENROLLED);
+    assert_true(w->hub.checkins > 300);
+    assert_in_range(w->hub.renewals, 8, 11);
+    assert_int_equal(keys_there(w), 1);
+}
+
 static void test_chain(void **state)
 {
     struct world *w = *state;
@@ -396,6 +447,9 @@ int main(void)
         cmocka_unit_test_setup(test_enrols_by_pinned_key, set_up),
         cmocka_unit_test_setup(test_every_key_kind, set_up),
         cmocka_unit_test_setup(test_renews_and_rotates, set_up),
+        cmocka_unit_test_setup(test_follows_a_rotation, set_up),
+        cmocka_unit_test_setup(test_rotation_goes_on_with_its_key, set_up),
+        cmocka_unit_test_setup(test_is_not_worn_out_by_rotations, set_up),
         cmocka_unit_test_setup(test_chain, set_up),
         cmocka_unit_test_setup(test_reports_only_changes, set_up),
         cmocka_unit_test_setup(test_checkin_interval, set_up),

@@ -107,6 +107,41 @@ static void test_renewal_years_ahead(void **state)
     assert_int_equal(device_phase_of(&w->device), DEVICE_ENROLLED);
 }
 
+/* ---- its chain ---- */
+
+static size_t certificates_kept(struct world *w)
+{
+    size_t n = 0;
+    const struct fake_record *record = fake_record(&w->fake, "certificate-a");
+    assert_non_null(record);
+    struct reader r = reader_over(slice_of(record->bytes, record->len));
+    for (; reader_left(&r) > 0; n++)
+        (void)der_read_any(&r, NULL);
+    assert_int_equal(reader_finish(&r), ERR_NONE);
+    return n;
+}
+
+/* The issuing authority is under a root that we do not know, and ours has signed that root. */
+static void test_new_root_under_the_old(void **state)
+{
+    struct world *w = *state;
+    w->hub.new_with_old = true;
+    w->fake.chain_min = 3;
+    enrol(w);
+    assert_int_equal(certificates_kept(w), 3);
+    /* where it has not, the certificate is none for us */
+    (void)set_up(state);
+    w->fake.chain_min = 3;
+    assert_int_equal(start(w), ERR_NONE);
+    assert_int_equal(settle(w), DEVICE_NEW);
+    assert_int_equal(w->events[DEVICE_EVENT_CERTIFICATE_REJECTED], 1);
+    /* and where our root is above the issuing authority itself, it is left out */
+    (void)set_up(state);
+    w->hub.new_with_old = true;
+    enrol(w);
+    assert_int_equal(certificates_kept(w), 2);
+}
+
 /* ---- the time ---- */
 
 static void test_time_is_raised_by_what_the_hub_took(void **state)
@@ -317,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup(test_time_is_raised_by_what_the_hub_took, set_up_server),
         cmocka_unit_test_setup(test_time_is_raised_no_further_than_credible, set_up_server),
         cmocka_unit_test(test_credible_time),
+        cmocka_unit_test_setup(test_new_root_under_the_old, set_up),
         cmocka_unit_test_setup(test_signed_by_nobody, set_up_server),
         cmocka_unit_test_setup(test_known_issuer_has_changed, set_up_server),
         cmocka_unit_test_setup(test_chain_that_does_not_come, set_up_server),

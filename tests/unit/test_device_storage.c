@@ -148,13 +148,15 @@ static enum err read_forged(uint8_t *bytes)
 static void test_state_that_cannot_be(void **state)
 {
     enum { AT_VERSION = 4, AT_SEQUENCE = 5, AT_TIME = 13, AT_SLOT = 21, SLOT_SIZE = 67 };
+    enum { AT_LEDGER = STATE_SIZE - SHA256_SIZE - STATE_LEDGER_SIZE, AT_FINDING = AT_LEDGER + 40 };
     static const struct {
         size_t at;
         uint8_t value;
         enum err err;
     } cases[] = {
-        {AT_VERSION, 1, ERR_NONE},
-        {AT_VERSION, 2, ERR_UNSUPPORTED},
+        {AT_VERSION, 2, ERR_NONE},
+        {AT_VERSION, 1, ERR_UNSUPPORTED},
+        {AT_VERSION, 3, ERR_UNSUPPORTED},
         {AT_TIME, 0x80, ERR_SYNTAX},
         {AT_SLOT, SLOT_USE_COUNT, ERR_SYNTAX},
         {AT_SLOT, SLOT_RETIRING, ERR_SYNTAX},           /* without an active one */
@@ -164,6 +166,12 @@ static void test_state_that_cannot_be(void **state)
         {AT_SLOT + 2, 0, ERR_SYNTAX}, /* active, yet never issued */
         {AT_SLOT + 2, 2, ERR_SYNTAX},
         {AT_SLOT + 2 * SLOT_SIZE, 3, ERR_SYNTAX}, /* a third copy of the bundle */
+        {AT_LEDGER, 1, ERR_SYNTAX},               /* a larger ledger than can be told */
+        {AT_FINDING, LEDGER_HIDDEN, ERR_NONE},
+        {AT_FINDING, LEDGER_FINDING_COUNT, ERR_SYNTAX},
+        {AT_FINDING + 1, 0x80, ERR_SYNTAX}, /* found before 1970 */
+        {AT_FINDING + 9, DEVICE_LEDGER_GRACE, ERR_NONE},
+        {AT_FINDING + 9, DEVICE_LEDGER_GRACE + 1, ERR_SYNTAX},
     };
     struct world *w = *state;
     enrol(w);

@@ -508,6 +508,37 @@ static void lives_past_2050(void **state)
     issuer = issuer_now;
 }
 
+/* Each names the list of its own shard, and others none. */
+static void names_its_distribution_point(void **state)
+{
+    (void)state;
+    struct subject s;
+    make_subject(KEY_P256, &s);
+    struct issue_request request = device_request(&s);
+    struct certificate c;
+    X509 *without = issue(&request, &c);
+    assert_int_equal(X509_get_ext_by_NID(without, NID_crl_distribution_points, -1), -1);
+    X509_free(without);
+    request.public_url = SLICE_LITERAL("http://hub.acme.example");
+    request.crl_shards = 16;
+    for (unsigned i = 0; i < 20; i++) {
+        char wanted[64];
+        X509 *made = issue(&request, &c);
+        (void)snprintf(wanted, sizeof wanted, "http://hub.acme.example/crl/16/%u.crl",
+                       c.serial.data[c.serial.len - 1] % 16U);
+        CRL_DIST_POINTS *points = X509_get_ext_d2i(made, NID_crl_distribution_points, NULL, NULL);
+        assert_non_null(points);
+        assert_int_equal(sk_DIST_POINT_num(points), 1);
+        const GENERAL_NAME *name =
+            sk_GENERAL_NAME_value(sk_DIST_POINT_value(points, 0)->distpoint->name.fullname, 0);
+        assert_string_equal((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
+                            wanted);
+        CRL_DIST_POINTS_free(points);
+        X509_free(made);
+    }
+    EVP_PKEY_free(s.key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,6 +551,7 @@ int main(void)
         cmocka_unit_test(serials_are_random_and_in_order),
         cmocka_unit_test(issuers_need_their_own_key_and_authority),
         cmocka_unit_test(lives_past_2050),
+        cmocka_unit_test(names_its_distribution_point),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -284,6 +284,7 @@ static void knows_its_issuer(void **state)
     struct slice certificate = slice_of(der, (size_t)i2d_X509(issuing, &at));
     struct ocsp_issuer cert_id;
     assert_int_equal(ocsp_issuer_read(certificate, &cert_id), ERR_NONE);
+    assert_int_equal(cert_id.not_after, issuer_not_after(issuer));
     for (unsigned h = 0; h < OCSP_HASH_COUNT; h++) {
         OCSP_CERTID *id = id_of(h == OCSP_SHA1 ? EVP_sha1() : EVP_sha256());
         ASN1_OCTET_STRING *name, *key;

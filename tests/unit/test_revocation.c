@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hub/revocation/ocsp_cache.h"
+#include "tests/unit/store_fixture.h"
 
 /* ---- standing ---- */
 
@@ -57,36 +58,36 @@ static void device_weighs_more_than_certificate(void **state)
 
 /* ---- the cache ---- */
 
-struct fixture {
+struct kept {
     struct ocsp_cache *cache;
     struct arena *arena;
 };
 
 static int set_up(void **state)
 {
-    static struct fixture f;
+    static struct kept f;
     f.arena = arena_new(1 << 20);
     *state = &f;
-    return ocsp_cache_new(&f.cache) == ERR_NONE && f.arena != NULL ? 0 : -1;
+    return ocsp_cache_new(NULL, &f.cache) == ERR_NONE && f.arena != NULL ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
-    struct fixture *f = *state;
+    struct kept *f = *state;
     ocsp_cache_free(f->cache);
     ocsp_cache_free(NULL);
     arena_free(f->arena);
     return 0;
 }
 
-static struct ocsp_question question(const struct fixture *f, struct slice serial)
+static struct ocsp_question question(const struct kept *f, struct slice serial)
 {
     return (struct ocsp_question){.arena = f->arena,
                                   .id = {.hash = OCSP_SHA1, .serial = serial},
                                   .standing = {.status = OCSP_GOOD}};
 }
 
-static void keep(const struct fixture *f, struct ocsp_question q, const char *response)
+static void keep(const struct kept *f, struct ocsp_question q, const char *response)
 {
     q.response = slice_of_text(response);
     q.this_update = 1000;
@@ -97,7 +98,7 @@ static void keep(const struct fixture *f, struct ocsp_question q, const char *re
 
 static void gives_what_was_kept(void **state)
 {
-    const struct fixture *f = *state;
+    const struct kept *f = *state;
     struct ocsp_question q = question(f, SLICE_LITERAL("\x6a\x01"));
     assert_int_equal(ocsp_cache_find(f->cache, &q, 1001), ERR_NOT_FOUND);
     keep(f, q, "a response");
@@ -113,6 +114,9 @@ static void gives_what_was_kept(void **state)
     other.id.hash = OCSP_SHA256;
     assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
     other = q;
+    other.authority = OCSP_PREVIOUS;
+    assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
+    other = q;
     other.id.serial = SLICE_LITERAL("\x00\x6a\x01");
     assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
 }
@@ -120,7 +124,7 @@ static void gives_what_was_kept(void **state)
 /* The heart of it: an answer is for one standing alone. */
 static void gives_nothing_that_says_something_else(void **state)
 {
-    const struct fixture *f = *state;
+    const struct kept *f = *state;
     struct ocsp_question q = question(f, SLICE_LITERAL("\x6a\x01"));
     keep(f, q, "good");
     const struct standing others[] = {
@@ -142,7 +146,7 @@ static void gives_nothing_that_says_something_else(void **state)
 
 static void asks_for_a_new_one_at_half_its_life_once(void **state)
 {
-    const struct fixture *f = *state;
+    const struct kept *f = *state;
     struct ocsp_question q = question(f, SLICE_LITERAL("\x6a\x01"));
     keep(f, q, "a response");
     assert_int_equal(ocsp_cache_find(f->cache, &q, 1049), ERR_NONE);
@@ -156,7 +160,7 @@ static void asks_for_a_new_one_at_half_its_life_once(void **state)
 
 static void gives_nothing_that_does_not_hold(void **state)
 {
-    const struct fixture *f = *state;
+    const struct kept *f = *state;
     struct ocsp_question q = question(f, SLICE_LITERAL("\x6a\x01"));
     keep(f, q, "a response");
     assert_int_equal(ocsp_cache_find(f->cache, &q, 1100), ERR_NOT_FOUND);
@@ -167,7 +171,7 @@ static void gives_nothing_that_does_not_hold(void **state)
 /* More than there is room for: the newest are there, and memory does not grow. */
 static void forgets_the_oldest(void **state)
 {
-    const struct fixture *f = *state;
+    const struct kept *f = *state;
     enum { MANY = 40000 };
     size_t found = 0;
     for (uint32_t i = 0; i < MANY; i++) {
@@ -182,6 +186,135 @@ static void forgets_the_oldest(void **state)
     assert_in_range(found, 10000, 16384);
 }
 
+/* ---- what is spared ---- */
+
+static const char *const serial_text = "6a0b0c0d0102";
+#define SERIAL SLICE_LITERAL("\x6a\x0b\x0c\x0d\x01\x02")
+
+static struct device_row device_named(const char *id, enum device_state state)
+{
+    struct device_row row = {.tenant = "default", .state = state, .changed_at = 50};
+    (void)snprintf(row.id, sizeof row.id, "%s", id);
+    return row;
+}
+
+static struct certificate_row certificate_in(enum certificate_status status)
+{
+    struct certificate_row row = {
+        .tenant = "default", .device = "thermo-1", .status = status, .not_after = 2000};
+    (void)snprintf(row.serial, sizeof row.serial, "%s", serial_text);
+    return row;
+}
+
+static enum err run_insert_both(struct step *step, struct tx *tx)
+{
+    const struct device_row device = device_named("thermo-1", DEVICE_TRUSTED);
+    const struct device_row other = device_named("thermo-2", DEVICE_TRUSTED);
+    const struct certificate_row certificate = certificate_in(CERTIFICATE_ACTIVE);
+    (void)step;
+    assert_int_equal(tx_insert(tx, &table_device, &device), ERR_NONE);
+    assert_int_equal(tx_insert(tx, &table_device, &other), ERR_NONE);
+    return tx_insert(tx, &table_certificate, &certificate);
+}
+
+static enum err run_change_other(struct step *step, struct tx *tx)
+{
+    const struct device_row other = device_named("thermo-2", DEVICE_REVOKED);
+    (void)step;
+    return tx_update(tx, &table_device, &other);
+}
+
+static enum err run_quarantine(struct step *step, struct tx *tx)
+{
+    const struct device_row device = device_named("thermo-1", DEVICE_QUARANTINED);
+    (void)step;
+    return tx_update(tx, &table_device, &device);
+}
+
+static enum err run_release(struct step *step, struct tx *tx)
+{
+    const struct device_row device = device_named("thermo-1", DEVICE_TRUSTED);
+    (void)step;
+    return tx_update(tx, &table_device, &device);
+}
+
+static enum err run_supersede(struct step *step, struct tx *tx)
+{
+    const struct certificate_row certificate = certificate_in(CERTIFICATE_RETIRED);
+    (void)step;
+    return tx_update(tx, &table_certificate, &certificate);
+}
+
+static enum err find_unchanged(struct ocsp_cache *cache, struct fixture *f, int64_t now)
+{
+    struct ocsp_question q = {.arena = f->arena, .id = {.hash = OCSP_SHA1, .serial = SERIAL}};
+    q.standing.status = OCSP_UNKNOWN;
+    enum err err = ocsp_cache_find_unchanged(cache, &q, now);
+    if (err == ERR_NONE)
+        assert_int_equal(q.standing.status, OCSP_GOOD);
+    return err;
+}
+
+/* Looks it up, and has what it says kept or found again. */
+static struct standing look(struct ocsp_cache *cache, struct fixture *f, bool keep_it)
+{
+    struct ocsp_question q = {.arena = f->arena, .id = {.hash = OCSP_SHA1, .serial = SERIAL}};
+    assert_int_equal(
+        revocation_look_up(f->store, f->reader, f->arena, SERIAL, &q.standing, &q.stamps),
+        ERR_NONE);
+    if (keep_it) {
+        q.response = SLICE_LITERAL("a response");
+        q.this_update = 1000;
+        q.next_update = 1100;
+        ocsp_cache_keep(cache, &q);
+    } else {
+        enum err err = ocsp_cache_find(cache, &q, 1001);
+        assert_true(err == ERR_NONE || err == ERR_NOT_FOUND);
+    }
+    return q.standing;
+}
+
+static void reads_nothing_while_nothing_has_changed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ocsp_cache *cache;
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_int_equal(ocsp_cache_new(f.store, &cache), ERR_NONE);
+    assert_int_equal(look(cache, &f, false).status, OCSP_UNKNOWN);
+    assert_int_equal(fixture_write(&f, run_insert_both, NULL), ERR_NONE);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NOT_FOUND);
+    assert_int_equal(look(cache, &f, true).status, OCSP_GOOD);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_change_other, NULL), ERR_NONE);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NONE);
+
+    /* Nor at the end of its life; and whoever only looked has not taken anybody's turn. */
+    assert_int_equal(find_unchanged(cache, &f, 1050), ERR_NOT_FOUND);
+    assert_int_equal(find_unchanged(cache, &f, 1100), ERR_NOT_FOUND);
+    struct ocsp_question q = {.arena = f.arena, .id = {.hash = OCSP_SHA1, .serial = SERIAL}};
+    assert_int_equal(ocsp_cache_find(cache, &q, 1050), ERR_NOT_FOUND);
+    assert_int_equal(ocsp_cache_find(cache, &q, 1050), ERR_NONE);
+
+    /* The answer to the write is there: nothing from before is found. */
+    look(cache, &f, true);
+    assert_int_equal(fixture_write(&f, run_quarantine, NULL), ERR_NONE);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NOT_FOUND);
+    assert_int_equal(look(cache, &f, false).reason, REASON_CERTIFICATE_HOLD);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NOT_FOUND);
+    assert_int_equal(fixture_write(&f, run_release, NULL), ERR_NONE);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NOT_FOUND);
+    assert_int_equal(look(cache, &f, false).status, OCSP_GOOD); /* finds it: it holds again */
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_supersede, NULL), ERR_NONE);
+    assert_int_equal(find_unchanged(cache, &f, 1001), ERR_NOT_FOUND);
+    assert_int_equal(look(cache, &f, false).reason, REASON_SUPERSEDED);
+    ocsp_cache_free(cache);
+    fixture_remove(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +325,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(gives_nothing_that_does_not_hold, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgets_the_oldest, set_up, tear_down),
+        cmocka_unit_test(reads_nothing_while_nothing_has_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,6 +153,43 @@ static enum err get_setting(struct fixture *f, const char *name)
     return err;
 }
 
+static enum err run_insert_only(struct step *step, struct tx *tx)
+{
+    return insert_seen(tx, step->ctx);
+}
+
+/* By the time that a write has been answered, what was read before it is known to be old. */
+static void a_stamp_tells_that_a_row_may_have_changed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    bool alone = fixture_postgres() == NULL; /* of others' commits nothing is known */
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    const struct device_seen_row a = seen_row("a"), b = seen_row("b");
+    struct row_stamp at_first = store_stamp(f.store, &table_device_seen, &a);
+    struct row_stamp of_other = store_stamp(f.store, &table_device_seen, &b);
+    const struct device_row same_key = {.tenant = "default", .id = "a"};
+    struct row_stamp of_table = store_stamp(f.store, &table_device, &same_key);
+    assert_int_equal(store_is_unchanged(f.store, &at_first), alone);
+
+    char name[] = "a";
+    assert_int_equal(fixture_write(&f, run_insert_only, name), ERR_NONE);
+    assert_false(store_is_unchanged(f.store, &at_first));
+    assert_int_equal(store_is_unchanged(f.store, &of_other), alone);
+    assert_int_equal(store_is_unchanged(f.store, &of_table), alone);
+    struct row_stamp then = store_stamp(f.store, &table_device_seen, &a);
+    assert_int_equal(store_is_unchanged(f.store, &then), alone);
+
+    /* A batch that came to nothing may count as a change, but once only. */
+    char other[] = "b";
+    assert_int_equal(fixture_write(&f, run_insert_then_fail, other), ERR_CRYPTO);
+    then = store_stamp(f.store, &table_device_seen, &b);
+    assert_int_equal(store_is_unchanged(f.store, &then), alone);
+    fixture_remove(&f);
+}
+
 static void a_full_disk_abandons_the_batch_and_the_writer_goes_on(void **state)
 {
     (void)state;
@@ -427,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_rolls_back_one_write_and_no_other),
         cmocka_unit_test(a_faulty_write_fails_alone),
+        cmocka_unit_test(a_stamp_tells_that_a_row_may_have_changed),
         cmocka_unit_test(a_full_disk_abandons_the_batch_and_the_writer_goes_on),
         cmocka_unit_test(priority_comes_first_and_bulk_chunks_stand_alone),
         cmocka_unit_test(a_cut_overtakes_chunks_that_wait),

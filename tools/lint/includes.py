@@ -43,6 +43,7 @@ PUBLIC = {
               'copy.h'),              # and a whole one as a stream
     'ledger': ('ledger.h', 'act.h'),  # the log, and a write that is told to it
     'access': ('access.h', 'tokens.h'),
+    'revocation': ('revocation.h', 'crl.h'),
     'watch': ('watch.h', 'refusals.h'),
 }
 

@@ -1,0 +1,11 @@
+/* What a device remembers, for a person or a script: read beside a running agent, nothing written.
+ */
+#ifndef DEVICE_AGENT_STATUS_H
+#define DEVICE_AGENT_STATUS_H
+
+#include "device/lib/state.h"
+
+/* Lines of "name  value", or one JSON object, that end in LF. */
+void status_write(struct writer *w, const char *serial, const struct state *state, bool json);
+
+#endif

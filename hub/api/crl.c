@@ -1,0 +1,89 @@
+/* Lists of revoked certificates, for whoever checks the fleet's certificates elsewhere. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "hub/api/call.h"
+
+#define CRL_TYPE "application/pkix-crl"
+
+/* "all.crl" and "all-delta.crl"; of a shard "16/7.crl" and "16/7-delta.crl". Under another number
+ * of shards there is nothing: a list of fewer or more would leave out certificates that name it. */
+static bool read_name(const struct api_call *call, unsigned *ret_shard, bool *ret_delta)
+{
+    unsigned shard = CRL_WHOLE;
+    struct slice name = slice_of_text(api_param(call, 0));
+    struct reader r = reader_over(name);
+    if (slice_starts_with(name, SLICE_LITERAL("all"))) {
+        reader_expect(&r, SLICE_LITERAL("all"));
+    } else {
+        if (reader_decimal(&r, CRL_SHARDS_MAX) != crl_shards(call->hub->crls))
+            reader_fail(&r, ERR_NOT_FOUND);
+        reader_expect(&r, SLICE_LITERAL("/"));
+        shard = (unsigned)reader_decimal(&r, CRL_SHARDS_MAX - 1);
+    }
+    bool delta = reader_peek(&r) == '-';
+    reader_expect(&r, delta ? SLICE_LITERAL("-delta.crl") : SLICE_LITERAL(".crl"));
+    *ret_shard = shard;
+    *ret_delta = delta;
+    return reader_finish(&r) == ERR_NONE;
+}
+
+static enum err refuse_name(struct api_call *call)
+{
+    unsigned shards = crl_shards(call->hub->crls);
+    if (shards == 0)
+        return problem_set(&call->problem, 404, "crl-not-found", "list",
+                           "there is all.crl, and no other; shards need a public-url");
+    return problem_set(&call->problem, 404, "crl-not-found", "list",
+                       "there are %u shards, %u/0.crl to %u/%u.crl, and all.crl; each with its "
+                       "delta, as in all-delta.crl",
+                       shards, shards, shards, shards - 1);
+}
+
+/* What the client has, or one of those it has (RFC 9110 section 13.1.2). */
+static bool has_it(const struct api_call *call, const char *etag)
+{
+    const char *had = http_request_header(call->request, "If-None-Match");
+    return had != NULL && strstr(had, etag) != NULL;
+}
+
+static void put_dates(struct api_call *call, const struct crl_facts *facts)
+{
+    char text[64];
+    struct tm tm;
+    time_t made = (time_t)facts->this_update;
+    if (gmtime_r(&made, &tm) != NULL &&
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0)
+        http_reply_header(call->request, "Last-Modified", text);
+    int64_t left = facts->next_update - clock_seconds();
+    (void)snprintf(text, sizeof text, "public, max-age=%lld", left > 0 ? (long long)left : 0LL);
+    http_reply_header(call->request, "Cache-Control", text);
+}
+
+void api_crl(struct api_call *call)
+{
+    unsigned shard;
+    bool delta;
+    struct crl_served served;
+    enum err err = ERR_NOT_FOUND;
+    if (read_name(call, &shard, &delta))
+        err = crl_open(call->hub->crls, shard, delta, &served);
+    if (err == ERR_NOT_FOUND)
+        err = refuse_name(call);
+    else if (err == ERR_BUSY)
+        err = problem_set(&call->problem, 503, "crl-not-made-yet", "list",
+                          "this list has not been made yet; try again in a moment");
+    if (!api_read_ok(call, err))
+        return;
+    http_reply_header(call->request, "ETag", served.etag);
+    put_dates(call, &served.facts);
+    if (has_it(call, served.etag)) {
+        (void)close(served.fd);
+        http_reply(call->request, 304, NULL, slice_of(NULL, 0));
+    } else {
+        http_reply_file(call->request, CRL_TYPE, served.fd, served.size);
+    }
+}
