@@ -197,6 +197,7 @@ enum err membership_trust(struct hub *hub, struct store_reader *reader, char exp
     }
     struct writer der = arena_writer(arena, DER_MAX);
     writer_put(&der, membership.own.chain);
+    writer_put(&der, slice_of(hub->facts.previous, hub->facts.previous_len)); /* rolled over */
     add_chains(&der, rows, n, path);
     err = der.err != ERR_NONE ? der.err : set_roots(hub, path, writer_bytes(&der), explain);
     if (err == ERR_NONE) {
