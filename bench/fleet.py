@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
+import time
 
 import handshake
 import rig
@@ -12,6 +14,8 @@ DEVICES = int(os.environ.get("HOLDFAST_BENCH_DEVICES", "1000000"))
 CHECKIN = ('{"agent_version":"0.1.0","uptime_seconds":86400,'
            '"boot_id":"5d1c0f7e-8a61-4c52-9a1b-2f6f3e1c9d40",'
            '"certificate_expires_at":"2099-01-01T00:00:00Z"}')
+SUPERSEDED = 4  # RFC 5280, 5.3.1
+MAKING_MAX = 300  # seconds: all lists, beside the load
 NGINX = "nginx's GET of a small file"
 
 
@@ -59,8 +63,69 @@ def checkin_words(hub):
     return ("method=POST", "path=/v1/device/checkin", "type=application/json", f"body={body}")
 
 
+def end_certificates(hub):
+    """A certificate of each device was replaced by another and is still in date, as in a fleet that renews daily."""
+    date, not_after = int(time.time()), int(time.time()) + 86400
+    database = sqlite3.connect(hub.path("state/hub.db"))
+    try:
+        with database:
+            database.executemany(
+                "INSERT INTO crl_entry (entry, serial, reason, date, not_after) VALUES (?, ?, ?, ?, ?)",
+                ((entry, date.to_bytes(4, "big") + os.urandom(12), SUPERSEDED, date, not_after)
+                 for entry in range(DEVICES)))
+    finally:
+        database.close()
+
+
+def checkin_p99(hub, identity, words):
+    """Microseconds, in a second of load."""
+    return rig.load(hub.ports["device"], hub.roots, *identity, "kept", 0, 16, 1, *words)["p99_us"]
+
+
+def crl_lists(hub):
+    """Complete lists made since the hub started."""
+    return hub.metrics().get('holdfast_crl_made_total{kind="complete"}', 0)
+
+
+def crl_rows(hub, identity, words):
+    """The first lists are made once the hub starts: all of them, whose entries are all that there are."""
+    making, idle, seconds, size = [], [], [], 0
+    for turn in range(rig.ROUNDS):
+        rig.say(f"lists, round {turn + 1} of {rig.ROUNDS}")
+        shutil.rmtree(hub.path("state/crl"), ignore_errors=True)
+        hub.start()
+        during, end = [], time.monotonic() + MAKING_MAX
+        while not crl_lists(hub):
+            if time.monotonic() > end:
+                raise RuntimeError("the lists are not made")
+            during.append(checkin_p99(hub, identity, words))
+        during.pop()  # they were ready before it ended
+        if not during:
+            rig.say("note: lists of so small a fleet are made too fast to measure anything meanwhile")
+            hub.end()
+            return []
+        made = hub.metrics()
+        seconds.append(made['holdfast_crl_seconds_sum{kind="complete"}'])
+        size = made['holdfast_crl_bytes{kind="complete"}']
+        if made['holdfast_crl_entries{kind="complete"}'] < DEVICES:
+            raise RuntimeError("the list lacks entries")
+        time.sleep(2)  # the first deltas follow
+        making.append(rig.median(during))
+        idle.append(rig.median([checkin_p99(hub, identity, words) for _ in during]))
+        rig.say(f"p99 {making[-1]:.0f} us in {seconds[-1]:.1f} s of making, {idle[-1]:.0f} us when idle")
+        hub.end()
+    ratios = [one / other for one, other in zip(making, idle)]
+    return [
+        rig.row("crl", "p99 of check-ins meanwhile, of idle's", rig.median(ratios)),
+        rig.row("crl-p99", "us", rig.median(making), rig.median(idle), "when idle", higher_is_better=False),
+        rig.row("crl-seconds", "s, 17 lists, under that load", rig.median(seconds)),
+        rig.row("crl-bytes", f"bytes of the list of all, {DEVICES} entries", size),
+    ]
+
+
 def run():
-    hub = rig.Hub()
+    # Where others are told a place to ask, lists are made by shards, too.
+    hub = rig.Hub({"public-url": "http://localhost", "listen-status": "127.0.0.1:0"})
     nginx = None
     try:
         hub.factory()
@@ -87,6 +152,10 @@ def run():
             fresh.append(rig.per_cpu_second(hub, lambda: rig.load(
                 device, hub.roots, *identity, "connect", 0, 16, rig.SECONDS, *words))["per_cpu_second"])
             bare.append(handshake.full(hub, device, hub.roots, identity, handshake.PATH))
+        hub.end()
+        nginx.stop()
+        nginx = None
+        end_certificates(hub)
         return [
             rig.row("database", f"MiB without the ledger, {DEVICES} devices", others / 2**20),
             rig.row("entry", "bytes a ledger entry, with its tree", ledger / entries),
@@ -95,6 +164,7 @@ def run():
                     NGINX),
             rig.row("checkin-new", "per second of server CPU, new", rig.median(fresh),
                     rig.median(bare), "bare mutual-TLS handshake of the hub"),
+            *crl_rows(hub, identity, words),
         ]
     finally:
         if nginx:

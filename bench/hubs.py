@@ -1,5 +1,6 @@
-"""Durable, ledgered writes through the hub's store: over SQLite, over PostgreSQL by one process, and by two
-that share the database, each with clients of its own."""
+"""Several processes over one database. Durable, ledgered writes through the hub's store: over SQLite, over
+PostgreSQL by one process, and by two, each with clients of its own. Then two hubs: how soon a device that was
+revoked on one is cut off on the other."""
 
 import glob
 import json
@@ -7,13 +8,19 @@ import os
 import pwd
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
+import threading
+import time
 
 import rig
 
 WIDTH = 256  # writes in flight, of each process
 USER = "postgres"
+DEVICES = 100  # revoked, one after the other, each with a connection open
+SELF = b"GET /v1/device/self HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Postgres:
@@ -74,8 +81,101 @@ def rate(results):
     return sum(result["writes_per_second"] for result in results)
 
 
-def run():
-    postgres = Postgres()
+class JoinedHub(rig.Hub):
+    """A further hub of another's fleet, with keys of its own."""
+
+    def __init__(self, first, more):
+        self.first = first
+        super().__init__(more, pinned=False)
+
+    def make_keys(self):
+        state, theirs = self.path("state"), self.first.path("state")
+        request, card = self.path("request"), self.path("card")
+        self.cli("--state", state, "hub", "join", "hub-2", "--fleet", rig.FLEET, "-o", request)
+        self.cli("--state", theirs, "ca", "certify", request, "-o", card)
+        self.cli("--state", state, "hub", "install", card)
+        shutil.copy(os.path.join(theirs, "subjects.keys"), state)
+        self.first.cli("ca", "bundle", "--install", "--from", os.path.join(theirs, "bundle"))
+        self.first.cli("hub", "admit", card)
+
+
+def use(wire):
+    wire.sendall(SELF)
+    if not wire.recv(65536).startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError("a device that has enrolled is refused")
+
+
+def connect(hub, certificate, key):
+    context = ssl.create_default_context(cafile=hub.roots)
+    context.load_cert_chain(certificate, key)
+    wire = context.wrap_socket(socket.create_connection(("localhost", hub.ports["device"]), timeout=30),
+                               server_hostname="localhost")
+    use(wire)
+    return wire
+
+
+class Watch(threading.Thread):
+    """Notes when the other side ends a connection."""
+
+    def __init__(self, wire):
+        super().__init__()
+        self.wire, self.ended = wire, None
+        self.start()
+
+    def run(self):
+        try:
+            while self.wire.recv(65536):
+                pass
+        except TimeoutError:
+            return
+        except OSError:
+            pass  # cut off without farewell is as good
+        self.ended = time.monotonic()
+
+
+def cut_off(here, wires):
+    """Milliseconds until each connection there was closed, by when its device was asked to be revoked here, and by
+    when that was answered."""
+    operator, asked, answered = here.connection(), [], []
+    for serial, wire in wires.items():
+        use(wire)
+        watch = Watch(wire)
+        began = time.monotonic()
+        here.api("POST", f"/v1/devices/{serial}/revoke", {"reason": "a benchmark"}, operator)
+        told = time.monotonic()
+        watch.join()
+        if watch.ended is None:
+            raise RuntimeError(f"{serial}, revoked on a hub, is still connected to the other")
+        asked.append(1000 * (watch.ended - began))
+        answered.append(max(0.0, 1000 * (watch.ended - told)))
+    return asked, answered
+
+
+def revoked_elsewhere(url):
+    more = {"store": url}
+    here = rig.Hub(more, pinned=False)
+    there = None
+    try:
+        here.factory()
+        there = JoinedHub(here, more)
+        rig.say(f"enrolling {DEVICES} devices")
+        wires = {}
+        for number in range(DEVICES):
+            serial = f"cut-{number}"
+            wires[serial] = connect(there, *here.enrol(serial))
+        asked, answered = cut_off(here, wires)
+        return [
+            rig.row("revoked-elsewhere", "ms, p99 from the request", rig.percentile(asked, 0.99)),
+            rig.row("revoked-elsewhere-p50", "ms, from the request", rig.median(asked)),
+            rig.row("revoked-elsewhere-answer", "ms, p99 from the answer", rig.percentile(answered, 0.99)),
+        ]
+    finally:
+        if there:
+            there.stop()
+        here.stop()
+
+
+def writes(postgres):
     folder = tempfile.mkdtemp(prefix="holdfast-bench-")
     rates = {"sqlite": [], "write-1": [], "write-2": []}
     shares, slowest = [], []
@@ -100,5 +200,12 @@ def run():
             rig.row("write-2-slowest", "ms", rig.median(slowest)),
         ]
     finally:
-        postgres.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def run():
+    postgres = Postgres()
+    try:
+        return [*writes(postgres), *revoked_elsewhere(postgres.database("fleet"))]
+    finally:
+        postgres.stop()

@@ -14,6 +14,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("HOLDFAST_BUILD", os.path.join(ROOT, "build", "release"))
 SERVER_CPU, CLIENT_CPU = "0", "1"
+FLEET = "bench.example"
 TICKS = os.sysconf("SC_CLK_TCK")
 ROUNDS = int(os.environ.get("HOLDFAST_BENCH_ROUNDS", "5"))
 SECONDS = int(os.environ.get("HOLDFAST_BENCH_SECONDS", "4"))
@@ -102,10 +103,9 @@ class Hub:
     def __init__(self, more=None, pinned=True):
         self.folder = tempfile.mkdtemp(prefix="holdfast-bench-")
         os.mkdir(self.path("state"))
-        subprocess.run([program("cli/holdfast"), "ca", "init", "--state", self.path("state"), "--fleet",
-                        "bench.example"], check=True, capture_output=True)
+        self.make_keys()
         settings = {
-            "fleet": "bench.example", "state": "state", "socket": "hub.sock", "ports-file": "ports",
+            "fleet": FLEET, "state": "state", "socket": "hub.sock", "ports-file": "ports",
             "listen-device": "127.0.0.1:0", "listen-bootstrap": "127.0.0.1:0",
             "listen-operator": "127.0.0.1:0", "connections-per-address": 20000,
             "enrolment-per-minute": 1000000, "device-reads-per-minute": 1000000,
@@ -120,6 +120,13 @@ class Hub:
         self.log = open(self.path("log"), "wb")
         self.roots = self.path("state/root.pem")
         self.start()
+
+    def make_keys(self):
+        self.cli("--state", self.path("state"), "ca", "init", "--fleet", FLEET)
+
+    def cli(self, *words):
+        subprocess.run([program("cli/holdfast"), "--socket", self.path("hub.sock"), *words], check=True,
+                       capture_output=True)
 
     def start(self):
         """Seconds until it listens on all its ports."""
@@ -145,7 +152,7 @@ class Hub:
     def connection(self):
         return UnixConnection(self.path("hub.sock"))
 
-    def api(self, method, path, body=None, connection=None):
+    def answer(self, method, path, body=None, connection=None):
         c = connection or self.connection()
         c.request(method, path, json.dumps(body) if body is not None else None,
                   {"Content-Type": "application/json"} if body is not None else {})
@@ -153,7 +160,17 @@ class Hub:
         data = answer.read()
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {data[:300]}")
+        return data
+
+    def api(self, method, path, body=None, connection=None):
+        data = self.answer(method, path, body, connection)
         return json.loads(data) if data else None
+
+    def metrics(self):
+        """By name with labels, as they are written."""
+        lines = self.answer("GET", "/metrics").decode().splitlines()
+        return {name: float(value) for name, value in
+                (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
     def factory(self):
         self.api("POST", "/v1/models", {"id": "thermo", "maker": "acme", "proof": "manifest",
