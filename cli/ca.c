@@ -1,4 +1,5 @@
 /* holdfast ca: the fleet's certification authority, as files. No hub is needed. */
+#include "pki/ca_crl.h"
 #include "pki/ca_hub.h"
 #include "pki/ca_roll.h"
 
@@ -184,6 +185,36 @@ static int run_certify(struct cli *cli)
         return fail(cli, err, explain);
     code = save_note(cli, cli_value(cli, "output"), writer_bytes(&card), "card", "card");
     return code == CLI_OK ? say_certified(cli, &answer, state) : code;
+}
+
+/* ---- crl ---- */
+
+#define CRL_LIFETIME     (365 * 86400)
+#define CRL_LIFETIME_MIN 3600 /* shorter ones are gone before they are handed out */
+
+static int run_crl(struct cli *cli)
+{
+    char state[CONFIG_TEXT_MAX], explain[256] = "", until[WHEN_TEXT_MAX];
+    const char *valid = cli_value(cli, "valid");
+    int64_t lifetime = CRL_LIFETIME, next_update = 0;
+    uint8_t bytes[CA_CRL_MAX];
+    struct writer pem = writer_over(bytes, sizeof bytes);
+    int code = settings_state(cli, state);
+    if (code == CLI_OK && valid != NULL)
+        code = cli_read_duration(cli, "--valid", valid, &lifetime);
+    if (code != CLI_OK)
+        return code;
+    if (lifetime < CRL_LIFETIME_MIN)
+        return cli_fail(cli, CLI_USAGE, "usage", "--valid must be 1h or longer");
+    enum err err = ca_crl(state, lifetime, &pem, &next_update, explain);
+    if (err != ERR_NONE)
+        return fail(cli, err, explain);
+    code = save_note(cli, cli_value(cli, "output"), writer_bytes(&pem), "root's revocation list",
+                     "crl");
+    when_full(next_update, clock_seconds(), until);
+    if (code == CLI_OK)
+        cli_say(cli, "It is good until %s: make the next one before.", until);
+    return code;
 }
 
 /* ---- show ---- */
@@ -419,6 +450,17 @@ static const struct cli_option bundle_options[] = {
      .help = "leave out this ledger key: of a hub that has left the fleet"},
 };
 
+static const struct cli_option crl_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write it there; standard: to standard output"},
+    {.name = "valid",
+     .value = "DURATION",
+     .help = "how long it may be gone by, such as 90d; standard: 365d"},
+};
+
 static const struct cli_option certify_options[] = {
     {.name = "output",
      .letter = 'o',
@@ -455,6 +497,12 @@ static const struct cli_command commands[] = {
          "The request is made by `holdfast hub join`. Its issuing key is certified with the root,\n"
          "and the next trust bundle names its ledger key.\n",
      .run = run_certify},
+    {.verb = "crl",
+     CLI_OPTIONS(crl_options),
+     .summary = "the root's own revocation list; needs its key in offline/",
+     .help = "For those who check whole chains by lists (nginx with ssl_crl, openssl verify\n"
+             "-crl_check_all), beside the hub's own list. Nothing is on it.\n",
+     .run = run_crl},
     {.verb = "show", .summary = "the authority's certificates and keys", .run = run_show},
     {.verb = "prepare",
      CLI_OPTIONS(prepare_options),

@@ -44,12 +44,13 @@ static enum text_colour colour_of_act(const char *act)
 }
 
 /* On a line of its own: number, time, act, subject, actor, and what more there is. */
-static void print_line(uint64_t number, const json_t *entry)
+static void print_line(const json_t *item)
 {
+    const json_t *entry = json_object_get(item, "entry");
     const char *act = json_text_of(entry, "act"), *subject = json_text_of(entry, "subject");
     char head[64];
     size_t columns = text_columns(stdout), used;
-    (void)snprintf(head, sizeof head, "%8" PRIu64 "  ", number);
+    (void)snprintf(head, sizeof head, "%8" PRIu64 "  ", (uint64_t)json_number_of(item, "number"));
     used = text_show(stdout, head, SIZE_MAX, COLOUR_DIM);
     (void)snprintf(head, sizeof head, "%.10s %.8s  ", json_text_of(entry, "t"),
                    strlen(json_text_of(entry, "t")) > 19 ? json_text_of(entry, "t") + 11 : "");
@@ -61,7 +62,10 @@ static void print_line(uint64_t number, const json_t *entry)
     used += 2 + text_show(stdout, subject, SIZE_MAX, COLOUR_NONE);
     (void)fputs("  ", stdout);
     used += 2 + text_show(stdout, json_text_of(entry, "actor"), SIZE_MAX, COLOUR_DIM);
-    const json_t *data = json_object_get(entry, "data");
+    json_t *data = json_object_get(entry, "data");
+    json_t *reason = json_object_get(item, "reason"); /* in clear, where it is sealed there */
+    if (reason != NULL)
+        (void)json_object_set(data, "reason", reason);
     char *more =
         json_object_size(data) > 0 ? json_dumps(data, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     if (more != NULL && (columns == 0 || columns > used + 12)) {
@@ -76,7 +80,7 @@ static void print_line(uint64_t number, const json_t *entry)
 static int print_entry(struct cli *cli, const json_t *item)
 {
     if (!cli->json) {
-        print_line((uint64_t)json_number_of(item, "number"), json_object_get(item, "entry"));
+        print_line(item);
         return CLI_OK;
     }
     if (json_dumpf(item, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0)

@@ -25,6 +25,7 @@
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
 #include "hub/database.h"
+#include "hub/domains.h"
 #include "hub/follower.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
@@ -35,7 +36,6 @@
 #define EXIT_CONFIG 78 /* EX_CONFIG: what systemd shows as "configuration error" */
 
 #define DRAIN_MS          5000
-#define RATE_KEYS         65536
 #define TICK_MS           CHECKPOINTER_PAUSE_MS
 #define SIGHTINGS_SECONDS 5
 
@@ -111,12 +111,6 @@ static enum err shed_root(char explain[256])
     return err;
 }
 
-/* Where no certificate can name one there is only the list of all. */
-static unsigned crl_shards_served(void)
-{
-    return hub.config.public_url[0] == '\0' ? 0 : (unsigned)hub.config.crl_shards;
-}
-
 static enum err start_signer(char explain[256])
 {
     static char folder[CONFIG_TEXT_MAX + 16];
@@ -138,7 +132,7 @@ static enum err start_signer(char explain[256])
         .server_names = names,
         .server_names_len = names_len,
         .public_url = hub.config.public_url,
-        .crl_shards = crl_shards_served(),
+        .crl_shards = domains_crl_shards(&hub),
         .links = hub.loops_len + 2, /* and the first server certificate, and revocation lists */
         .accept_roll_back = accept_roll_back,
     };
@@ -173,62 +167,11 @@ static enum err check_fleet(char explain[256])
 
 /* ---- parts ---- */
 
-static enum err make_ocsp(void)
-{
-    if (hub.config.listen_status[0] == '\0')
-        return ERR_NONE;
-    struct reader chain = reader_over(slice_of(hub.facts.chain, hub.facts.chain_len));
-    struct reader previous = reader_over(slice_of(hub.facts.previous, hub.facts.previous_len));
-    const struct ocsp_options options = {
-        .store = hub.store,
-        .issuers = {[OCSP_ISSUING] = der_read_any(&chain, NULL),
-                    [OCSP_PREVIOUS] = der_read_any(&previous, NULL)},
-        .validity = hub.config.ocsp_validity,
-    };
-    return ocsp_service_new(&options, &hub.ocsp);
-}
-
-static enum err data_path(const char *name, char ret_path[PATH_MAX])
-{
-    int n = snprintf(ret_path, PATH_MAX, "%s/%s", hub.config.data, name);
-    return n > 0 && n < PATH_MAX ? ERR_NONE : ERR_LIMIT;
-}
-
-static enum err open_subjects(char explain[256])
-{
-    static char path[PATH_MAX];
-    enum err err = data_path("subjects.keys", path);
-    if (err != ERR_NONE)
-        return err;
-    explain[0] = '\0';
-    err = subjects_open(path, hub.store, hub.ledger, forget_subjects, membership_is_shared(),
-                        &hub.subjects, explain);
-    if (err != ERR_NONE && explain[0] == '\0')
-        (void)snprintf(explain, 256, "%.200s: the hub's user has to be able to write it", path);
-    return err;
-}
-
 static enum err open_store(int signals_fd, char explain[256])
 {
     enum err err = database_open(&hub, signals_fd, explain);
     return err != ERR_NONE ? err
                            : ledger_new(hub.store, hub.facts.ledger_key.name, &hub.ledger, explain);
-}
-
-static enum err open_domains(char explain[256])
-{
-    enum err err = open_subjects(explain);
-    if (err == ERR_NONE)
-        err = identity_new(hub.store, hub.ledger, hub.subjects, &hub.identity);
-    if (err == ERR_NONE)
-        err = tokens_new(hub.store, hub.ledger, &hub.tokens);
-    if (err == ERR_NONE)
-        err = refusals_new(hub.store, hub.ledger, &hub.refusals);
-    if (err == ERR_NONE)
-        err = rate_table_new(RATE_KEYS, &hub.rates);
-    if (err == ERR_NONE)
-        err = make_ocsp();
-    return err;
 }
 
 static bool is_due(int64_t *last_ms, int64_t seconds)
@@ -284,21 +227,6 @@ static enum err make_loops(void)
     return ERR_NONE;
 }
 
-static enum err make_crls(char explain[256])
-{
-    static char path[PATH_MAX];
-    enum err err = data_path("crl", path);
-    if (err != ERR_NONE)
-        return err;
-    const struct crl_options options = {.folder = path,
-                                        .store = hub.store,
-                                        .signer = hub.signer,
-                                        .shards = crl_shards_served(),
-                                        .lifetime = hub.config.crl_lifetime,
-                                        .delta_lifetime = hub.config.crl_delta_lifetime};
-    return crl_service_new(&options, &hub.crls, explain);
-}
-
 /* ---- start, run, end ---- */
 
 static int start(int signals_fd)
@@ -332,13 +260,13 @@ static int start(int signals_fd)
     err = membership_check(&hub, explain);
     if (err != ERR_NONE)
         return fail("hub.membership", err, explain);
-    err = open_domains(explain);
+    err = domains_open(&hub, forget_subjects, explain);
     if (err != ERR_NONE)
         return fail("store.open", err, explain);
     err = make_loops();
     if (err != ERR_NONE)
         return fail("loops.start", err, "");
-    err = make_crls(explain);
+    err = domains_open_crls(&hub, explain);
     if (err != ERR_NONE)
         return fail("crl.start", err, explain);
     err = listeners_make_tls(&hub, explain);
@@ -484,12 +412,7 @@ static void stop(void)
     }
     for (size_t i = 0; i < LISTENER_COUNT; i++)
         tls_server_free(hub.tls[i]);
-    rate_table_free(hub.rates);
-    ocsp_service_free(hub.ocsp);
-    refusals_free(hub.refusals);
-    tokens_free(hub.tokens);
-    identity_free(hub.identity);
-    subjects_free(hub.subjects);
+    domains_close(&hub);
     ledger_free(hub.ledger);
     store_close(hub.store);
     signer_stop(hub.signer);

@@ -1,5 +1,6 @@
 /* The ledger: checkpoint and tiles as C2SP tlog-tiles has them, entries for people. */
 #include <stdio.h>
+#include <string.h>
 
 #include "hub/api/views.h"
 #include "hub/ledger/archive.h"
@@ -57,13 +58,40 @@ void api_ledger_tile(struct api_call *call)
     http_reply(call->request, 200, "application/octet-stream", bytes);
 }
 
+struct listing {
+    struct api_call *call;
+    struct json_writer json;
+};
+
+/* What stands between `mark` and the next quote; empty where it does not. Entries are written by
+ * the ledger, in one form. */
+static struct slice text_after(struct slice entry, const char *mark)
+{
+    const uint8_t *at = memmem(entry.data, entry.len, mark, strlen(mark));
+    if (at == NULL)
+        return slice_of(NULL, 0);
+    at += strlen(mark);
+    const uint8_t *end = memchr(at, '"', entry.len - (size_t)(at - entry.data));
+    return end == NULL ? slice_of(NULL, 0) : slice_of(at, (size_t)(end - at));
+}
+
+/* The entry as it stands, and beside it the reason that is sealed in it, for who may read that. */
 static enum err write_entry(void *ctx, uint64_t number, struct slice data)
 {
-    struct json_writer *j = ctx;
+    struct listing *l = ctx;
+    struct json_writer *j = &l->json;
+    char device[NAME_MAX_BYTES + 1];
+    struct slice name = text_after(data, "\"subject\":\"device/");
+    struct slice reason = text_after(data, "\"reason\":\"");
     json_open_object(j);
     json_field_integer(j, "number", (int64_t)number);
     json_key(j, "entry");
     json_raw(j, data);
+    if (name.len > 0 && name.len < sizeof device && reason.len > 0 && reason.data[0] == '~') {
+        memcpy(device, name.data, name.len);
+        device[name.len] = '\0';
+        view_reason(l->call, j, device, reason);
+    }
     json_close_object(j);
     return j->w->err;
 }
@@ -79,19 +107,20 @@ void api_ledger_entries(struct api_call *call)
     bool descending = in.order == API_ORDER_DESC;
     uint64_t first = in.has_first ? (uint64_t)in.first : descending && size > 0 ? size - 1 : 0;
     struct writer w = arena_writer(arena, ENTRIES_ARENA_MAX);
-    struct json_writer j = json_writer_over(&w);
-    json_open_object(&j);
-    json_field_integer(&j, "size", (int64_t)size);
-    json_key(&j, "entries");
-    json_open_array(&j);
+    struct listing listing = {.call = call, .json = json_writer_over(&w)};
+    struct json_writer *j = &listing.json;
+    json_open_object(j);
+    json_field_integer(j, "size", (int64_t)size);
+    json_key(j, "entries");
+    json_open_array(j);
     enum err err = w.err;
     if (err == ERR_NONE && size > 0)
         err = ledger_read_entries(call->hub->ledger, call->here->reader, first, descending,
-                                  (size_t)in.limit, arena, write_entry, &j);
+                                  (size_t)in.limit, arena, write_entry, &listing);
     if (err == ERR_EXPIRED)
         err = archived(call);
-    json_close_array(&j);
-    json_close_object(&j);
+    json_close_array(j);
+    json_close_object(j);
     if (api_read_ok(call, err))
         api_reply_json(call, 200, &w);
 }

@@ -24,11 +24,11 @@ void view_owner(struct api_call *call, struct json_writer *j, const char *id)
         struct subject_row row = {0};
         (void)snprintf(row.tenant, sizeof row.tenant, "%s", call->tenant);
         (void)snprintf(row.id, sizeof row.id, "%.15s", id);
-        call->owner_name[0] = '\0';
         enum err err =
             store_get(call->here->reader, &table_subject, http_request_arena(call->request), &row);
-        if (err == ERR_NONE)
-            err = subjects_name(call->hub->subjects, &row, call->owner_name);
+        if (err != ERR_NONE ||
+            subjects_name(call->hub->subjects, &row, call->owner_name) != ERR_NONE)
+            call->owner_name[0] = '\0';
         call->owner = row;
         call->owner.name = (struct slice){0}; /* it lives as long as a row */
     }
@@ -50,6 +50,14 @@ void view_certificate(struct json_writer *j, const struct certificate_row *row)
     field_time(j, "first_used_at", row->first_used_at);
     field_time(j, "ended_at", row->ended_at);
     json_close_object(j);
+}
+
+void view_reason(struct api_call *call, struct json_writer *j, const char *device,
+                 struct slice kept)
+{
+    char text[REASON_MAX_BYTES + 1];
+    if (subjects_unseal(call->hub->subjects, call->tenant, device, kept, text) == ERR_NONE)
+        json_field_text(j, "reason", text);
 }
 
 static void view_grace(struct json_writer *j, const struct identity_grace *grace)
@@ -77,7 +85,9 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     view_owner(call, j, row->owner);
     json_field_text(j, "manifest", row->manifest);
     json_field_text(j, "state", device_state_text(row->state));
-    if (row->reason[0] != '\0')
+    if (row->reason[0] == '~')
+        view_reason(call, j, row->id, slice_of_text(row->reason));
+    else if (row->reason[0] != '\0')
         json_field_text(j, "reason", row->reason);
     json_field_text(j, "credential", credential_kind_text(row->credential));
     field_time(j, "claim_expires_at", row->claim_expires_at);

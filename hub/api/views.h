@@ -7,6 +7,10 @@
 
 #define VIEW_PAGE_MAX (6 * 1024 * 1024) /* bytes of a page: 1,000 devices with full reports fit */
 
+/* The field "reason", as a person gave it for a device; nothing where it can't be read any more.
+ * `kept`: as rows and entries have it. */
+void view_reason(struct api_call *call, struct json_writer *j, const char *device,
+                 struct slice kept);
 void view_certificate(struct json_writer *j, const struct certificate_row *row);
 struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */

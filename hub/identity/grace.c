@@ -129,13 +129,17 @@ static void readmit_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_device_grace, &grace);
 }
 
-static enum err readmit_entry(struct readmit_act *r, struct tx *tx)
+static enum err readmit_entry(struct readmit_act *r, struct tx *tx, const struct device_row *device)
 {
+    char reason[SEALED_TEXT_SIZE];
+    enum err err = reason_keep(r->subjects, device, r->reason, reason);
+    if (err != ERR_NONE)
+        return err;
     uint8_t bytes[2048];
     struct writer out = writer_over(bytes, sizeof bytes);
     struct json_writer j = json_writer_over(&out);
     json_open_object(&j);
-    json_field_text(&j, "reason", r->reason);
+    json_field_text(&j, "reason", reason);
     json_field_time(&j, "expires_at", r->expires_at);
     json_close_object(&j);
     if (out.err != ERR_NONE)
@@ -186,7 +190,7 @@ static enum err readmit_apply(struct write *w, struct tx *tx)
         return err;
     row.approved_until = r->expires_at;
     err = put_row(tx, &row, there);
-    return err != ERR_NONE ? err : readmit_entry(r, tx);
+    return err != ERR_NONE ? err : readmit_entry(r, tx, &device);
 }
 
 static const struct write_kind readmit_kind = {
@@ -201,5 +205,6 @@ void identity_readmit(struct identity *identity, const struct act_origin *origin
                       struct readmit_act *r)
 {
     act_init(&r->act, &readmit_kind, identity->ledger, origin);
+    r->subjects = identity->subjects;
     act_submit(&r->act, identity->store);
 }

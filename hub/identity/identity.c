@@ -26,6 +26,16 @@ void identity_label(char ret_label[IDENTITY_LABEL_MAX], const char *tenant, cons
     (void)snprintf(ret_label, IDENTITY_LABEL_MAX, "%s/%s", tenant, device);
 }
 
+enum err reason_keep(struct subjects *subjects, const struct device_row *device, const char *reason,
+                     char ret_kept[SEALED_TEXT_SIZE])
+{
+    enum err err =
+        subjects_seal(subjects, device->tenant, device->owner, device->id, reason, ret_kept);
+    if (err == ERR_NOT_FOUND)
+        ret_kept[0] = '\0';
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
 enum err row_source_get(const struct row_source *rows, const struct table *table, void *row)
 {
     if (rows->tx != NULL)

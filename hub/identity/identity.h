@@ -139,6 +139,8 @@ struct move_act {
     bool
         keys_touched; /* quarantine: the device's keys may be in other hands; its grace is closed */
     int64_t state;    /* the state it ended in */
+
+    struct subjects *subjects; /* private to life.c */
 };
 /* problems: device-not-found, move-not-possible */
 void identity_move(struct identity *identity, const struct act_origin *origin, struct move_act *m);
@@ -150,6 +152,8 @@ struct readmit_act {
     char device[NAME_MAX_BYTES + 1];
     char reason[REASON_MAX_BYTES + 1];
     int64_t expires_at; /* within IDENTITY_READMIT_MAX from now */
+
+    struct subjects *subjects; /* private to grace.c */
 };
 /* One return, whatever grace says. problems: device-not-found, not-readmittable, field-value */
 void identity_readmit(struct identity *identity, const struct act_origin *origin,

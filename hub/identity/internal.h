@@ -25,6 +25,11 @@ struct row_source {
 MUST_USE enum err row_source_get(const struct row_source *rows, const struct table *table,
                                  void *row);
 
+/* What a person gave as a reason, as rows and entries keep it: sealed for the device's owner; empty
+ * where that is somebody erased. */
+MUST_USE enum err reason_keep(struct subjects *subjects, const struct device_row *device,
+                              const char *reason, char ret_kept[SEALED_TEXT_SIZE]);
+
 /* Sets texts of rows from texts that are known to fit. */
 void row_text(char *field, size_t size, const char *text);
 #define ROW_TEXT(field, text) row_text((field), sizeof(field), (text))

@@ -57,7 +57,8 @@ static void move_reads(const struct write *w, struct keyset *keys)
     }
 }
 
-static enum err move_entry(struct move_act *m, struct tx *tx, const char *verb, int64_t from)
+static enum err move_entry(struct move_act *m, struct tx *tx, const char *verb, int64_t from,
+                           const char *reason)
 {
     uint8_t bytes[2048];
     struct writer out = writer_over(bytes, sizeof bytes);
@@ -65,7 +66,7 @@ static enum err move_entry(struct move_act *m, struct tx *tx, const char *verb, 
     json_open_object(&j);
     json_field_text(&j, "from", device_state_text(from));
     json_field_text(&j, "to", device_state_text(m->state));
-    json_field_text(&j, "reason", m->reason);
+    json_field_text(&j, "reason", reason);
     if (m->keys_touched)
         json_field_text(&j, "keys", "touched");
     json_close_object(&j);
@@ -99,7 +100,9 @@ static enum err move_apply(struct write *w, struct tx *tx)
         m->state = device.state = DEVICE_ENROLLED;
     if (device.state == DEVICE_TRUSTED)
         device.was_trusted = 1;
-    ROW_TEXT(device.reason, m->reason);
+    err = reason_keep(m->subjects, &device, m->reason, device.reason);
+    if (err != ERR_NONE)
+        return err;
     device.changed_at = tx_now_ms(tx) / 1000;
     if (rule->certificates != NULL && rule->certificates->ends)
         err = rotation_leave(tx, &device, LEAVE_GONE);
@@ -109,7 +112,7 @@ static enum err move_apply(struct write *w, struct tx *tx)
         err = grace_close(tx, m->act.tenant, m->device, GRACE_CLOSED);
     if (err == ERR_NONE && rule->certificates != NULL)
         err = certificates_change(&m->act, tx, &device, rule->certificates);
-    return err != ERR_NONE ? err : move_entry(m, tx, rule->verb, from);
+    return err != ERR_NONE ? err : move_entry(m, tx, rule->verb, from, device.reason);
 }
 
 static const struct write_kind move_kind = {
@@ -123,6 +126,7 @@ static const struct write_kind move_kind = {
 void identity_move(struct identity *identity, const struct act_origin *origin, struct move_act *m)
 {
     act_init(&m->act, &move_kind, identity->ledger, origin);
+    m->subjects = identity->subjects;
     act_submit(&m->act, identity->store);
 }
 

@@ -10,6 +10,8 @@
 
 #define NAME_MAX_BYTES   64 /* names that people give: devices, models, makers, owners, tenants */
 #define REASON_MAX_BYTES 200
+/* What a person gave as a reason is kept sealed, as "~7:HEX" (hub/subjects/subjects.h). */
+#define SEALED_TEXT_SIZE (16 + 2 * (REASON_MAX_BYTES + 28) + 1) /* NUL included */
 #define PROBLEM_CODE_MAX 64
 #define SERIAL_TEXT_SIZE (2 * SERIAL_MAX + 1) /* a serial number in hexadecimal, NUL included */
 
@@ -76,10 +78,10 @@ struct device_row {
     char maker[NAME_MAX_BYTES + 1];
     char owner[NAME_MAX_BYTES + 1];
     char manifest[NAME_MAX_BYTES + 1];
-    int64_t state;                     /* enum device_state */
-    int64_t was_trusted;               /* 1 once it was: where a release from quarantine leads */
-    char reason[REASON_MAX_BYTES + 1]; /* of the last move */
-    int64_t credential; /* enum credential_kind: how it proves itself the first time */
+    int64_t state;                 /* enum device_state */
+    int64_t was_trusted;           /* 1 once it was: where a release from quarantine leads */
+    char reason[SEALED_TEXT_SIZE]; /* of the last move; a person's is sealed */
+    int64_t credential;            /* enum credential_kind: how it proves itself the first time */
     struct hash
         credential_hash; /* SHA-256 of the claim code, the SPKI, or the IDevID certificate */
     int64_t claim_expires_at;

@@ -55,11 +55,18 @@ static struct subject_name_row name_row_of(struct subjects *s, const char *tenan
     return row;
 }
 
-/* What a sealed name is bound to: it opens nowhere but in its own row. */
-static struct slice context_of(const char *tenant, const char *id, uint8_t *bytes, size_t size)
+#define CONTEXT_MAX (8 + 2 * (NAME_MAX_BYTES + 1))
+_Static_assert(SEALED_TEXT_SIZE ==
+                   SUBJECT_ID_SIZE + 2 * (REASON_MAX_BYTES + CRYPTO_SEAL_OVERHEAD) + 1,
+               "an id, a colon, and a box in hexadecimal");
+
+/* What a sealed text is bound to: a name opens nowhere but in its own row, and what was said about
+ * a device nowhere but there. */
+static struct slice context_of(const char *kind, const char *tenant, const char *id,
+                               uint8_t bytes[CONTEXT_MAX])
 {
-    struct writer w = writer_over(bytes, size);
-    writer_text(&w, "name/");
+    struct writer w = writer_over(bytes, CONTEXT_MAX);
+    writer_text(&w, kind);
     writer_text(&w, tenant);
     writer_text(&w, "/");
     writer_text(&w, id);
@@ -70,11 +77,11 @@ static enum err seal_name(struct subjects *s, const struct subject_row *row, con
                           struct writer *w)
 {
     struct hash key;
-    uint8_t context[128];
+    uint8_t context[CONTEXT_MAX];
     enum err err = key_of(s, row->id, &key);
     if (err != ERR_NONE)
         return err;
-    err = crypto_seal(key.bytes, context_of(row->tenant, row->id, context, sizeof context),
+    err = crypto_seal(key.bytes, context_of("name/", row->tenant, row->id, context),
                       slice_of_text(name), w);
     mem_wipe(&key, sizeof key);
     return err;
@@ -84,14 +91,14 @@ enum err subjects_name(struct subjects *s, const struct subject_row *row,
                        char ret_name[NAME_MAX_BYTES + 1])
 {
     struct hash key;
-    uint8_t context[128];
+    uint8_t context[CONTEXT_MAX];
     char name[NAME_MAX_BYTES + 1];
     struct writer w = writer_over(name, sizeof name - 1);
     enum err err = key_of(s, row->id, &key);
     if (err != ERR_NONE)
         return err;
-    err = crypto_unseal(key.bytes, context_of(row->tenant, row->id, context, sizeof context),
-                        row->name, &w);
+    err =
+        crypto_unseal(key.bytes, context_of("name/", row->tenant, row->id, context), row->name, &w);
     mem_wipe(&key, sizeof key);
     if (err != ERR_NONE)
         return ERR_NOT_FOUND;
@@ -227,4 +234,60 @@ enum err subjects_find(struct subjects *s, struct store_reader *reader, struct a
     if (err == ERR_NONE)
         memcpy(ret_id, row.id, SUBJECT_ID_SIZE);
     return err;
+}
+
+/* ---- what was said about them ---- */
+
+enum err subjects_seal(struct subjects *s, const char *tenant, const char *id, const char *about,
+                       const char *text, char ret_sealed[SEALED_TEXT_SIZE])
+{
+    struct hash key;
+    uint8_t context[CONTEXT_MAX], box[REASON_MAX_BYTES + CRYPTO_SEAL_OVERHEAD];
+    struct writer w = writer_over(box, sizeof box);
+    enum err err = key_of(s, id, &key);
+    if (err != ERR_NONE)
+        return err;
+    err = crypto_seal(key.bytes, context_of("said/", tenant, about, context), slice_of_text(text),
+                      &w);
+    mem_wipe(&key, sizeof key);
+    if (err != ERR_NONE)
+        return err;
+    struct writer out = writer_over(ret_sealed, SEALED_TEXT_SIZE - 1);
+    writer_text(&out, id);
+    writer_text(&out, ":");
+    writer_hex(&out, writer_bytes(&w));
+    ret_sealed[out.len] = '\0';
+    return out.err;
+}
+
+/* "~7:HEX" -> "~7", and the box. */
+static enum err read_sealed(struct slice sealed, char ret_id[SUBJECT_ID_SIZE], struct writer *box)
+{
+    struct reader r = reader_over(sealed);
+    struct slice id = reader_until(&r, ':');
+    writer_unhex(box, reader_rest(&r));
+    if (r.err != ERR_NONE || box->err != ERR_NONE || id.len >= SUBJECT_ID_SIZE)
+        return ERR_SYNTAX;
+    memcpy(ret_id, id.data, id.len);
+    ret_id[id.len] = '\0';
+    return ERR_NONE;
+}
+
+enum err subjects_unseal(struct subjects *s, const char *tenant, const char *about,
+                         struct slice sealed, char ret_text[REASON_MAX_BYTES + 1])
+{
+    struct hash key;
+    char id[SUBJECT_ID_SIZE], text[REASON_MAX_BYTES + 1];
+    uint8_t context[CONTEXT_MAX], bytes[REASON_MAX_BYTES + CRYPTO_SEAL_OVERHEAD];
+    struct writer box = writer_over(bytes, sizeof bytes), w = writer_over(text, sizeof text - 1);
+    if (read_sealed(sealed, id, &box) != ERR_NONE || key_of(s, id, &key) != ERR_NONE)
+        return ERR_NOT_FOUND;
+    enum err err = crypto_unseal(key.bytes, context_of("said/", tenant, about, context),
+                                 writer_bytes(&box), &w);
+    mem_wipe(&key, sizeof key);
+    if (err != ERR_NONE)
+        return ERR_NOT_FOUND;
+    text[w.len] = '\0';
+    memcpy(ret_text, text, sizeof text);
+    return ERR_NONE;
 }

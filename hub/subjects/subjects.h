@@ -42,6 +42,18 @@ MUST_USE enum err subjects_find(struct subjects *s, struct store_reader *reader,
 MUST_USE enum err subjects_name(struct subjects *s, const struct subject_row *row,
                                 char ret_name[NAME_MAX_BYTES + 1]);
 
+/* ---- what was said about them ---- */
+
+/* `text`, of at most REASON_MAX_BYTES, sealed under the key of the subject `id` as "~7:HEX";
+ * `about` stands outside, and must be the same when it is opened. Any thread. ERR_NOT_FOUND: that
+ * subject is erased, or none: then nothing of the text is to be kept. */
+MUST_USE enum err subjects_seal(struct subjects *s, const char *tenant, const char *id,
+                                const char *about, const char *text,
+                                char ret_sealed[SEALED_TEXT_SIZE]);
+/* ERR_NOT_FOUND: it can't be read any more, or is no such text. */
+MUST_USE enum err subjects_unseal(struct subjects *s, const char *tenant, const char *about,
+                                  struct slice sealed, char ret_text[REASON_MAX_BYTES + 1]);
+
 /* ---- erasing ---- */
 
 struct subject_act {

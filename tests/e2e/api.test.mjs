@@ -23,13 +23,12 @@ const filled = ({ path, parameters }) => path.replace(/\{(\w+)\}/g, (_, name) =>
 async function curlLocal(hub, method, path, file, type) {
   const { stdout } = await promisify(execFile)('curl', ['-sS', '-i', '--unix-socket', hub.socket, '-X', method, '-H', `Content-Type: ${type}`, '--data-binary', `@${file}`, `http://localhost${path}`]);
   const split = stdout.indexOf('\r\n\r\n');
-  const lines = stdout.slice(0, split).split('\r\n');
-  const headers = Object.fromEntries(lines.slice(1).map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]));
-  const text = stdout.slice(split + 4);
-  return { status: Number(lines[0].split(' ')[1]), headers, body: text ? JSON.parse(text) : Buffer.alloc(0) };
+  const [first, ...lines] = stdout.slice(0, split).split('\r\n');
+  const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]));
+  return { status: Number(first.split(' ')[1]), headers, body: stdout.length > split + 4 ? JSON.parse(stdout.slice(split + 4)) : Buffer.alloc(0) };
 }
 
-describe('the contract', { timeout: 90000 }, () => {
+describe('the contract', { timeout: 180000 }, () => {
   let hub;
   let device;
   let tokens;

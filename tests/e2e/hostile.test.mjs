@@ -563,6 +563,6 @@ describe('what strangers send', { timeout: 120000 }, () => {
   it('has left no entry but findings, and the good device as it was', async () => {
     assert.equal((await as(hub, device, '/v1/device/self')).json.state, 'trusted');
     const verbs = new Set((await hub.ledger()).map(({ act }) => act));
-    assert.deepEqual([...verbs].filter((verb) => !verb.startsWith('finding.')).sort(), ['device.confirm', 'device.enrol', 'manifest.create', 'manifest.import', 'model.create', 'trust-bundle.replace']);
+    assert.deepEqual([...verbs].filter((verb) => !verb.startsWith('finding.')).sort(), ['device.confirm', 'device.enrol', 'hub.join', 'manifest.create', 'manifest.import', 'model.create', 'subject.create', 'trust-bundle.replace']);
   });
 });

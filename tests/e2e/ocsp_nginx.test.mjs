@@ -1,82 +1,10 @@
 // A relying party that others wrote: nginx asks the hub about every client, and agrees with it.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { execFile, spawn } from 'node:child_process';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { Hub, as, csrBody, enrolledDevice, keepCertificate, newKey, openssl, renew, until } from './lib/hub.mjs';
-
-const run = promisify(execFile);
-
-const freePort = () => new Promise((resolve, reject) => {
-  const server = createServer().once('error', reject);
-  server.listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => resolve(port));
-  });
-});
-
-class Nginx {
-  static async start(hub, authorities) {
-    const nginx = new Nginx();
-    nginx.folder = join(hub.folder, 'nginx');
-    await mkdir(nginx.folder, { recursive: true });
-    await chmod(hub.folder, 0o755);
-    await chmod(nginx.folder, 0o755);
-    nginx.port = await freePort();
-    nginx.key = await newKey(join(nginx.folder, 'key.pem'));
-    nginx.certificate = join(nginx.folder, 'certificate.pem');
-    await openssl(['req', '-x509', '-new', '-key', nginx.key, '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', '1', '-out', nginx.certificate]);
-    await writeFile(join(nginx.folder, 'index.html'), 'let in\n');
-    const config = join(nginx.folder, 'nginx.conf');
-    // Of the chain, the device's certificate is the hub's to speak of; the issuing one is the root's.
-    await writeFile(config, `
-      daemon off; worker_processes 1; pid ${nginx.folder}/pid; error_log ${nginx.folder}/error.log info;
-      events { worker_connections 64; }
-      http {
-        access_log off; client_body_temp_path ${nginx.folder}/body; proxy_temp_path ${nginx.folder}/proxy;
-        fastcgi_temp_path ${nginx.folder}/fastcgi; uwsgi_temp_path ${nginx.folder}/uwsgi; scgi_temp_path ${nginx.folder}/scgi;
-        server {
-          listen 127.0.0.1:${nginx.port} ssl; root ${nginx.folder};
-          ssl_certificate ${nginx.certificate}; ssl_certificate_key ${nginx.key};
-          ssl_session_cache off; ssl_session_tickets off;
-          ssl_client_certificate ${authorities}; ssl_verify_client on; ssl_verify_depth 3;
-          ssl_ocsp leaf; ssl_ocsp_cache off;
-        }
-      }`);
-    nginx.process = spawn('/usr/sbin/nginx', ['-c', config, '-e', join(nginx.folder, 'start.log')], { stdio: 'ignore' });
-    nginx.ended = new Promise((done) => nginx.process.once('exit', done));
-    try {
-      await until('nginx listens', async () => (await nginx.ask([])) !== undefined);
-    } catch (error) {
-      await nginx.stop();
-      throw new Error(`${error}\n${await readFile(join(nginx.folder, 'start.log'), 'utf8')}`);
-    }
-    return nginx;
-  }
-
-  // The status of an answer; undefined where there is none.
-  async ask(words) {
-    const all = ['-sS', '-o', join(this.folder, 'answer'), '-w', '%{http_code}', '--max-time', '20', '--cacert', this.certificate, '--resolve', `localhost:${this.port}:127.0.0.1`];
-    const { stdout } = await run('curl', [...all, ...words, `https://localhost:${this.port}/`]).catch(() => ({ stdout: '000' }));
-    return stdout === '000' ? undefined : Number(stdout);
-  }
-
-  as(device) {
-    return this.ask(['--cert', device.certificate, '--key', device.key]);
-  }
-
-  log() {
-    return readFile(join(this.folder, 'error.log'), 'utf8');
-  }
-
-  async stop() {
-    if (this.process.exitCode === null) this.process.kill('SIGTERM');
-    await this.ended;
-  }
-}
+import { Nginx, freePort } from './lib/nginx.mjs';
 
 describe('nginx that asks the hub about its clients', { timeout: 120000 }, () => {
   let hub;
@@ -85,9 +13,8 @@ describe('nginx that asks the hub about its clients', { timeout: 120000 }, () =>
     const port = await freePort();
     hub = await Hub.start({ 'listen-status': `127.0.0.1:${port}`, 'public-url': `http://127.0.0.1:${port}`, 'status-per-minute': '100000' });
     await hub.factory();
-    const authorities = join(hub.folder, 'authorities.pem');
-    await writeFile(authorities, (await readFile(join(hub.state, 'signer/issuing.pem'), 'utf8')) + (await readFile(hub.roots, 'utf8')));
-    nginx = await Nginx.start(hub, authorities);
+    // Of the chain, the device's certificate is the hub's to speak of; the issuing one is the root's.
+    nginx = await Nginx.start(hub, 'ssl_ocsp leaf; ssl_ocsp_cache off;');
   });
   after(async () => {
     await nginx?.stop();

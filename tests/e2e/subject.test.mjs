@@ -12,6 +12,7 @@ const run = promisify(execFile);
 const env = { PATH: [dirname(programs.hub), process.env.PATH].join(delimiter) };
 const ADA = 'Ada.Lovelace-1815';
 const BOB = 'Bob.Noyce-1927';
+const SAID = 'sent back by her son';
 
 // Every file of a folder that holds these bytes.
 async function holders(folder, bytes) {
@@ -53,6 +54,7 @@ describe('a person', () => {
     await hub.must(201, 'POST', '/v1/manifests/ada-1/devices',
       { rows: [{ serial: 'lamp', claim: { expires_at: '2099-01-01T00:00:00Z' } }] });
     device = await enrolledDevice(hub, 'own');
+    await hub.must(200, 'POST', '/v1/devices/lamp/revoke', { reason: SAID });
   });
   after(() => hub.discard());
 
@@ -71,17 +73,21 @@ describe('a person', () => {
     const { entries } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=100');
     assert.ok(entries.some((e) => JSON.stringify(e).includes('subject.create')));
     assert.ok(!JSON.stringify(entries).includes(ADA));
+    const revoked = entries.find((e) => e.entry.act === 'device.revoke');
+    assert.match(revoked.entry.data.reason, new RegExp(`^${lamp.subject}:[0-9a-f]+$`));
+    assert.deepEqual([revoked.reason, lamp.reason], [SAID, SAID]);
+    assert.ok((await hub.cli('ledger', 'tail', '-n', '100')).stdout.includes(SAID));
   });
 
   it('stands in no file of the state, and in no backup', async () => {
     await hub.restart();
-    assert.deepEqual(await holders(hub.state, ADA), []);
+    for (const text of [ADA, SAID]) assert.deepEqual(await holders(hub.state, text), []);
     const plain = await backup('before.cms');
-    assert.ok(plain.includes('lamp') && !plain.includes(ADA));
+    assert.ok(plain.includes('lamp') && !plain.includes(ADA) && !plain.includes(SAID));
     const keys = await readFile(join(hub.state, 'subjects.keys'));
     for (let i = 55; i + 37 <= keys.length - 32; i += 37)
       assert.ok(!plain.includes(keys.subarray(i + 5, i + 37)), 'a key is in the backup');
-    assert.ok(!(hub.said + hub.log).includes(ADA));
+    for (const text of [ADA, SAID]) assert.ok(!(hub.said + hub.log).includes(text));
   });
 
   it('is forgotten, and nobody else is', async () => {
@@ -93,8 +99,10 @@ describe('a person', () => {
     assert.equal(body.state, 'erased');
     assert.equal(body.name, undefined);
     const lamp = await hub.must(200, 'GET', '/v1/devices/lamp');
-    assert.equal(lamp.owner, undefined);
+    assert.deepEqual([lamp.owner, lamp.reason], [undefined, undefined]);
     assert.equal(lamp.subject, body.subject);
+    const { entries } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=100');
+    assert.equal(entries.find((e) => e.entry.act === 'device.revoke').reason, undefined);
     assert.match((await hub.cli('device', 'show', 'lamp')).stdout, new RegExp(`owner +\\(${body.subject}\\)`));
     assert.equal((await subject('show', BOB)).body.name, BOB);
     assert.equal((await subject('show', ADA)).body.code, 'subject-not-found');

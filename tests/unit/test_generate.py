@@ -338,6 +338,8 @@ class TheContract(unittest.TestCase):
             for method, operation in item.items():
                 if method in ('parameters', 'get') or path.startswith(('/.well-known', '/v1/device/')):
                     continue
+                if operation['operationId'] == 'ocsp_ask':  # a question, too long for a path
+                    continue
                 self.assertEqual(operation['x-holdfast-listeners'], ['local'], f'{method} {path}')
 
 

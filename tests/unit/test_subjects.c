@@ -380,6 +380,45 @@ static void test_old_bytes(void **state)
     (void)close(fd);
 }
 
+static void test_said(void **state)
+{
+    struct world *w = *state;
+    char id[SUBJECT_ID_SIZE], sealed[SEALED_TEXT_SIZE], again[SEALED_TEXT_SIZE], problem[64];
+    char longest[REASON_MAX_BYTES + 2], text[REASON_MAX_BYTES + 1];
+    memset(longest, 'r', sizeof longest);
+    longest[REASON_MAX_BYTES] = '\0';
+    assert_int_equal(name(w, "ada", false, id), ERR_NONE);
+    const char *const texts[] = {"", "lost", longest};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        assert_int_equal(subjects_seal(w->subjects, TENANT, id, "lamp", texts[i], sealed),
+                         ERR_NONE);
+        assert_int_equal(subjects_seal(w->subjects, TENANT, id, "lamp", texts[i], again), ERR_NONE);
+        assert_string_not_equal(sealed, again);
+        assert_memory_equal(sealed, "~1:", 3);
+        assert_int_equal(subjects_unseal(w->subjects, TENANT, "lamp", slice_of_text(sealed), text),
+                         ERR_NONE);
+        assert_string_equal(text, texts[i]);
+        assert_int_equal(subjects_unseal(w->subjects, TENANT, "lump", slice_of_text(sealed), text),
+                         ERR_NOT_FOUND);
+    }
+    longest[REASON_MAX_BYTES] = 'r';
+    longest[REASON_MAX_BYTES + 1] = '\0';
+    assert_int_equal(subjects_seal(w->subjects, TENANT, id, "lamp", longest, again), ERR_LIMIT);
+    assert_int_equal(subjects_seal(w->subjects, TENANT, "acme", "lamp", "x", again), ERR_NOT_FOUND);
+    static const char *const bad[] = {
+        "", "lost", "~1", "~1:", "~1:00", "~1:0g", "~12345678901234567:00"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(subjects_unseal(w->subjects, TENANT, "lamp", slice_of_text(bad[i]), text),
+                         ERR_NOT_FOUND);
+    for (size_t i = 0; sealed[i] != '\0'; i++)
+        assert_int_equal(subjects_unseal(w->subjects, TENANT, "lamp", slice_of(sealed, i), text),
+                         ERR_NOT_FOUND);
+    assert_int_equal(erase(w, id, problem), ERR_NONE);
+    assert_int_equal(subjects_unseal(w->subjects, TENANT, "lamp", slice_of_text(sealed), text),
+                     ERR_NOT_FOUND);
+    assert_int_equal(subjects_seal(w->subjects, TENANT, id, "lamp", "x", again), ERR_NOT_FOUND);
+}
+
 static void test_numbers(void **state)
 {
     (void)state;
@@ -403,6 +442,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_file_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_said, set_up, tear_down),
         cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

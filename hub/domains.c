@@ -1,0 +1,90 @@
+#include "hub/domains.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "hub/membership.h"
+
+#define RATE_KEYS 65536
+
+/* Where no certificate can name one there is only the list of all. */
+unsigned domains_crl_shards(const struct hub *hub)
+{
+    return hub->config.public_url[0] == '\0' ? 0 : (unsigned)hub->config.crl_shards;
+}
+
+static enum err make_ocsp(struct hub *hub)
+{
+    if (hub->config.listen_status[0] == '\0')
+        return ERR_NONE;
+    struct reader chain = reader_over(slice_of(hub->facts.chain, hub->facts.chain_len));
+    struct reader previous = reader_over(slice_of(hub->facts.previous, hub->facts.previous_len));
+    const struct ocsp_options options = {
+        .store = hub->store,
+        .issuers = {[OCSP_ISSUING] = der_read_any(&chain, NULL),
+                    [OCSP_PREVIOUS] = der_read_any(&previous, NULL)},
+        .validity = hub->config.ocsp_validity,
+    };
+    return ocsp_service_new(&options, &hub->ocsp);
+}
+
+static enum err data_path(const struct hub *hub, const char *name, char ret_path[PATH_MAX])
+{
+    int n = snprintf(ret_path, PATH_MAX, "%s/%s", hub->config.data, name);
+    return n > 0 && n < PATH_MAX ? ERR_NONE : ERR_LIMIT;
+}
+
+static enum err open_subjects(struct hub *hub, bool forget, char explain[256])
+{
+    static char path[PATH_MAX];
+    enum err err = data_path(hub, "subjects.keys", path);
+    if (err != ERR_NONE)
+        return err;
+    explain[0] = '\0';
+    err = subjects_open(path, hub->store, hub->ledger, forget, membership_is_shared(),
+                        &hub->subjects, explain);
+    if (err != ERR_NONE && explain[0] == '\0')
+        (void)snprintf(explain, 256, "%.200s: the hub's user has to be able to write it", path);
+    return err;
+}
+
+enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
+{
+    enum err err = open_subjects(hub, forget_subjects, explain);
+    if (err == ERR_NONE)
+        err = identity_new(hub->store, hub->ledger, hub->subjects, &hub->identity);
+    if (err == ERR_NONE)
+        err = tokens_new(hub->store, hub->ledger, &hub->tokens);
+    if (err == ERR_NONE)
+        err = refusals_new(hub->store, hub->ledger, &hub->refusals);
+    if (err == ERR_NONE)
+        err = rate_table_new(RATE_KEYS, &hub->rates);
+    if (err == ERR_NONE)
+        err = make_ocsp(hub);
+    return err;
+}
+
+enum err domains_open_crls(struct hub *hub, char explain[256])
+{
+    static char path[PATH_MAX];
+    enum err err = data_path(hub, "crl", path);
+    if (err != ERR_NONE)
+        return err;
+    const struct crl_options options = {.folder = path,
+                                        .store = hub->store,
+                                        .signer = hub->signer,
+                                        .shards = domains_crl_shards(hub),
+                                        .lifetime = hub->config.crl_lifetime,
+                                        .delta_lifetime = hub->config.crl_delta_lifetime};
+    return crl_service_new(&options, &hub->crls, explain);
+}
+
+void domains_close(struct hub *hub)
+{
+    rate_table_free(hub->rates);
+    ocsp_service_free(hub->ocsp);
+    refusals_free(hub->refusals);
+    tokens_free(hub->tokens);
+    identity_free(hub->identity);
+    subjects_free(hub->subjects);
+}
