@@ -184,8 +184,12 @@ describe('a device that is cut off', () => {
     const body = (await move('revoke', 'noted', 'stolen from van 7, "ticket" 4711')).body;
     assert.equal(body.state, 'revoked');
     assert.equal(body.reason, 'stolen from van 7, "ticket" 4711');
-    const entry = (await hub.ledger()).find(({ act, subject }) => act === 'device.revoke' && subject === 'device/noted');
-    assert.deepEqual(entry.data, { from: 'trusted', to: 'revoked', reason: 'stolen from van 7, "ticket" 4711' });
+    const { entries } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=1&order=desc');
+    const [{ entry, reason }] = entries;
+    assert.deepEqual([entry.act, entry.subject], ['device.revoke', 'device/noted']);
+    assert.deepEqual(entry.data, { from: 'trusted', to: 'revoked', reason: entry.data.reason });
+    assert.match(entry.data.reason, /^~\d+:[0-9a-f]+$/, 'sealed for its owner');
+    assert.equal(reason, 'stolen from van 7, "ticket" 4711');
     assert.equal(entry.actor, `local:${process.getuid()}`);
     const { certificates } = await hub.must(200, 'GET', '/v1/devices/noted/certificates');
     assert.equal(certificates[0].status, 'revoked');
