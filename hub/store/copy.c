@@ -11,7 +11,7 @@
 #include "hub/store/migrations.h"
 
 #define PAGE_ROWS  512
-#define PAGE_ARENA ((size_t)64 << 20) /* a page of the largest entries */
+#define PAGE_ARENA (PAGE_ROWS * COPY_RECORD_MAX) /* a page of the largest rows */
 
 /* ---- what a store holds ---- */
 

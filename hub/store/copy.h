@@ -18,7 +18,7 @@
 
 #include "hub/store/store.h"
 
-#define COPY_RECORD_MAX ((size_t)192 << 10) /* bytes: a setting has 64 KiB, an entry as well */
+#define COPY_RECORD_MAX ((size_t)640 << 10) /* bytes: a policy with its rules has 528 KiB */
 
 struct copy_header {
     uint32_t schema; /* the newest migration */

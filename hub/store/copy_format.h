@@ -5,7 +5,7 @@
 #include "hub/store/copy.h"
 
 #define COPY_HEAD_SIZE 5 /* the letter and the length */
-#define COPY_ROW_ARENA ((size_t)512 << 10)
+#define COPY_ROW_ARENA ((size_t)1 << 20)
 
 enum copy_letter {
     COPY_HEADER = 'H',

@@ -118,6 +118,36 @@ const struct migration migrations[] = {
         "issuing_sha256 @bytes, ledger_key @text NOT NULL, reason @text NOT NULL, "
         "joined_at @integer NOT NULL, left_at @integer NOT NULL, chain @bytes NOT NULL) @plain",
     }},
+    {{
+        "ALTER TABLE device ADD COLUMN grp @text NOT NULL DEFAULT ''",
+        "CREATE TABLE policy ("
+        "number @integer PRIMARY KEY, status @integer NOT NULL, text_sha256 @bytes, "
+        "text @bytes NOT NULL, rules @bytes NOT NULL, signature @bytes NOT NULL, "
+        "comment @text NOT NULL, proposed_by @text NOT NULL, approved_by @text NOT NULL, "
+        "restores @integer NOT NULL, proposed_at @integer NOT NULL, "
+        "decided_at @integer NOT NULL) @plain",
+        "CREATE TABLE broker ("
+        "tenant @text NOT NULL, id @text NOT NULL, status @integer NOT NULL, hosts @text NOT NULL, "
+        "added_at @integer NOT NULL, removed_at @integer NOT NULL, PRIMARY KEY (tenant, id)) "
+        "@compact",
+        "CREATE TABLE broker_seen ("
+        "tenant @text NOT NULL, broker @text NOT NULL, seen_at @integer NOT NULL, "
+        "position @integer NOT NULL, rules @integer NOT NULL, sessions @integer NOT NULL, "
+        "software @text NOT NULL, PRIMARY KEY (tenant, broker)) @compact",
+        "CREATE TABLE device_cut ("
+        "tenant @text NOT NULL, device @text NOT NULL, state @integer NOT NULL, "
+        "entry @integer NOT NULL, cut_at_ms @integer NOT NULL, complete @integer NOT NULL, "
+        "PRIMARY KEY (tenant, device)) @compact",
+        "CREATE INDEX device_cut_complete ON device_cut (tenant, complete, device)",
+        "CREATE TABLE cut_leg ("
+        "tenant @text NOT NULL, device @text NOT NULL, leg @text NOT NULL, "
+        "entry @integer NOT NULL, confirmed_at_ms @integer NOT NULL, detail @text NOT NULL, "
+        "PRIMARY KEY (tenant, device, leg)) @compact",
+        "CREATE TABLE device_password ("
+        "tenant @text NOT NULL, device @text NOT NULL, salt @bytes NOT NULL, "
+        "iterations @integer NOT NULL, stored_key @bytes, made_at @integer NOT NULL, "
+        "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

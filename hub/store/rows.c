@@ -91,6 +91,7 @@ static const struct column device_columns[] = {
     INTEGER(device_row, changed_at),
     TEXT(device_row, rotation),
     INTEGER(device_row, renew_at),
+    TEXT(device_row, grp),
 };
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
@@ -250,12 +251,77 @@ static const struct column hub_columns[] = {
 };
 const struct table table_hub = TABLE(17, "hub", hub_row, 1, hub_columns);
 
+static const struct column policy_columns[] = {
+    INTEGER(policy_row, number),
+    INTEGER(policy_row, status),
+    HASH(policy_row, text_sha256),
+    BLOB(policy_row, text, POLICY_STORED_MAX),
+    BLOB(policy_row, rules, POLICY_RULES_MAX),
+    BLOB(policy_row, signature, NOTE_MAX),
+    TEXT(policy_row, comment),
+    TEXT(policy_row, proposed_by),
+    TEXT(policy_row, approved_by),
+    INTEGER(policy_row, restores),
+    INTEGER(policy_row, proposed_at),
+    INTEGER(policy_row, decided_at),
+};
+const struct table table_policy = TABLE(18, "policy", policy_row, 1, policy_columns);
+
+static const struct column broker_columns[] = {
+    TENANT(broker_row),      TEXT(broker_row, id),          INTEGER(broker_row, status),
+    TEXT(broker_row, hosts), INTEGER(broker_row, added_at), INTEGER(broker_row, removed_at),
+};
+const struct table table_broker = TABLE(19, "broker", broker_row, 2, broker_columns);
+
+static const struct column broker_seen_columns[] = {
+    TENANT(broker_seen_row),           TEXT(broker_seen_row, broker),
+    INTEGER(broker_seen_row, seen_at), INTEGER(broker_seen_row, position),
+    INTEGER(broker_seen_row, rules),   INTEGER(broker_seen_row, sessions),
+    TEXT(broker_seen_row, software),
+};
+const struct table table_broker_seen =
+    TABLE(20, "broker_seen", broker_seen_row, 2, broker_seen_columns);
+
+static const struct column device_cut_columns[] = {
+    TENANT(device_cut_row),
+    TEXT(device_cut_row, device),
+    INTEGER(device_cut_row, state),
+    INTEGER(device_cut_row, entry),
+    INTEGER(device_cut_row, cut_at_ms),
+    SEARCHABLE_INTEGER(device_cut_row, complete),
+};
+const struct table table_device_cut =
+    TABLE(21, "device_cut", device_cut_row, 2, device_cut_columns);
+
+static const struct column cut_leg_columns[] = {
+    TENANT(cut_leg_row),
+    TEXT(cut_leg_row, device),
+    TEXT(cut_leg_row, leg),
+    INTEGER(cut_leg_row, entry),
+    INTEGER(cut_leg_row, confirmed_at_ms),
+    TEXT(cut_leg_row, detail),
+};
+const struct table table_cut_leg = TABLE(22, "cut_leg", cut_leg_row, 3, cut_leg_columns);
+
+static const struct column device_password_columns[] = {
+    TENANT(device_password_row),
+    TEXT(device_password_row, device),
+    BLOB(device_password_row, salt, 16),
+    INTEGER(device_password_row, iterations),
+    HASH(device_password_row, stored_key),
+    INTEGER(device_password_row, made_at),
+    INTEGER(device_password_row, expires_at),
+};
+const struct table table_device_password =
+    TABLE(23, "device_password", device_password_row, 2, device_password_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
     &table_model,        &table_device,       &table_certificate, &table_device_key,
     &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
     &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
     &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
-    &table_crl_entry,    &table_hub,
+    &table_crl_entry,    &table_hub,          &table_policy,      &table_broker,
+    &table_broker_seen,  &table_device_cut,   &table_cut_leg,     &table_device_password,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)
@@ -319,6 +385,26 @@ const char *hub_status_text(int64_t status)
     static const char *const words[] = {
         [HUB_JOINED] = "joined",
         [HUB_LEFT] = "left",
+    };
+    return word(words, ARRAY_LEN(words), status);
+}
+
+const char *policy_status_text(int64_t status)
+{
+    static const char *const words[] = {
+        [POLICY_PROPOSED] = "proposed",
+        [POLICY_IN_FORCE] = "in-force",
+        [POLICY_REPLACED] = "replaced",
+        [POLICY_WITHDRAWN] = "withdrawn",
+    };
+    return word(words, ARRAY_LEN(words), status);
+}
+
+const char *broker_status_text(int64_t status)
+{
+    static const char *const words[] = {
+        [BROKER_ADDED] = "added",
+        [BROKER_REMOVED] = "removed",
     };
     return word(words, ARRAY_LEN(words), status);
 }

@@ -4,6 +4,7 @@
 #ifndef HUB_STORE_ROWS_H
 #define HUB_STORE_ROWS_H
 
+#include "core/device_state.h"
 #include "core/merkle.h"
 #include "core/trust_bundle.h"
 #include "core/x509.h"
@@ -61,15 +62,6 @@ struct model_row {
     int64_t created_at, changed_at;
 };
 
-enum device_state {
-    DEVICE_EXPECTED,    /* in a manifest */
-    DEVICE_ENROLLED,    /* has a short-lived certificate; may only prove itself */
-    DEVICE_TRUSTED,     /* the proof its model asks for is there */
-    DEVICE_QUARANTINED, /* reaches only its own enrolment */
-    DEVICE_REVOKED,     /* final */
-    DEVICE_RETIRED,     /* final */
-    DEVICE_STATE_COUNT
-};
 enum credential_kind { CREDENTIAL_CLAIM, CREDENTIAL_KEY, CREDENTIAL_IDEVID };
 struct device_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
@@ -94,6 +86,7 @@ struct device_row {
     int64_t created_at, changed_at;
     char rotation[NAME_MAX_BYTES + 1]; /* that waits for it to renew, or one that was cancelled */
     int64_t renew_at;                  /* when it is asked to at the earliest */
+    char grp[NAME_MAX_BYTES + 1];      /* of the policy's groups; empty: in none */
 };
 
 enum certificate_status {
@@ -272,11 +265,89 @@ struct hub_row {
     struct slice chain; /* DER: the issuing certificate, then what is between it and the root */
 };
 
+/* A policy that was proposed or applied (policy/policy.h). Its number is its rules' version;
+ * numbers of those that came to nothing are not used again. */
+enum policy_status {
+    POLICY_PROPOSED, /* waits for another person */
+    POLICY_IN_FORCE, /* the newest that was applied */
+    POLICY_REPLACED, /* by a newer one */
+    POLICY_WITHDRAWN,
+    POLICY_STATUS_COUNT
+};
+#define POLICY_STORED_MAX (256U << 10) /* bytes of policy.yaml */
+#define POLICY_RULES_MAX  (256U << 10) /* bytes of the rules made of it */
+struct policy_row {
+    int64_t number; /* key; 1, 2, ... */
+    int64_t status; /* enum policy_status */
+    struct hash text_sha256;
+    struct slice text;      /* policy.yaml as it was given */
+    struct slice rules;     /* signed (core/rules.h); empty while it is proposed */
+    struct slice signature; /* the owner's note that allows what it loosens; empty: none */
+    char comment[REASON_MAX_BYTES + 1];
+    char proposed_by[ROTATION_ACTOR_MAX + 1];
+    char approved_by[ROTATION_ACTOR_MAX + 1]; /* the second person; empty: none was asked for */
+    int64_t restores;                         /* a roll-back: the number it goes back to; 0 */
+    int64_t proposed_at, decided_at;
+};
+
+/* A device that is a broker, besides: it may ask for everybody's standing, and its certificate is a
+ * server's, too. */
+#define BROKER_HOSTS_MAX 1024 /* bytes: DNS names and addresses, blanks between */
+enum broker_status { BROKER_ADDED, BROKER_REMOVED };
+struct broker_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char id[NAME_MAX_BYTES + 1];     /* key; the device's */
+    int64_t status;                  /* enum broker_status */
+    char hosts[BROKER_HOSTS_MAX + 1];
+    int64_t added_at, removed_at;
+};
+/* Observations: what it said last of itself. */
+struct broker_seen_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char broker[NAME_MAX_BYTES + 1]; /* key */
+    int64_t seen_at;
+    int64_t position;  /* of the ledger: what came before is in its table */
+    int64_t rules;     /* the version that it enforces; 0: none */
+    int64_t sessions;  /* connected now */
+    char software[65]; /* "mosquitto 2.0.11" */
+};
+
+/* The last cut of a device. It is complete once each leg says that it saw the device gone. */
+struct device_cut_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    int64_t state;                   /* enum device_state: what it was cut to */
+    int64_t entry;                   /* the ledger's, of the act */
+    int64_t cut_at_ms;
+    int64_t complete; /* 1: nothing is open any more */
+};
+#define CUT_LEG_MAX (NAME_MAX_BYTES + 8) /* bytes: "broker/mqtt-1", "api/2" (a hub's number) */
+struct cut_leg_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    char leg[CUT_LEG_MAX + 1];       /* key */
+    int64_t entry;                   /* of the cut that it confirms */
+    int64_t confirmed_at_ms;
+    char detail[REASON_MAX_BYTES + 1]; /* what was seen: "session ended with 152, queue empty" */
+};
+
+/* A password that was made for a device that can hold no certificate: what SCRAM-SHA-256 keeps of
+ * it (RFC 5802). */
+struct device_password_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    struct slice salt;
+    int64_t iterations;
+    struct hash stored_key;
+    int64_t made_at, expires_at;
+};
+
 extern const struct table table_model, table_device, table_certificate, table_device_key,
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
-    table_rotation, table_rotation_device, table_crl_entry, table_hub;
-#define TABLE_COUNT 18
+    table_rotation, table_rotation_device, table_crl_entry, table_hub, table_policy, table_broker,
+    table_broker_seen, table_device_cut, table_cut_leg, table_device_password;
+#define TABLE_COUNT 24
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */
@@ -286,5 +357,7 @@ const char *certificate_status_text(int64_t status);
 const char *model_proof_text(int64_t proof);
 const char *rotation_phase_text(int64_t phase);
 const char *hub_status_text(int64_t status);
+const char *policy_status_text(int64_t status);
+const char *broker_status_text(int64_t status);
 
 #endif

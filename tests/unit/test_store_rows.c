@@ -52,7 +52,7 @@ static void words_are_stable(void **state)
 
 /* ---- rows at their bounds ---- */
 
-static uint8_t large_blob[1 << 17];
+static uint8_t large_blob[1 << 19];
 
 enum filling { FILL_LOW, FILL_HIGH, FILL_OTHER };
 

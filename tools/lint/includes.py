@@ -8,16 +8,17 @@ MAY_INCLUDE = {
     'base/': ('core/', 'base/'),
     'pki/': ('core/', 'base/', 'pki/'),
     'trust/': ('core/', 'base/', 'trust/'),
+    'policy/': ('core/', 'base/', 'policy/'),
     'api/': ('core/', 'base/', 'api/'),
     'device/lib/': ('core/', 'device/lib/'),
     'device/port/': ('core/', 'device/lib/', 'device/port/'),
     'device/agent/': ('core/', 'base/', 'device/lib/', 'device/port/posix/', 'device/agent/'),
     'device/boot/': ('core/', 'device/boot/'),
     'verify/': ('core/', 'verify/'),
-    'hub/': ('core/', 'base/', 'pki/', 'trust/', 'api/', 'hub/'),
+    'hub/': ('core/', 'base/', 'pki/', 'trust/', 'policy/', 'api/', 'hub/'),
     'gate/': ('core/', 'base/', 'gate/'),
     'broker/': ('core/', 'base/', 'broker/'),
-    'cli/': ('core/', 'base/', 'pki/', 'trust/', 'cli/'),
+    'cli/': ('core/', 'base/', 'pki/', 'trust/', 'policy/', 'cli/'),
 }
 
 FREESTANDING = ('core/', 'device/lib/')
@@ -33,7 +34,7 @@ LIBRARIES = [
 ]
 
 # Domains of the hub from the bottom up: each may use those below it.
-ORDER = ['store', 'signer', 'ledger', 'subjects', 'policy', 'access', 'identity', 'revocation', 'supply',
+ORDER = ['store', 'signer', 'ledger', 'subjects', 'policy', 'access', 'identity', 'revocation', 'brokers', 'supply',
          'posture', 'updates', 'segments', 'telemetry', 'watch', 'api']
 # Those that react to the ledger: nobody below main and api may call them (law 3).
 REACTORS = ('telemetry', 'watch')

@@ -1,0 +1,140 @@
+/* Rules: a policy as it is enforced, in the hub and in brokers alike. Made from policy.yaml
+ * (policy/policy.h), signed by the hub's policy key, read here without allocation: what is decided
+ * by them depends on nothing but these bytes and the device that asks.
+ *
+ *   rules     = "HFRULES1" length{32} note body
+ *   note      = a signed note (core/note.h) of `length` bytes, whose text is
+ *                 holdfast-rules/v1
+ *                 fleet FLEET
+ *                 version 7                       counts up with each policy applied
+ *                 made 2026-11-28T19:00:00Z
+ *                 body LENGTH SHA256              decimal bytes, hexadecimal
+ *
+ * Numbers are big-endian. What the body looks like stands at the head of rules.c. */
+#ifndef CORE_RULES_H
+#define CORE_RULES_H
+
+#include "core/device_state.h"
+#include "core/note.h"
+#include "core/trust_bundle.h"
+
+#define RULES_MAX         (256U << 10) /* bytes: a policy of a thousand models */
+#define RULES_NAME_MAX    64           /* bytes of a model's, group's, device's or tenant's name */
+#define RULES_FILTER_MAX  512 /* bytes of one filter as it is written, with its variables */
+#define RULES_FILTERS_MAX 64  /* for one model or group, each way */
+#define RULES_MODELS_MAX  4096
+#define RULES_GROUPS_MAX  4096
+
+/* What a device may reach. */
+enum rules_reach {
+    RULES_REACH_ENROLMENT = 1, /* its own identity: renewal, trust bundle, who it is */
+    RULES_REACH_API = 2,       /* /v1/device/...: check-ins, reports */
+    RULES_REACH_MQTT = 4,      /* brokers */
+};
+
+/* What a broker does when a device is cut off. */
+enum rules_cut {
+    RULES_CUT_SEND_WILL = 1,      /* its last will goes out; else it is dropped */
+    RULES_CUT_CLEAR_RETAINED = 2, /* what it published to be retained is taken back */
+    RULES_CUT_KEEP_QUEUE = 4,     /* its subscriptions and queued messages stay for its return;
+                                     never for one that is revoked */
+};
+
+/* 0 is no limit, where it is not said otherwise. */
+struct rules_limits {
+    uint32_t messages_per_minute; /* published; a burst of that many at once is fine */
+    uint32_t bytes_per_minute;    /* of their payloads */
+    uint32_t payload_max;         /* bytes of one */
+    uint32_t subscriptions_max;   /* at a time */
+    uint32_t connects_per_minute;
+    uint32_t stale_seconds; /* how long a broker that can't reach a hub goes on admitting and
+                               serving it by what it knows; 0: not at all */
+};
+
+struct rules_model {
+    uint8_t reach[DEVICE_STATE_COUNT]; /* mask of enum rules_reach, by state */
+    struct rules_limits limits;
+    uint8_t cut;      /* mask of enum rules_cut */
+    bool password_ok; /* its devices may hold a password in place of a certificate */
+
+    struct slice publish, subscribe; /* private: its filters */
+};
+
+struct rules {
+    char fleet[FLEET_NAME_MAX + 1];
+    uint64_t version; /* 1, 2, ... */
+    int64_t made_at;
+    uint32_t models_len, groups_len;
+    uint32_t cuts_per_hour; /* automatic ones; 0: each waits for a person */
+
+    struct slice body; /* private; the caller's bytes, which must outlive this */
+    uint32_t models_at, groups_at;
+};
+
+/* Checks signature, digest and every byte of the body; after that no decision can fail.
+ * ERR_SYNTAX, ERR_LIMIT, ERR_BAD_SIGNATURE, ERR_NOT_FOUND (not by that key), ERR_UNSUPPORTED (a
+ * version of the format that is not understood: what is not understood is not enforced). Whether
+ * they are newer than those held, and of the right fleet, is for the caller. */
+MUST_USE enum err rules_read(struct slice file, const struct note_key *key, sha256_fn *sha256,
+                             ed25519_verify_fn *verify, struct rules *ret_rules);
+/* The body alone: for rules that are not signed yet (tests of a policy). fleet, version and made_at
+ * are left empty. */
+MUST_USE enum err rules_read_body(struct slice body, struct rules *ret_rules);
+
+/* The text to be signed, without signature; then the file, given the signed note. */
+void rules_write_text(struct writer *w, const char *fleet, uint64_t version, int64_t made_at,
+                      size_t body_len, const uint8_t body_sha256[SHA256_SIZE]);
+/* Reads such a text; *ret_body_len and the digest as they stand in it. */
+MUST_USE enum err rules_read_text(struct slice text, struct rules *ret_rules, size_t *ret_body_len,
+                                  uint8_t ret_body_sha256[SHA256_SIZE]);
+void rules_write_file(struct writer *w, struct slice note, struct slice body);
+
+/* ---- writing a body: models, then groups, each in the order of their names' bytes ---- */
+
+struct rules_filters {
+    const struct slice *filters; /* with {tenant}, {device}, {model}, {group}, each a whole level or
+                                    part of one */
+    size_t len;
+};
+struct rules_entry {
+    struct slice name;
+    const struct rules_model *model; /* NULL: a group */
+    struct rules_filters publish, subscribe;
+};
+/* ERR_SYNTAX in the writer for filters in bad form, names out of order or given twice. */
+void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rules_entry *models,
+                      size_t models_len, const struct rules_entry *groups, size_t groups_len);
+
+/* ---- decisions ---- */
+
+bool rules_find_model(const struct rules *r, struct slice name, struct rules_model *ret_model);
+bool rules_has_group(const struct rules *r, struct slice name);
+
+/* A device that asks; its names as slices of the caller's. */
+struct rules_subject {
+    struct slice tenant, device, model, group; /* group: empty where it is in none */
+    enum device_state state;
+};
+
+enum rules_action {
+    RULES_PUBLISH,   /* to a topic name */
+    RULES_RECEIVE,   /* a message that was published to a topic name */
+    RULES_SUBSCRIBE, /* with a topic filter */
+};
+
+enum rules_decision {
+    RULES_ALLOW,
+    RULES_DENY_MODEL, /* the rules do not know its model */
+    RULES_DENY_STATE, /* in its state it reaches no broker */
+    RULES_DENY_TOPIC, /* no filter of its model or group covers that */
+    RULES_DENY_FORM,  /* that is no topic name, or no filter */
+    RULES_DECISION_COUNT
+};
+const char *rules_decision_text(enum rules_decision decision); /* "allow", "unknown-model", ... */
+
+/* A name of a device, model or group that holds "/", "+", "#" or is empty makes every filter with
+ * its variable match nothing: a name never widens what it may reach. */
+enum rules_decision rules_decide(const struct rules *r, const struct rules_subject *subject,
+                                 enum rules_action action, struct slice topic);
+
+#endif
