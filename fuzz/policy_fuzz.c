@@ -1,5 +1,5 @@
 /* policy/policy.h: what is taken compiles to rules that can be read, the same each time; what is
- * refused has a complaint that a terminal can show. */
+ * refused has a complaint that a terminal can show; nothing differs from itself. */
 #include <assert.h>
 #include <string.h>
 
@@ -61,6 +61,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     err = policy_compile(&policy, arena, &second);
     assert(err == ERR_NONE && slice_equal(first, second));
     run_tests(&policy, first);
+    struct policy_difference *differences = NULL;
+    size_t differences_len = 0;
+    err = policy_diff(&policy, &policy, arena, &differences, &differences_len);
+    assert(err == ERR_NONE && differences_len == 0);
+    err = policy_diff(NULL, &policy, arena, &differences, &differences_len);
+    assert(err == ERR_NONE || err == ERR_LIMIT);
     err = policy_warn(&policy, arena, &warnings, &warnings_len);
     assert(err == ERR_NONE && warnings_len <= POLICY_WARNINGS_MAX);
     for (size_t i = 0; i < warnings_len; i++)
