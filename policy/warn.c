@@ -132,8 +132,8 @@ static bool warn_pair(struct run *r, const struct concern *c, const struct entit
                 continue;
             WARN(r, mine->line, "every device of %s '%.*s' %s%s '%.*s' %s: '%.*s' meets '%.*s'",
                  mine->is_group ? "group" : "model", SHOWN(mine->name), c->what,
-                 is_same ? " other" : "", SHOWN(theirs->name), c->theirs_publish ? "publishes" : "listens to", SHOWN(a[i]),
-                 SHOWN(b[k]));
+                 is_same ? " other" : "", SHOWN(theirs->name),
+                 c->theirs_publish ? "publishes" : "listens to", SHOWN(a[i]), SHOWN(b[k]));
             return true;
         }
     return false;
