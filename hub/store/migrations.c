@@ -148,6 +148,10 @@ const struct migration migrations[] = {
         "iterations @integer NOT NULL, stored_key @bytes, made_at @integer NOT NULL, "
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
+    {{
+        "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
+        "CREATE INDEX device_grp ON device (tenant, grp, id)",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 
