@@ -144,8 +144,8 @@ void trust_bundle_write(struct writer *w, const struct trust_bundle *bundle)
     if (!fleet_name_ok(slice_of_text(bundle->fleet)))
         writer_fail(w, ERR_SYNTAX);
     if (bundle->ledger_keys_len == 0 || bundle->ledger_keys_len > TRUST_LEDGERS_MAX ||
-        bundle->policy_keys_len > TRUST_POLICY_MAX ||
-        bundle->server_roots_len == 0 || bundle->server_roots_len > TRUST_ROOTS_MAX)
+        bundle->policy_keys_len > TRUST_POLICY_MAX || bundle->server_roots_len == 0 ||
+        bundle->server_roots_len > TRUST_ROOTS_MAX)
         writer_fail(w, ERR_LIMIT);
     if (w->err != ERR_NONE)
         return;

@@ -253,7 +253,8 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
     if (reply.kind >= SIGNER_CRL_BEGIN)
         return; /* what is signed of it is judged where it is finished */
     if (reply.kind == SIGNER_CHECKPOINT) {
-        assert(note_verify(reply.body, &k->ledger.public_key, crypto_ed25519_verify, &text) == ERR_NONE);
+        assert(note_verify(reply.body, &k->ledger.public_key, crypto_ed25519_verify, &text) ==
+               ERR_NONE);
         return;
     }
     if (reply.kind == SIGNER_OCSP) {

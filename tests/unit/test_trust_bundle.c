@@ -122,10 +122,8 @@ static void test_both_ways(void **state)
     (void)state;
     static const struct {
         size_t ledgers, policies, roots;
-    } cases[] = {{1, 1, 1},
-                 {2, 0, 3},
-                 {1, 2, 1},
-                 {TRUST_LEDGERS_MAX, TRUST_POLICY_MAX, TRUST_ROOTS_MAX}};
+    } cases[] = {
+        {1, 1, 1}, {2, 0, 3}, {1, 2, 1}, {TRUST_LEDGERS_MAX, TRUST_POLICY_MAX, TRUST_ROOTS_MAX}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct trust_bundle b = bundle_of(3, OWNER);
         b.ledger_keys_len = cases[i].ledgers;
