@@ -367,7 +367,8 @@ enum err ca_hub_install(const char *state, struct slice note, char explain[256])
         return err;
     if (!note_key_equal(&ledger, &card.ledger_key) || !note_key_equal(&policy, &card.policy_key))
         return ca_fail(ERR_REFUSED, explain,
-                       "the card is for the hub '%.64s' with other keys than this machine's: `holdfast hub join` makes the request to be certified",
+                       "the card is for the hub '%.64s' with other keys than this machine's: "
+                       "`holdfast hub join` makes the request to be certified",
                        card.name);
     err = read_chain(&card, &chain, explain);
     if (err == ERR_NONE)

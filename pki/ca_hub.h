@@ -17,7 +17,8 @@ struct ca_hub_answer {
 };
 /* At the owner's, with offline/ in `state`: certifies the request's issuing key with the fleet's
  * root, or takes the certificate in `chain` (a PEM file as for ca_install(); NULL: none) that an
- * own root made of it; and sees to it that the trust bundle names its ledger and policy key. ERR_REFUSED. */
+ * own root made of it; and sees to it that the trust bundle names its ledger and policy key.
+ * ERR_REFUSED. */
 MUST_USE enum err ca_hub_card(const char *state, struct slice request, const char *chain,
                               struct writer *card, struct ca_hub_answer *ret_answer,
                               char explain[256]);

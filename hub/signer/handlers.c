@@ -7,9 +7,9 @@
 #include "hub/signer/requests.h"
 #include "pki/public_key.h"
 
-#define DEVICE_URI_MAX  256 /* fleet, tenant and device at full length take 208 */
+#define DEVICE_URI_MAX  256  /* fleet, tenant and device at full length take 208 */
 #define CHECKPOINT_MAX  1024 /* bytes of a note: a checkpoint's, or rules' */
-#define COMMON_NAME_MAX 64 /* ub-common-name */
+#define COMMON_NAME_MAX 64   /* ub-common-name */
 #define NAME_MAX_LEN    64
 
 /* Segments of a SPIFFE ID's path, section 2.2. */
@@ -170,8 +170,8 @@ static enum err handle_rules(struct signer_keys *k, struct slice body, struct wr
     if (request.made_at < now - SIGNER_FUTURE_MAX || request.made_at > now + SIGNER_FUTURE_MAX ||
         request.body_len == 0 || request.body_len > RULES_BODY_MAX)
         return ERR_REFUSED;
-    err = rules_state_advance(&k->rules, request.version, &request.body_sha256,
-                              clock_monotonic_ms());
+    err =
+        rules_state_advance(&k->rules, request.version, &request.body_sha256, clock_monotonic_ms());
     if (err != ERR_NONE)
         return err;
     uint8_t bytes[CHECKPOINT_MAX];

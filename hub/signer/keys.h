@@ -26,8 +26,8 @@ struct signer_keys {
     char ocsp_url[PUBLIC_URL_MAX + 8]; /* for devices' certificates; empty: none */
     struct issuer *issuer;
     struct issuer *previous; /* certifies its responder, and nothing else; NULL: none */
-    struct ocsp_responder *responders[OCSP_AUTHORITY_COUNT]; /* NULL where there is no authority */
-    struct note_signer ledger; /* its name is the ledger's origin */
+    struct ocsp_responder *responders[AUTHORITY_COUNT]; /* NULL where there is no authority */
+    struct note_signer ledger;                          /* its name is the ledger's origin */
     struct ledger_state state;
     struct note_signer policy;
     struct rules_state rules;

@@ -5,9 +5,10 @@
 
 #include "hub/signer/slots.h"
 
-#define RULES_BURST    32    /* versions that may be signed one after the other */
-#define RULES_PAUSE_MS 10000 /* between two of more than that: each flushes the disk, and in the
-                                meantime nothing else is signed */
+#define RULES_BURST 32 /* versions that may be signed one after the other */
+#define RULES_PAUSE_MS                                                                             \
+    10000 /* between two of more than that: each flushes the disk, and in the                      \
+             meantime nothing else is signed */
 
 struct rules_state {
     struct slots signed_last;

@@ -1,6 +1,6 @@
-/* The signer: the one process that holds the issuing key, the ledger key and the policy key. It is started before
- * anything listens, has no network, opens nothing, and answers typed requests over socket pairs;
- * signer/requests.h is its whole vocabulary. This is the hub's side. */
+/* The signer: the one process that holds the issuing key, the ledger key and the policy key. It is
+ * started before anything listens, has no network, opens nothing, and answers typed requests over
+ * socket pairs; signer/requests.h is its whole vocabulary. This is the hub's side. */
 #ifndef HUB_SIGNER_SIGNER_H
 #define HUB_SIGNER_SIGNER_H
 

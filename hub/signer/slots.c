@@ -17,7 +17,8 @@ static enum err err_from_errno(void)
     return errno == ENOSPC || errno == EDQUOT ? ERR_DISK_FULL : ERR_IO;
 }
 
-static void slot_write(struct writer *w, struct slice magic, uint64_t number, const struct hash *hash)
+static void slot_write(struct writer *w, struct slice magic, uint64_t number,
+                       const struct hash *hash)
 {
     writer_put(w, magic);
     writer_be64(w, number);
@@ -27,7 +28,8 @@ static void slot_write(struct writer *w, struct slice magic, uint64_t number, co
     writer_put(w, slice_of(checksum, sizeof checksum));
 }
 
-static enum err slot_read(struct slice slot, struct slice magic, uint64_t *ret_number, struct hash *ret_hash)
+static enum err slot_read(struct slice slot, struct slice magic, uint64_t *ret_number,
+                          struct hash *ret_hash)
 {
     struct reader r = reader_over(slot);
     reader_expect(&r, magic);
@@ -53,7 +55,8 @@ static bool is_unused(struct slice slot)
 }
 
 /* A slot that is neither sound nor unused was being written when the power went. With the other one
- * sound, or unused because this was the first, nothing that was signed of it ever left this process. */
+ * sound, or unused because this was the first, nothing that was signed of it ever left this
+ * process. */
 static enum err read_slots(const uint8_t file[FILE_SIZE], struct slots *s)
 {
     unsigned broken = 0;

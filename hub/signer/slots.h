@@ -1,5 +1,5 @@
-/* A number that only grows, and a digest that belongs to it, in a file of their own: what the signer
- * signed last, so that it never signs anything older.
+/* A number that only grows, and a digest that belongs to it, in a file of their own: what the
+ * signer signed last, so that it never signs anything older.
  *
  * Two slots, each in a block of the disk of its own, written in turn: a power cut in the middle of
  * a write spoils the slot of which nothing was given out yet. A slot: magic [8] | number u64 |

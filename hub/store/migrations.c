@@ -149,6 +149,10 @@ const struct migration migrations[] = {
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
     {{
+        "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+    }},
+    {{
         "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
         "CREATE INDEX device_grp ON device (tenant, grp, id)",
     }},
