@@ -148,6 +148,13 @@ const struct migration migrations[] = {
         "iterations @integer NOT NULL, stored_key @bytes, made_at @integer NOT NULL, "
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
+    {{
+        "ALTER TABLE device_password ADD COLUMN used_at @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE device_password ADD COLUMN previous_salt @bytes",
+        "ALTER TABLE device_password ADD COLUMN previous_iterations @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE device_password ADD COLUMN previous_key @bytes",
+        "ALTER TABLE device_password ADD COLUMN previous_until @integer NOT NULL DEFAULT 0",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 
