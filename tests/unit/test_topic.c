@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 #include <mosquitto.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/topic.h"
@@ -125,32 +125,30 @@ static char filters[FILTERS_MAX][32];
 static size_t filters_len;
 static uint8_t matched[FILTERS_MAX][NAMES_MAX];
 
-/* The n-th text of so many levels, each one of four. */
-static void make_text(char *to, const char *const levels[4], size_t count, size_t n)
+/* The n-th text of so many levels, each one of four, and `last` after them. */
+static void make_text(char to[32], const char *const levels[4], size_t count, size_t n,
+                      const char *last)
 {
-    to[0] = '\0';
-    for (size_t i = 0; i < count; i++, n /= 4) {
-        if (i > 0)
-            strcat(to, "/");
-        strcat(to, levels[n % 4]);
-    }
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++, n /= 4)
+        len += (size_t)snprintf(to + len, 32 - len, "%s%s", i > 0 ? "/" : "", levels[n % 4]);
+    (void)snprintf(to + len, 32 - len, "%s", last);
 }
 
 static void make_all(void)
 {
     for (size_t count = 1, all = 4; count <= LEVELS_MAX + 2; count++, all *= 4) {
         for (size_t n = 0; n < all; n++) {
-            make_text(names[names_len], name_levels, count, n);
+            make_text(names[names_len], name_levels, count, n, "");
             names_len += names[names_len][0] != '\0';
             if (count > LEVELS_MAX)
                 continue;
-            make_text(filters[filters_len], filter_levels, count, n);
+            make_text(filters[filters_len], filter_levels, count, n, "");
             filters_len += filters[filters_len][0] != '\0';
-            make_text(filters[filters_len], filter_levels, count, n);
-            strcat(filters[filters_len++], "/#");
+            make_text(filters[filters_len++], filter_levels, count, n, "/#");
         }
     }
-    strcpy(filters[filters_len++], "#");
+    make_text(filters[filters_len++], filter_levels, 0, 0, "#");
     assert_true(names_len <= NAMES_MAX && filters_len <= FILTERS_MAX);
 }
 
