@@ -141,7 +141,7 @@ static enum err find_certificate(const struct hook_context *ctx, struct slice de
     peer.not_before = c.not_before;
     peer.not_after = c.not_after;
     enum err err = identity_authenticate(ctx->identity, ctx->reader, ctx->loop, &peer, ctx->arena,
-                                         &view, &problem);
+                                         NULL, &view, &problem);
     bool ours = is_text(slice_of_text(view.tenant), ctx->tenant);
     if (view.device[0] != '\0' && ours)
         memcpy(ret_device, view.device, sizeof view.device);

@@ -117,8 +117,9 @@ struct enrolment {
     struct hash spki;
     char issued[SERIAL_TEXT_SIZE];
     int64_t issued_not_before, issued_not_after;
-    int64_t state;   /* the device's, after this */
-    bool readmitted; /* it came back by a person's word, which is used up */
+    uint32_t issued_by; /* its authority's number */
+    int64_t state;      /* the device's, after this */
+    bool readmitted;    /* it came back by a person's word, which is used up */
 };
 /* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then
  * calls then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told

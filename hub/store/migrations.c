@@ -149,6 +149,10 @@ const struct migration migrations[] = {
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
     {{
+        "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+    }},
+    {{
         "ALTER TABLE device_password ADD COLUMN used_at @integer NOT NULL DEFAULT 0",
         "ALTER TABLE device_password ADD COLUMN previous_salt @bytes",
         "ALTER TABLE device_password ADD COLUMN previous_iterations @integer NOT NULL DEFAULT 0",
