@@ -87,6 +87,8 @@ enum err decode_web_form(const struct shape *shape, struct slice body, struct ar
         enum err err = take_pair(&d, slice_of(rest.data, len), shape, decoded, &seen);
         if (err != ERR_NONE)
             return err;
+        if (end != NULL && len + 1 == rest.len)
+            return refuse_form(&d); /* it ends in "&" */
         size_t used = end == NULL ? len : len + 1;
         rest = slice_of(rest.data + used, rest.len - used);
     }
