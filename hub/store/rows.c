@@ -318,6 +318,11 @@ static const struct column device_password_columns[] = {
     HASH(device_password_row, stored_key),
     INTEGER(device_password_row, made_at),
     INTEGER(device_password_row, expires_at),
+    INTEGER(device_password_row, used_at),
+    BLOB(device_password_row, previous_salt, 16),
+    INTEGER(device_password_row, previous_iterations),
+    HASH(device_password_row, previous_key),
+    INTEGER(device_password_row, previous_until),
 };
 const struct table table_device_password =
     TABLE(23, "device_password", device_password_row, 2, device_password_columns);
@@ -352,6 +357,7 @@ const char *credential_kind_text(int64_t kind)
         [CREDENTIAL_CLAIM] = "claim",
         [CREDENTIAL_KEY] = "key",
         [CREDENTIAL_IDEVID] = "idevid",
+        [CREDENTIAL_PASSWORD] = "password",
     };
     return word(words, ARRAY_LEN(words), kind);
 }
