@@ -208,12 +208,19 @@ static void moves_reads(const struct write *w, struct keyset *keys)
         reads_device(keys, m->act.tenant, m->devices[i].id, m->move, m->keys_touched);
 }
 
-/* A command that was cut off in the middle can be given again. */
-static bool is_there(const struct moving *m, const struct device_row *device)
+/* Whoever is there already stays as it is: so a command that was broken off can be given again. */
+static enum err is_there(const struct moving *m, struct tx *tx, const struct device_row *device,
+                         bool *ret_there)
 {
-    if (m->move == MOVE_RELEASE)
-        return device->state == DEVICE_TRUSTED || device->state == DEVICE_ENROLLED;
-    return device->state == moves[m->move].to && !m->keys_touched;
+    struct device_grace_row grace = grace_row_of(device->tenant, device->id);
+    *ret_there = m->move == MOVE_RELEASE
+                     ? device->state == DEVICE_TRUSTED || device->state == DEVICE_ENROLLED
+                     : device->state == moves[m->move].to;
+    if (!*ret_there || !m->keys_touched)
+        return ERR_NONE;
+    enum err err = tx_get(tx, &table_device_grace, &grace);
+    *ret_there = err == ERR_NONE && grace.closed_before == GRACE_CLOSED;
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
 static enum err move_listed(const struct moving *moving, struct tx *tx, struct moves_act *m,
@@ -227,11 +234,13 @@ static enum err move_listed(const struct moving *moving, struct tx *tx, struct m
     moved->problem = NULL;
     (void)snprintf(field, sizeof field, "devices[%zu].id", i);
     enum err err = find_device(w, tx, field, &device);
-    if (err == ERR_NONE && !is_there(moving, &device)) {
+    bool there = false;
+    if (err == ERR_NONE)
+        err = is_there(moving, tx, &device, &there);
+    if (err == ERR_NONE && !there)
         err = check_move(moving, tx, &device, field);
-        if (err == ERR_NONE)
-            err = move_device(moving, tx, &device, &moved->entry);
-    }
+    if (err == ERR_NONE && !there)
+        err = move_device(moving, tx, &device, &moved->entry);
     moved->state = device.state;
     if (err != ERR_REFUSED || !m->passes_over)
         return err;
