@@ -148,6 +148,10 @@ const struct migration migrations[] = {
         "iterations @integer NOT NULL, stored_key @bytes, made_at @integer NOT NULL, "
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
+    {{
+        "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 
