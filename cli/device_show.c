@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/cut.h"
 #include "cli/when.h"
 
 enum text_colour device_colour(const char *state)
@@ -120,6 +121,7 @@ void device_show(const json_t *d)
         text_pair("check-ins", count, COLOUR_NONE);
     }
     show_certificate(json_object_get(d, "certificate"), now);
+    cut_show(json_object_get(d, "cut"));
     show_grace(d, now);
     show_report(d, now);
 }

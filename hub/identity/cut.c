@@ -212,7 +212,7 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
 
 static const struct write_kind confirm_kind = {
     .name = "device.cut-leg",
-    .lane = STORE_LANE_NORMAL,
+    .lane = STORE_LANE_PRIORITY, /* whoever made the cut waits for it */
     .reads = confirm_reads,
     .apply = confirm_apply,
     .done = act_done,
