@@ -152,6 +152,10 @@ const struct migration migrations[] = {
         "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
         "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
     }},
+    {{
+        "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
+        "CREATE INDEX device_grp ON device (tenant, grp, id)",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 
