@@ -153,6 +153,10 @@ const struct migration migrations[] = {
         "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
     }},
     {{
+        "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
+        "CREATE INDEX device_grp ON device (tenant, grp, id)",
+    }},
+    {{
         "ALTER TABLE device_password ADD COLUMN used_at @integer NOT NULL DEFAULT 0",
         "ALTER TABLE device_password ADD COLUMN previous_salt @bytes",
         "ALTER TABLE device_password ADD COLUMN previous_iterations @integer NOT NULL DEFAULT 0",
