@@ -124,29 +124,6 @@ static enum err check_credential(struct enrolment *e, const struct facts *f)
     return ERR_INTERNAL;
 }
 
-static enum err check_state(struct enrolment *e, const struct facts *f)
-{
-    struct problem *p = &e->act.write.problem;
-    switch (f->device.state) {
-    case DEVICE_EXPECTED:
-    case DEVICE_ENROLLED:
-    case DEVICE_TRUSTED:
-        return ERR_NONE;
-    case DEVICE_QUARANTINED:
-        /* It may keep the identity it has fresh, so that it can be released; nothing else. */
-        if (e->authenticator == AUTHENTICATOR_CERTIFICATE)
-            return ERR_NONE;
-        return problem_set(p, 403, "device-quarantined", "",
-                           "this device is in quarantine; ask its operator to release it");
-    case DEVICE_REVOKED:
-        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
-    case DEVICE_RETIRED:
-        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
-    default:
-        return ERR_INTERNAL;
-    }
-}
-
 static bool same_unused_key(const struct enrolment *e, const struct facts *f)
 {
     struct certificate newest;
@@ -156,6 +133,26 @@ static bool same_unused_key(const struct enrolment *e, const struct facts *f)
         return false;
     crypto_sha256_one(newest.spki.der, spki.bytes);
     return hash_equal(&spki, &e->spki);
+}
+
+static enum err check_state(struct enrolment *e, const struct row_source *rows,
+                            const struct facts *f)
+{
+    struct problem *p = &e->act.write.problem;
+    switch (f->device.state) {
+    case DEVICE_EXPECTED:
+    case DEVICE_ENROLLED:
+    case DEVICE_TRUSTED:
+        return ERR_NONE;
+    case DEVICE_QUARANTINED:
+        return incident_check_renewal(rows, e, &f->newest, f->key_known, same_unused_key(e, f));
+    case DEVICE_REVOKED:
+        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
+    case DEVICE_RETIRED:
+        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
+    default:
+        return ERR_INTERNAL;
+    }
 }
 
 /* For whoever asks again: the same bytes, unless a clock was wrong and they are of no use. */
@@ -239,20 +236,6 @@ static enum err check_last_used(struct enrolment *e, const struct facts *f,
                        "replaced, or never used");
 }
 
-static enum err refuse_return(struct enrolment *e, const struct identity_grace *grace)
-{
-    struct problem *p = &e->act.write.problem;
-    if (grace->state == GRACE_STATE_CLOSED)
-        return problem_set(p, 403, "grace-closed", "",
-                           "an incident may have touched this device's keys; its operator may let "
-                           "it in once: holdfast device readmit %s",
-                           e->device);
-    return problem_set(p, 403, "grace-over", "",
-                       "the time to come back with this certificate is over; the device's operator "
-                       "may let it in once: holdfast device readmit %s",
-                       e->device);
-}
-
 /* A device that slept past the end of its certificate. The handshake has shown that it has the old
  * key; that is as much as one may say of a key that nobody watched over, and so it ends with
  * another one, and has to prove itself anew. */
@@ -286,7 +269,10 @@ static enum err check_return(struct enrolment *e, const struct row_source *rows,
                            "this device has had a certificate for this key; make a new one");
     e->readmitted = grace.state == GRACE_STATE_READMITTED;
     if (grace.state != GRACE_STATE_OPEN && grace.state != GRACE_STATE_READMITTED)
-        return refuse_return(e, &grace);
+        return problem_set(p, 403, "grace-over", "",
+                           "the time to come back with this certificate is over; the device's "
+                           "operator may let it in once: holdfast device readmit %s",
+                           e->device);
     *ret_verdict = VERDICT_ISSUE;
     return ERR_NONE;
 }
@@ -295,13 +281,14 @@ static enum err check_return(struct enrolment *e, const struct row_source *rows,
 static enum err decide(const struct row_source *rows, struct enrolment *e, struct facts *f,
                        enum verdict *ret_verdict)
 {
+    e->readmitted = false;
     enum err err = find_device(rows, e);
     if (err == ERR_NONE)
         err = load_facts(rows, e, f);
     if (err == ERR_NONE)
         err = check_credential(e, f);
     if (err == ERR_NONE)
-        err = check_state(e, f);
+        err = check_state(e, rows, f);
     if (err != ERR_NONE)
         return err;
 
@@ -347,8 +334,6 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
         e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct certificate_row used = certificate_row_of(e->serial);
         keyset_add(keys, &table_certificate, &used);
-    }
-    if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct device_grace_row grace = grace_row_of(e->act.tenant, e->device);
         keyset_add(keys, &table_device_grace, &grace);
     }
@@ -356,7 +341,7 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
 
 static int64_t next_state(const struct enrolment *e, const struct facts *f)
 {
-    if (e->authenticator == AUTHENTICATOR_EXPIRED)
+    if (e->authenticator == AUTHENTICATOR_EXPIRED && f->device.state != DEVICE_QUARANTINED)
         return DEVICE_ENROLLED;
     if (f->device.state != DEVICE_EXPECTED)
         return f->device.state;
@@ -412,6 +397,8 @@ static enum err enrol_entry(struct enrolment *e, struct tx *tx)
     if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         json_field_text(&j, "expired", e->serial);
         json_field_text(&j, "grace", e->readmitted ? "readmitted" : "open");
+    } else if (e->readmitted) {
+        json_field_text(&j, "grace", "readmitted");
     }
     json_field_text(&j, "serial", e->issued);
     json_field_hex(&j, "key", slice_of(e->spki.bytes, sizeof e->spki.bytes));
