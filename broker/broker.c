@@ -80,7 +80,8 @@ bool broker_sleep(struct broker *b, int64_t ms)
     return !atomic_load(&b->stop);
 }
 
-/* The signal goes to the process, whose own thread alone takes it: ours block all (start_threads). */
+/* The signal goes to the process, whose own thread alone takes it: ours block all (start_threads).
+ */
 void broker_reload(struct broker *b)
 {
     (void)b;

@@ -126,7 +126,8 @@ enum err keeper_take_changes(struct broker *b, struct slice bytes, struct device
     broker_lock(b);
     b->position = feed.at;
     broker_unlock(b);
-    /* Sessions are ended before the disk is waited for: a crash between the two takes them along. */
+    /* Sessions are ended before the disk is waited for: a crash between the two takes them along.
+     */
     if (feed.count > 0)
         broker_wake(b);
     if (feed.count > 0 || moves)
@@ -260,8 +261,8 @@ void keeper_lost(struct broker *b, const char *why)
     (void)snprintf(b->trouble, sizeof b->trouble, "%s", why);
     broker_unlock(b);
     if (was)
-        broker_log(b, 'w', "no hub answers: %s; known devices go on for as long as their models may",
-                   why);
+        broker_log(b, 'w',
+                   "no hub answers: %s; known devices go on for as long as their models may", why);
 }
 
 /* Cuts that found no room when they came: they stand in the table. */

@@ -48,7 +48,8 @@ static void write_connects(const struct broker *b, const struct report *r, struc
     json_close_array(j);
 }
 
-/* Subscriptions and queue are empty: sessions that were kept were taken over until there was none. */
+/* Subscriptions and queue are empty: sessions that were kept were taken over until there was none.
+ */
 static void write_ended(const struct broker *b, const struct report *r, struct json_writer *j)
 {
     json_key(j, "ended");
@@ -92,7 +93,8 @@ void report_write(const struct broker *b, const struct report *r, struct writer 
     json_field_integer(&j, "rules", (int64_t)r->rules);
     json_field_integer(&j, "sessions", r->sessions);
     json_field_text(&j, "software", b->software);
-    json_field_integer(&j, "stale_seconds", r->stale > STALE_EVER_TOLD ? STALE_EVER_TOLD : r->stale);
+    json_field_integer(&j, "stale_seconds",
+                       r->stale > STALE_EVER_TOLD ? STALE_EVER_TOLD : r->stale);
     write_connects(b, r, &j);
     write_ended(b, r, &j);
     write_refusals(r, &j);

@@ -56,8 +56,8 @@ static struct report_refusal *find(struct reports *r, uint8_t kind, struct slice
     uint32_t at = (uint32_t)(h >> 20) % BROKER_REFUSALS_MAX;
     for (uint32_t i = 0; i < 16; i++, at = (at + 1) % BROKER_REFUSALS_MAX) {
         struct report_refusal *x = &r->refusals[at];
-        if (x->count == 0 || (x->kind == kind &&
-                              slice_equal(slice_of(x->source, x->source_len), source)))
+        if (x->count == 0 ||
+            (x->kind == kind && slice_equal(slice_of(x->source, x->source_len), source)))
             return x;
     }
     return NULL;
@@ -107,7 +107,8 @@ uint32_t reports_take_refusals(struct reports *r, struct report_refusal *refusal
         if (r->refusals[i].count == 0)
             continue;
         refusals[n++] = r->refusals[i];
-        r->refusals[i].count = 0; /* a gap: what stands behind it may be counted twice, and is added up */
+        r->refusals[i].count =
+            0; /* a gap: what stands behind it may be counted twice, and is added up */
         r->refusals_len--;
     }
     for (unsigned kind = 0; kind < REFUSAL_KINDS && n < max; kind++) {

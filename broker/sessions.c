@@ -191,7 +191,8 @@ bool sessions_has_client_id(const struct sessions *s, uint32_t device, struct sl
     return false;
 }
 
-/* FNV-1a. Two filters of one session that meet count as one: the device's own loss, or gain of one. */
+/* FNV-1a. Two filters of one session that meet count as one: the device's own loss, or gain of one.
+ */
 static uint64_t filter_hash(struct slice filter)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);

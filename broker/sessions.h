@@ -15,7 +15,7 @@ struct session {
     uint32_t next_of_device; /* 1 + number; 0: the last */
     uint32_t chain;
     bool by_password;
-    bool to_end; /* is to be ended as soon as the broker can */
+    bool to_end;                      /* is to be ended as soon as the broker can */
     uint8_t certificate[SHA256_SIZE]; /* digest; of those with a certificate */
     uint16_t filters_len;
     uint64_t *filters; /* hashes of what it has subscribed to */

@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define CHUNK_BITS   14
-#define CHUNK_LEN    (1U << CHUNK_BITS)
-#define TEXT_CHUNK   ((size_t)1 << 20)
-#define NAMES_MAX    8192 /* tenants, models and groups together */
-#define MORE_MAX     (1U << 20) /* second certificates, and passwords: each a device's exception */
-#define EMPTY        0U         /* in an index: numbers stand there plus one */
-#define FIRST_BITS   10
+#define CHUNK_BITS 14
+#define CHUNK_LEN  (1U << CHUNK_BITS)
+#define TEXT_CHUNK ((size_t)1 << 20)
+#define NAMES_MAX  8192       /* tenants, models and groups together */
+#define MORE_MAX   (1U << 20) /* second certificates, and passwords: each a device's exception */
+#define EMPTY      0U         /* in an index: numbers stand there plus one */
+#define FIRST_BITS 10
 
 struct entry {
     uint8_t sha256[SHA256_SIZE];
@@ -18,9 +18,9 @@ struct entry {
     uint32_t more;       /* 1 + place in t->more; 0: none */
     uint16_t tenant, model, group;
     uint8_t name_len, state, certificates;
-    uint8_t notes;                      /* mask of enum table_note */
-    bool known : 1, cut : 1, anew : 1;  /* anew: taken since table_begin_anew() */
-    uint8_t seen : 2;                   /* bit for each certificate */
+    uint8_t notes;                     /* mask of enum table_note */
+    bool known : 1, cut : 1, anew : 1; /* anew: taken since table_begin_anew() */
+    uint8_t seen : 2;                  /* bit for each certificate */
 };
 
 /* What few devices have. */
@@ -213,8 +213,8 @@ uint32_t table_find(const struct table *t, struct slice tenant, struct slice dev
 static uint64_t slot_hash(const struct table *t, uint32_t value)
 {
     uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
-    return certificate_hash(t, certificate_at(t, entry_at(t, device),
-                                              (value - 1) % DEVICE_CERTIFICATES_MAX));
+    return certificate_hash(
+        t, certificate_at(t, entry_at(t, device), (value - 1) % DEVICE_CERTIFICATES_MAX));
 }
 
 /* The slot of a certificate, or of an empty one. */
@@ -238,8 +238,9 @@ uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA2
         return TABLE_NONE;
     uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
     const struct entry *e = entry_at(t, device);
-    *ret_not_after = (value - 1) % DEVICE_CERTIFICATES_MAX == 0 ? e->not_after
-                                                                : t->more[e->more - 1].second.not_after;
+    *ret_not_after = (value - 1) % DEVICE_CERTIFICATES_MAX == 0
+                         ? e->not_after
+                         : t->more[e->more - 1].second.not_after;
     return device;
 }
 
@@ -380,12 +381,13 @@ static struct entry *entry_new(struct table *t, const struct device_record *reco
 static bool same_password(const struct device_password *a, const struct device_password *b)
 {
     return a->present == b->present &&
-           (!a->present || (a->iterations == b->iterations &&
-                            memcmp(a->salt, b->salt, sizeof a->salt) == 0 &&
-                            memcmp(a->stored_key, b->stored_key, sizeof a->stored_key) == 0));
+           (!a->present ||
+            (a->iterations == b->iterations && memcmp(a->salt, b->salt, sizeof a->salt) == 0 &&
+             memcmp(a->stored_key, b->stored_key, sizeof a->stored_key) == 0));
 }
 
-static bool is_same(const struct table *t, const struct entry *e, const struct device_record *record)
+static bool is_same(const struct table *t, const struct entry *e,
+                    const struct device_record *record)
 {
     static const struct device_password none = {0};
     if (!e->known || e->state != record->state || e->cut != record->cut ||
@@ -400,7 +402,8 @@ static bool is_same(const struct table *t, const struct entry *e, const struct d
     return true;
 }
 
-static bool seen_before(const struct table *t, const struct entry *e, const uint8_t sha256[SHA256_SIZE])
+static bool seen_before(const struct table *t, const struct entry *e,
+                        const uint8_t sha256[SHA256_SIZE])
 {
     for (unsigned i = 0; i < e->certificates; i++)
         if (memcmp(certificate_at(t, e, i), sha256, SHA256_SIZE) == 0)

@@ -154,7 +154,7 @@ const struct migration migrations[] = {
     }},
     {{
         "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
-        "CREATE INDEX device_grp ON device (tenant, grp, id)",
+        "CREATE INDEX device_grp ON device (tenant, grp, id) WHERE grp <> ''",
     }},
     {{
         "ALTER TABLE device_password ADD COLUMN used_at @integer NOT NULL DEFAULT 0",

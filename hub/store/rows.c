@@ -26,6 +26,11 @@
         .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
         .size = MEMBER_SIZE(type, member), .searchable = true                                      \
     }
+#define SPARSE_TEXT(type, member)                                                                  \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
+        .size = MEMBER_SIZE(type, member), .searchable = true, .sparse = true                      \
+    }
 #define INTEGER(type, member)                                                                      \
     {                                                                                              \
         .name = #member, .kind = COLUMN_INTEGER, .offset = offsetof(struct type, member),          \
@@ -91,7 +96,7 @@ static const struct column device_columns[] = {
     INTEGER(device_row, changed_at),
     TEXT(device_row, rotation),
     INTEGER(device_row, renew_at),
-    SEARCHABLE_TEXT(device_row, grp),
+    SPARSE_TEXT(device_row, grp),
 };
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
