@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "core/json_write.h"
 
+#define EMQX_HOST_MAX 48 /* it stands in the leg's name */
 #define KEY_MAX       512
 #define TIMEOUT_MS    3000
 #define ANSWER_MAX    ((size_t)1 << 20) /* 100 clients with all that is told of them */
@@ -18,7 +19,7 @@
 
 struct emqx {
     struct http_client *http;
-    char host[CUT_LEG_MAX];
+    char host[EMQX_HOST_MAX + 1];
 };
 
 static enum err refuse(char *explain, enum err err, const char *what)
@@ -28,7 +29,7 @@ static enum err refuse(char *explain, enum err err, const char *what)
 }
 
 /* "https://host:port" into its parts. */
-static enum err read_url(struct slice url, char host[CUT_LEG_MAX], char port[8])
+static enum err read_url(struct slice url, char host[EMQX_HOST_MAX + 1], char port[8])
 {
     static const struct slice https = SLICE_LITERAL("https://");
     if (!slice_starts_with(url, https))
@@ -39,7 +40,7 @@ static enum err read_url(struct slice url, char host[CUT_LEG_MAX], char port[8])
         n++;
     struct slice digits =
         n < rest.len ? slice_of(rest.data + n + 1, rest.len - n - 1) : SLICE_LITERAL("443");
-    if (n == 0 || n >= CUT_LEG_MAX || digits.len == 0 || digits.len > 5)
+    if (n == 0 || n > EMQX_HOST_MAX || digits.len == 0 || digits.len > 5)
         return ERR_SYNTAX;
     for (size_t i = 0; i < n; i++)
         if (rest.data[i] <= ' ' || rest.data[i] >= 0x7f || strchr("/@?#[]", rest.data[i]) != NULL)
@@ -95,6 +96,7 @@ enum err emqx_new(const struct emqx_options *options, struct emqx **ret_emqx, ch
         .basic = key,
         .timeout_ms = TIMEOUT_MS,
         .response_max = ANSWER_MAX,
+        .cancel_fd = options->cancel_fd,
     };
     if (err == ERR_NONE)
         err = http_client_new(&http, &e->http, explain);

@@ -12,6 +12,7 @@ struct emqx_options {
     const char *url;      /* "https://host" or "https://host:port"; there is no other way */
     const char *key_path; /* a file with "API-KEY:SECRET-KEY" */
     const char *roots;    /* PEM; empty: the system's */
+    int cancel_fd;        /* once there is something to read from it, nothing is waited for */
 };
 /* ERR_SYNTAX, ERR_IO; `explain` says which option and why. */
 MUST_USE enum err emqx_new(const struct emqx_options *options, struct emqx **ret_emqx,
