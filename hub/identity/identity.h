@@ -177,9 +177,9 @@ bool identity_can_move(enum device_move move, int64_t state);
 
 /* ---- cuts: a device that is cut off is seen gone at each leg, from its far side ---- */
 
-/* The legs of a cut are the hubs that had joined by then, "api/1" with the hub's number, and the
- * brokers that were added by then, "broker/mqtt-1". Those that leave are not waited for any more.
- */
+/* The legs of a cut are the hubs that had joined by then, "api/1" with the hub's number; the
+ * brokers that were added by then, "broker/mqtt-1"; and what a hub looks after for the fleet, such
+ * as "emqx/mqtt.example". Those that leave are not waited for any more. */
 struct cut_leg {
     char name[CUT_LEG_MAX + 1];
     int64_t since; /* seconds since 1970: cuts from then on have it */
@@ -194,6 +194,23 @@ void cut_leg_of_broker(char ret_leg[CUT_LEG_MAX + 1], const char *broker);
 /* In the arena. ERR_LIMIT: more brokers than CUT_LEGS_MAX has room for. */
 MUST_USE enum err identity_cut_legs(struct store_reader *reader, const char *tenant,
                                     struct arena *arena, struct cut_legs *ret_legs);
+
+/* A hub looks after a leg from now on, or does not any more. Of one that is there nothing changes.
+ */
+#define CUT_LEG_OF_HUB_MAX 56 /* bytes of its name */
+struct leg_act {
+    struct act act;
+    char leg[CUT_LEG_OF_HUB_MAX + 1];
+    int64_t hub;
+    bool removal;
+};
+void identity_change_leg(struct identity *identity, const struct act_origin *origin,
+                         struct leg_act *l);
+/* Those legs, of all hubs, in the order of their names. */
+MUST_USE enum err identity_legs_of_hubs(struct store_reader *reader, struct arena *arena,
+                                        enum err (*leg)(void *ctx, const char *name, int64_t hub,
+                                                        int64_t since),
+                                        void *ctx);
 
 /* What one leg has seen of a device. */
 struct cut_seen {
