@@ -12,7 +12,7 @@ from strict_yaml import Map, List, Text, fail
 
 METHODS = ('get', 'post', 'put', 'patch', 'delete')
 LISTENERS = ('device', 'bootstrap', 'operator', 'status', 'local')
-RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status')
+RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'broker')
 # who may call -> the security schemes that say so
 CALLERS = {
     'public': [],
@@ -20,6 +20,7 @@ CALLERS = {
     'device': ['deviceCertificate'],
     'device-enrolled': ['deviceCertificate'],
     'device-expired': ['deviceCertificate'],
+    'broker': ['deviceCertificate'],
     'token-ledger': ['readerToken'],
     'token-metrics': ['readerToken'],
     'local': ['localSocket'],

@@ -54,6 +54,8 @@ enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
     if (err == ERR_NONE)
         err = identity_new(hub->store, hub->ledger, hub->subjects, &hub->identity);
     if (err == ERR_NONE)
+        err = brokers_new(hub->store, hub->ledger, hub->identity, &hub->brokers);
+    if (err == ERR_NONE)
         err = tokens_new(hub->store, hub->ledger, &hub->tokens);
     if (err == ERR_NONE)
         err = refusals_new(hub->store, hub->ledger, &hub->refusals);
@@ -85,6 +87,7 @@ void domains_close(struct hub *hub)
     ocsp_service_free(hub->ocsp);
     refusals_free(hub->refusals);
     tokens_free(hub->tokens);
+    brokers_free(hub->brokers);
     identity_free(hub->identity);
     subjects_free(hub->subjects);
 }

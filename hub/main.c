@@ -190,6 +190,7 @@ static void loop_tick(struct loop_task *task)
     atomic_store(&here->tick_pending, false);
     if (is_due(&here->sightings_ms, SIGHTINGS_SECONDS))
         sightings_flush(here->sightings);
+    broker_feed_turn(here->brokers);
     if (here != &hub.loops[0])
         return;
     checkpointer_turn(&checkpointer);
@@ -215,6 +216,8 @@ static enum err make_loops(void)
             err = signer_link_new(hub.signer, here->loop, &here->signer);
         if (err == ERR_NONE)
             err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err == ERR_NONE)
+            err = broker_feed_new(hub.brokers, here->loop, here->reader, &here->brokers);
         if (err == ERR_NONE)
             err = ledger_shown_new(hub.ledger, here->reader, &here->shown);
         if (err != ERR_NONE)
@@ -324,6 +327,7 @@ static void drain(void)
 {
     log_event(LOG_LEVEL_NOTICE, "hub.stopping");
     (void)sd_notify(0, "STOPPING=1");
+    brokers_drain(hub.brokers);
     http_server_drain(hub.http, DRAIN_MS, drained, NULL);
 }
 
@@ -406,6 +410,7 @@ static void stop(void)
     for (size_t i = 0; i < hub.loops_len; i++) {
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
+        broker_feed_free(hub.loops[i].brokers);
         ledger_shown_free(hub.loops[i].shown);
         store_reader_free(hub.loops[i].reader);
         loop_free(hub.loops[i].loop);

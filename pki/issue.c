@@ -38,6 +38,10 @@
     SLICE_LITERAL(                                                                                 \
         "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
         "\x01")
+#define EXTENDED_KEY_USAGE_BOTH                                                                    \
+    SLICE_LITERAL(                                                                                 \
+        "\x30\x1d\x06\x03\x55\x1d\x25\x04\x16\x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
+        "\x02\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01")
 #define EXTENDED_KEY_USAGE_OCSP                                                                    \
     SLICE_LITERAL(                                                                                 \
         "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
@@ -194,6 +198,43 @@ static size_t read_address(struct slice text, uint8_t address[16])
     return inet_pton(AF_INET6, copy, address) == 1 ? 16 : 0;
 }
 
+bool issue_is_host(struct slice host)
+{
+    uint8_t address[16];
+    return is_dns_name(host) || read_address(host, address) > 0;
+}
+
+static uint8_t lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
+}
+
+/* An IPv4 address is also one of IPv6 (RFC 4291 section 2.5.5.2). */
+static bool read_any_address(struct slice text, uint8_t address[16])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    uint8_t bytes[16];
+    size_t n = read_address(text, bytes);
+    if (n == 0)
+        return false;
+    memcpy(address, mapped, sizeof mapped);
+    memcpy(address + (sizeof bytes - n), bytes, n);
+    return true;
+}
+
+bool issue_same_host(struct slice a, struct slice b)
+{
+    uint8_t of_a[16], of_b[16];
+    if (read_any_address(a, of_a) && read_any_address(b, of_b))
+        return memcmp(of_a, of_b, sizeof of_a) == 0;
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (lower(a.data[i]) != lower(b.data[i]))
+            return false;
+    return true;
+}
+
 /* scheme ":" something, RFC 3986 section 3, of visible ASCII. */
 static bool is_uri(struct slice uri)
 {
@@ -208,9 +249,7 @@ static bool is_uri(struct slice uri)
 static void put_subject_alt_name(struct der_writer *w, const struct issue_request *request)
 {
     size_t mark = der_mark(w);
-    if (request->profile == ISSUE_CLIENT)
-        der_put(w, DER_CONTEXT(SAN_URI), request->uri);
-    for (size_t i = request->profile == ISSUE_SERVER ? request->names_len : 0; i-- > 0;) {
+    for (size_t i = request->profile != ISSUE_CLIENT ? request->names_len : 0; i-- > 0;) {
         uint8_t address[16];
         size_t n = read_address(request->names[i], address);
         if (n > 0)
@@ -218,6 +257,8 @@ static void put_subject_alt_name(struct der_writer *w, const struct issue_reques
         else
             der_put(w, DER_CONTEXT(SAN_DNS), request->names[i]);
     }
+    if (request->profile != ISSUE_SERVER)
+        der_put(w, DER_CONTEXT(SAN_URI), request->uri);
     der_wrap(w, DER_SEQUENCE, mark);
     put_extension(w, OID_SUBJECT_ALT_NAME, request->common_name.len == 0, mark);
 }
@@ -259,6 +300,10 @@ static void put_purpose(struct der_writer *w, const struct issue_request *reques
     case ISSUE_SERVER:
         put_subject_alt_name(w, request);
         der_put_raw(w, EXTENDED_KEY_USAGE_SERVER);
+        return;
+    case ISSUE_BROKER:
+        put_subject_alt_name(w, request);
+        der_put_raw(w, EXTENDED_KEY_USAGE_BOTH);
         return;
     case ISSUE_OCSP_RESPONDER:
         der_put_raw(w, OCSP_NO_CHECK);
@@ -362,19 +407,20 @@ static enum err check_names(const struct issue_request *request)
         return ERR_SYNTAX;
     if (request->ocsp_url.len > 0 && !is_uri(request->ocsp_url))
         return ERR_SYNTAX;
+    bool is_client = request->profile == ISSUE_CLIENT || request->profile == ISSUE_BROKER;
+    if (is_client && !is_uri(request->uri))
+        return ERR_SYNTAX;
     if (request->profile == ISSUE_CLIENT)
-        return is_uri(request->uri) ? ERR_NONE : ERR_SYNTAX;
+        return ERR_NONE;
     if (request->profile == ISSUE_OCSP_RESPONDER)
         return request->common_name.len > 0 ? ERR_NONE : ERR_SYNTAX;
     if (request->names_len == 0)
         return ERR_SYNTAX;
     if (request->names_len > NAMES_MAX)
         return ERR_LIMIT;
-    for (size_t i = 0; i < request->names_len; i++) {
-        uint8_t address[16];
-        if (!is_dns_name(request->names[i]) && read_address(request->names[i], address) == 0)
+    for (size_t i = 0; i < request->names_len; i++)
+        if (!issue_is_host(request->names[i]))
             return ERR_SYNTAX;
-    }
     return ERR_NONE;
 }
 

@@ -19,20 +19,26 @@ int64_t issuer_not_after(const struct issuer *i);
 enum issue_profile {
     ISSUE_CLIENT,         /* clientAuth, with `uri` */
     ISSUE_SERVER,         /* serverAuth, with `names` */
+    ISSUE_BROKER,         /* a device that serves others, too: both, with `uri` and `names` */
     ISSUE_OCSP_RESPONDER, /* OCSPSigning, and nobody asks for its own state (RFC 6960 4.2.2.2) */
 };
 struct issue_request {
     enum issue_profile profile;
     struct slice common_name;  /* at most 64 bytes */
-    struct slice uri;          /* client: one URI in subjectAltName */
-    struct slice ocsp_url;     /* client: where its state can be asked for; empty: nowhere */
-    struct slice public_url;   /* client: base of its distribution point's URL (pki/crl.h) ... */
+    struct slice uri;          /* client, broker: one URI in subjectAltName */
+    struct slice ocsp_url;     /* of these: where its state can be asked for; empty: nowhere */
+    struct slice public_url;   /* of these: base of its distribution point's URL (pki/crl.h) ... */
     unsigned crl_shards;       /* ... which its serial number chooses among these; 0: none */
-    const struct slice *names; /* server: DNS names, or IP addresses in text */
+    const struct slice *names; /* server, broker: DNS names, or IP addresses in text */
     size_t names_len;
     int64_t not_before, not_after; /* both are cut to the issuer's own */
     struct slice spki;
 };
+/* A DNS name or an IP address as a server's certificate may have it: no wildcard, no final dot. */
+bool issue_is_host(struct slice host);
+/* Do both name the same? DNS names whatever their case, addresses however they are written. */
+bool issue_same_host(struct slice a, struct slice b);
+
 /* The certificate stands at the start of `buffer`; CERTIFICATE_MAX bytes always do. The key is read
  * for its form; that it is sound (pki/public_key.h) and its holder's is for the caller to know.
  * RFC 5280: v3, a serial of 128 bits (32 of notBefore, 96 random), critical keyUsage

@@ -18,6 +18,7 @@ struct facts {
     struct certificate_row newest; /* serial empty where there is none */
     bool key_known;                /* the requested key is this device's already */
     bool key_foreign;              /* it is another device's */
+    char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker; else empty */
 };
 
 enum verdict { VERDICT_ISSUE, VERDICT_REPEAT };
@@ -53,6 +54,21 @@ static enum err find_device(const struct row_source *rows, struct enrolment *e)
     return ERR_NONE;
 }
 
+/* A broker is of the model of brokers; so the others are spared the look. What its certificate will
+ * name stands in its row alone, which people write: never in what it asks with. */
+static enum err load_hosts(const struct row_source *rows, struct facts *f)
+{
+    if (!slice_equal(slice_of_text(f->device.model), SLICE_LITERAL(IDENTITY_BROKER_MODEL)))
+        return ERR_NONE;
+    struct broker_row row = {0};
+    ROW_TEXT(row.tenant, f->device.tenant);
+    ROW_TEXT(row.id, f->device.id);
+    enum err err = row_source_get(rows, &table_broker, &row);
+    if (err == ERR_NONE && row.status == BROKER_ADDED)
+        ROW_TEXT(f->hosts, row.hosts);
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
 static enum err load_facts(const struct row_source *rows, struct enrolment *e,
                            struct facts *ret_facts)
 {
@@ -66,6 +82,9 @@ static enum err load_facts(const struct row_source *rows, struct enrolment *e,
     err = row_source_get(rows, &table_model, &f.model);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    err = load_hosts(rows, &f);
+    if (err != ERR_NONE)
+        return err;
     if (f.device.certificate[0] != '\0') {
         f.newest = certificate_row_of(f.device.certificate);
         err = row_source_get(rows, &table_certificate, &f.newest);
@@ -348,6 +367,12 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
         const struct certificate_row used = certificate_row_of(e->serial);
         keyset_add(keys, &table_certificate, &used);
     }
+    if (e->hosts[0] != '\0') {
+        struct broker_row broker = {0};
+        ROW_TEXT(broker.tenant, e->act.tenant);
+        ROW_TEXT(broker.id, e->device);
+        keyset_add(keys, &table_broker, &broker);
+    }
     if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct device_grace_row grace = grace_row_of(e->act.tenant, e->device);
         keyset_add(keys, &table_device_grace, &grace);
@@ -361,6 +386,12 @@ static int64_t next_state(const struct enrolment *e, const struct facts *f)
     if (f->device.state != DEVICE_EXPECTED)
         return f->device.state;
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
+}
+
+/* What the certificate names besides the device: only a trusted broker is one to those it serves. */
+static const char *hosts_of(const struct enrolment *e, const struct facts *f)
+{
+    return next_state(e, f) == DEVICE_TRUSTED ? f->hosts : "";
 }
 
 static enum err write_certificate(struct enrolment *e, struct tx *tx,
@@ -438,6 +469,9 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
         e->repeated = true;
         return ERR_NONE;
     }
+    if (!slice_equal(slice_of_text(e->hosts), slice_of_text(hosts_of(e, &f))))
+        return problem_set(&w->problem, 409, "broker-changed", "",
+                           "this broker was changed meanwhile; ask again");
 
     int64_t now = tx_now_ms(tx) / 1000;
     /* A certificate that was never used is replaced, not kept beside the new one. */
@@ -515,11 +549,38 @@ static void enrol_signed(void *ctx, enum err err, struct slice der)
     act_submit(&e->act, e->identity->store);
 }
 
+/* "mqtt.example.com 10.0.0.5" -> the request's names. */
+static enum err request_names(const char *hosts, struct certificate_request *request)
+{
+    struct reader r = reader_over(slice_of_text(hosts));
+    while (r.err == ERR_NONE && reader_left(&r) > 0) {
+        size_t n = 0;
+        while (n < reader_left(&r) && r.at[n] != ' ')
+            n++;
+        struct slice host = reader_take(&r, n);
+        if (reader_left(&r) > 0)
+            reader_expect(&r, SLICE_LITERAL(" "));
+        if (request->names_len == SERVER_NAMES_MAX || host.len >= SERVER_NAME_SIZE || n == 0)
+            return ERR_INTERNAL; /* no such row is written */
+        memcpy(request->names[request->names_len], host.data, host.len);
+        request->names[request->names_len++][host.len] = '\0';
+    }
+    return r.err;
+}
+
 static void request_signature(struct enrolment *e, const struct facts *f)
 {
     struct certificate_request request = {.profile = PROFILE_DEVICE, .spki = e->csr.spki.der};
     ROW_TEXT(request.tenant, e->act.tenant);
     ROW_TEXT(request.device, e->device);
+    ROW_TEXT(e->hosts, hosts_of(e, f));
+    if (e->hosts[0] != '\0')
+        request.profile = PROFILE_BROKER;
+    enum err err = request_names(e->hosts, &request);
+    if (err != ERR_NONE) {
+        act_end(&e->act, err);
+        return;
+    }
     int64_t state = next_state(e, f);
     bool trusted =
         state == DEVICE_TRUSTED || (state == DEVICE_QUARANTINED && f->device.was_trusted);

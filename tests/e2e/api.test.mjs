@@ -301,7 +301,7 @@ describe('the contract', { timeout: 180000 }, () => {
     assert.equal((await local('hub_remove', '/v1/hubs/hub-9/remove', 404, { reason: 'none' })).code, 'hub-not-found');
     for (const id of ['hub_admit', 'hub_remove']) done.add(id); // with success in hubs.test.mjs: they take two
 
-    assert.deepEqual(operations.map(({ id }) => id).filter((id) => !done.has(id)), [], 'every operation was called with success');
+    assert.deepEqual(operations.map(({ id }) => id).filter((id) => !done.has(id) && !id.startsWith('broker_')), [], 'called with success; brokers in brokers.test.mjs');
   });
 
   it('has examples that fit its own schemas and are taken by the hub', async () => {

@@ -333,6 +333,16 @@ static const struct refusal {
     CASE(query_token_list, "limit=0x10", "field-value", "limit"),
     CASE(query_subject_list, "after=~~", "field-value", "after"),
     CASE(query_device_certificates, "after=a", "field-unknown", "after"),
+    CASE(request_broker_add, "{\"name\":\"a\",\"hosts\":[],\"expires_at\":\"\"}", "field-size", "hosts"),
+    CASE(request_broker_add,
+         "{\"name\":\"a\",\"hosts\":[{\"host\":\"a b\"}],\"expires_at\":\"\"}", "field-value",
+         "hosts[0].host"),
+    CASE(query_broker_list, "limit=0", "field-range", "limit"),
+    CASE(query_broker_table, "limit=4097", "field-range", "limit"),
+    CASE(query_broker_changes, "wait=1", "field-missing", "after"),
+    CASE(query_broker_changes, "after=-1", "field-value", "after"),
+    CASE(query_broker_changes, "after=1&wait=26", "field-range", "wait"),
+    CASE(query_broker_rules, "version=-1", "field-value", "version"),
 };
 
 static void refuses(void **state)
