@@ -46,6 +46,7 @@ SCHEMA_KEYWORDS = {
     'string': 'format pattern minLength maxLength enum contentEncoding x-holdfast-bytes '
               'x-holdfast-max-bytes',
     'integer': 'format minimum maximum',
+    'boolean': '',
     'object': 'properties required additionalProperties propertyNames minProperties maxProperties oneOf',
     'array': 'items minItems maxItems uniqueItems',
 }

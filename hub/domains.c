@@ -60,6 +60,8 @@ enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
     if (err == ERR_NONE)
         err = refusals_new(hub->store, hub->ledger, &hub->refusals);
     if (err == ERR_NONE)
+        err = refusals_new(hub->store, hub->ledger, &hub->broker_refusals);
+    if (err == ERR_NONE)
         err = rate_table_new(RATE_KEYS, &hub->rates);
     if (err == ERR_NONE)
         err = make_ocsp(hub);
@@ -81,10 +83,17 @@ enum err domains_open_crls(struct hub *hub, char explain[256])
     return crl_service_new(&options, &hub->crls, explain);
 }
 
+void domains_flush(struct hub *hub)
+{
+    refusals_flush(hub->refusals);
+    refusals_flush(hub->broker_refusals);
+}
+
 void domains_close(struct hub *hub)
 {
     rate_table_free(hub->rates);
     ocsp_service_free(hub->ocsp);
+    refusals_free(hub->broker_refusals);
     refusals_free(hub->refusals);
     tokens_free(hub->tokens);
     brokers_free(hub->brokers);

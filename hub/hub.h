@@ -47,7 +47,7 @@ struct hub {
     struct identity *identity;
     struct tokens *tokens;
     struct brokers *brokers;
-    struct refusals *refusals;
+    struct refusals *refusals, *broker_refusals; /* their own, and those that brokers tell of */
     struct crl_service *crls;
     struct ocsp_service *ocsp; /* NULL where nobody listens for it */
     struct rate_table *rates;

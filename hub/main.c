@@ -185,7 +185,7 @@ static bool is_due(int64_t *last_ms, int64_t seconds)
 
 static void loop_tick(struct loop_task *task)
 {
-    static int64_t refusals_ms; /* loop 0 alone */
+    static int64_t refusals_ms, brokers_ms; /* loop 0 alone */
     struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, tick);
     atomic_store(&here->tick_pending, false);
     if (is_due(&here->sightings_ms, SIGHTINGS_SECONDS))
@@ -195,8 +195,10 @@ static void loop_tick(struct loop_task *task)
         return;
     checkpointer_turn(&checkpointer);
     follower_turn();
+    if (is_due(&brokers_ms, SIGHTINGS_SECONDS))
+        brokers_flush(hub.brokers);
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
-        refusals_flush(hub.refusals);
+        domains_flush(&hub);
     server_certificate_turn(&hub);
     identity_select_turn(hub.identity, here->reader, here->loop);
 }
@@ -399,7 +401,8 @@ static void stop(void)
         while (sem_wait(&flushed) != 0)
             ; /* interrupted */
     }
-    refusals_flush(hub.refusals);
+    brokers_flush(hub.brokers);
+    domains_flush(&hub);
     crl_service_free(hub.crls);
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)

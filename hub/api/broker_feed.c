@@ -27,6 +27,7 @@ static struct broker_ask *ask_new(struct api_call *call)
         return NULL;
     (void)snprintf(ask->tenant, sizeof ask->tenant, "%s", call->device.tenant);
     (void)snprintf(ask->broker, sizeof ask->broker, "%s", call->device.device);
+    brokers_seen(call->hub->brokers, ask->tenant, ask->broker);
     ask->arena = http_request_arena(call->request);
     ask->then = feed_ended;
     ask->ctx = call;

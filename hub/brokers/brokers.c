@@ -17,12 +17,16 @@ enum err brokers_new(struct store *store, struct ledger *ledger, struct identity
     brokers->store = store;
     brokers->ledger = ledger;
     brokers->identity = identity;
+    (void)pthread_mutex_init(&brokers->lock, NULL);
     *ret_brokers = brokers;
     return ERR_NONE;
 }
 
 void brokers_free(struct brokers *brokers)
 {
+    if (brokers == NULL)
+        return;
+    (void)pthread_mutex_destroy(&brokers->lock);
     free(brokers);
 }
 

@@ -86,4 +86,34 @@ void broker_table(struct broker_feed *feed, struct broker_ask *ask);
  * brokers-waiting (503: too many) */
 void broker_changes(struct broker_feed *feed, struct broker_ask *ask);
 
+/* ---- what they tell ---- */
+
+#define BROKER_REPORTED_MAX 256 /* of anything in one report */
+
+struct broker_connect {
+    const char *device; /* whatever name the broker says */
+    int64_t at;
+    bool first; /* with a certificate that it had not shown to that broker before */
+};
+struct broker_connects_act {
+    struct act act;
+    char broker[NAME_MAX_BYTES + 1];
+    struct broker_connect *connects; /* at most BROKER_REPORTED_MAX; in the act's arena */
+    size_t connects_len;
+};
+/* The devices were seen; each first time is an entry "broker.connect", once for each certificate.
+ * Devices that are not known are passed over. */
+void brokers_connected(struct brokers *brokers, const struct act_origin *origin,
+                       struct broker_connects_act *c);
+
+/* It was heard of; and said that of itself, but for seen_at, and that it has not reached a hub for
+ * `stale` seconds. From any thread. */
+void brokers_seen(struct brokers *brokers, const char *tenant, const char *broker);
+void brokers_seen_reported(struct brokers *brokers, const struct broker_seen_row *row,
+                           int64_t stale);
+/* Hands what was said to the writer; called every few seconds and at the end. */
+void brokers_flush(struct brokers *brokers);
+/* Sets the metrics; called when somebody asks for them. */
+void brokers_gather(struct brokers *brokers);
+
 #endif

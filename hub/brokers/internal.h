@@ -2,6 +2,7 @@
 #ifndef HUB_BROKERS_INTERNAL_H
 #define HUB_BROKERS_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "hub/brokers/brokers.h"
@@ -15,12 +16,24 @@
 /* One entry, or one device's row with its report, at a time; and what is gathered of a turn. */
 #define FEED_ARENA_MAX ((size_t)1 << 20)
 
+#define BROKERS_SEEN_MAX 256 /* brokers that one hub keeps in view */
+
+struct broker_sight {
+    struct broker_seen_row row; /* seen_at 0: it has not told of itself yet */
+    int64_t stale;              /* seconds */
+    int64_t contact_ms;         /* monotonic */
+    bool changed;               /* since it was written */
+};
+
 struct brokers {
     struct store *store;
     struct ledger *ledger;
     struct identity *identity;
     struct broker_feed *feeds; /* of all loops; made before they run */
     atomic_bool draining;
+    pthread_mutex_t lock; /* over the next two */
+    struct broker_sight seen[BROKERS_SEEN_MAX];
+    size_t seen_len;
 };
 
 struct broker_feed {

@@ -148,6 +148,12 @@ const struct migration migrations[] = {
         "iterations @integer NOT NULL, stored_key @bytes, made_at @integer NOT NULL, "
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
+    {{
+        "CREATE TABLE broker_connect ("
+        "tenant @text NOT NULL, broker @text NOT NULL, device @text NOT NULL, "
+        "certificate @bytes NOT NULL, connected_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, broker, device)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

@@ -337,6 +337,13 @@ static const struct refusal {
     CASE(request_broker_add,
          "{\"name\":\"a\",\"hosts\":[{\"host\":\"a b\"}],\"expires_at\":\"\"}", "field-value",
          "hosts[0].host"),
+    CASE(request_broker_report, "{\"position\":-1}", "field-range", "position"),
+    /* booleans */
+    CASE(request_broker_report, "{\"connects\":[{\"first\":1}]}", "field-type", "connects[0].first"),
+    CASE(request_broker_report, "{\"connects\":[{\"first\":null}]}", "field-type",
+         "connects[0].first"),
+    CASE(request_broker_report, "{\"connects\":[{\"first\":\"true\"}]}", "field-type",
+         "connects[0].first"),
     CASE(query_broker_list, "limit=0", "field-range", "limit"),
     CASE(query_broker_table, "limit=4097", "field-range", "limit"),
     CASE(query_broker_changes, "wait=1", "field-missing", "after"),
