@@ -7,13 +7,11 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/similar.h"
 #include "core/cursor.h"
 
-#define KEYS_MAX 128 /* of one program; the hub has some forty */
-#define NAME_BYTES_MAX                                                                             \
-    64               /* bytes of a key's name in a file; longer ones are unknown in any case       \
-                      */
-#define SHOWN_MAX 48 /* bytes of a foreign name in a message */
+#define KEYS_MAX  128 /* of one program; the hub has some forty */
+#define SHOWN_MAX 48  /* bytes of a foreign name in a message */
 
 struct run {
     const char *name;   /* of the file, in messages */
@@ -84,50 +82,13 @@ static bool is_clean_utf8(struct slice s)
     return true;
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Levenshtein's distance, for names of at most NAME_BYTES_MAX bytes. */
-static size_t distance(struct slice a, struct slice b)
-{
-    size_t row[NAME_BYTES_MAX + 1];
-    for (size_t j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t change = diagonal + (a.data[i - 1] != b.data[j - 1]);
-            diagonal = row[j];
-            row[j] = least(change, 1 + least(row[j], row[j - 1]));
-        }
-    }
-    return row[b.len];
-}
-
-/* The key somebody may have meant, or NULL. */
-static const char *nearest(const struct run *r, struct slice name)
-{
-    const char *best = NULL;
-    size_t best_distance = 1 + (name.len < 9 ? 2 : name.len / 3);
-    for (size_t i = 0; i < r->n && name.len <= NAME_BYTES_MAX; i++) {
-        struct slice known = slice_of_text(r->keys[i].name);
-        size_t d = known.len <= NAME_BYTES_MAX ? distance(name, known) : SIZE_MAX;
-        /* two short names with nothing in common are near each other by length alone */
-        if (d < best_distance && d < name.len && d < known.len) {
-            best = r->keys[i].name;
-            best_distance = d;
-        }
-    }
-    return best;
-}
-
 static enum err unknown_key(const struct run *r, struct slice name)
 {
-    const char *meant = nearest(r, name);
-    int shown = (int)least(name.len, SHOWN_MAX);
+    struct similar similar = similar_to(name);
+    for (size_t i = 0; i < r->n; i++)
+        similar_offer(&similar, r->keys[i].name);
+    const char *meant = similar.best;
+    int shown = name.len < SHOWN_MAX ? (int)name.len : SHOWN_MAX;
     if (meant == NULL)
         return fail(r, ERR_SYNTAX, "unknown key '%.*s'", shown, (const char *)name.data);
     return fail(r, ERR_SYNTAX, "unknown key '%.*s'; did you mean '%s'?", shown,

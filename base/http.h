@@ -115,6 +115,10 @@ void http_reply_close(struct http_request *r);
 
 /* Names the party on this connection, e.g. "default/thermo-1". */
 void http_connection_label(struct http_request *r, const char *label);
+/* `size` bytes, zeroed at first, that stay with this connection for whoever handles its requests:
+ * what was found out for one need not be for the next. NULL where it has gone, or memory is out.
+ * Every caller asks for the same size. */
+void *http_connection_notes(struct http_request *r, size_t size);
 /* Closes every live connection with that label, on every loop, and runs `done` (may be NULL) on
  * the calling loop when all have. An answer in progress is cut off. *closed counts them. */
 void http_server_close_labelled(struct http_server *s, const char *label,

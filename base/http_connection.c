@@ -105,6 +105,7 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
     socket->open--;
     w->open--;
     atomic_fetch_sub(&l->open, 1);
+    free(c->notes);
     free(c);
     if (w->draining && w->open == 0)
         http_worker_drained(w);
@@ -291,6 +292,14 @@ void http_connection_label(struct http_request *r, const char *label)
         TAILQ_INSERT_TAIL(&c->socket->worker->labels[bucket_of(c->label)], c, label_entry);
     else
         c->closing = true; /* what cannot be found must not stay */
+}
+
+void *http_connection_notes(struct http_request *r, size_t size)
+{
+    struct http_connection *c = r->connection;
+    if (c != NULL && c->notes == NULL)
+        c->notes = calloc(1, size);
+    return c == NULL ? NULL : c->notes;
 }
 
 size_t http_connection_end_labelled(struct http_worker *w, const char *label)

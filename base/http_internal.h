@@ -73,6 +73,7 @@ struct http_connection {
     struct http_address *address;
     char *label;
     TAILQ_ENTRY(http_connection) label_entry;
+    void *notes; /* of those who handle its requests */
     bool peer_known;
     struct tls_peer peer;
 };

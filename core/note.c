@@ -221,6 +221,13 @@ enum err note_text_unverified(struct slice note, struct slice *ret_text)
     return ERR_SYNTAX;
 }
 
+struct slice note_read_line(struct reader *r, const char *key)
+{
+    reader_expect(r, slice_of_text(key));
+    reader_expect(r, SLICE_LITERAL(" "));
+    return reader_until(r, '\n');
+}
+
 enum err note_verify(struct slice note, const struct note_key *key, ed25519_verify_fn *verify,
                      struct slice *ret_text)
 {

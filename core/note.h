@@ -46,6 +46,8 @@ MUST_USE enum err note_text_unverified(struct slice note, struct slice *ret_text
  * ERR_NOT_FOUND (no signature by that key), ERR_BAD_SIGNATURE. */
 MUST_USE enum err note_verify(struct slice note, const struct note_key *key,
                               ed25519_verify_fn *verify, struct slice *ret_text);
+/* The value of the next line of a text, "KEY VALUE", which must have this key. */
+struct slice note_read_line(struct reader *r, const char *key);
 /* Appends the signature lines' separator and one signature line to a text that ends in LF. */
 void note_write_signature(struct writer *w, const struct note_key *key,
                           const uint8_t signature[ED25519_SIGNATURE_SIZE]);

@@ -10,7 +10,7 @@
  *                 made 2026-11-28T19:00:00Z
  *                 body LENGTH SHA256              decimal bytes, hexadecimal
  *
- * Numbers are big-endian. What the body looks like stands at the head of rules.c. */
+ * Numbers are big-endian. What the body looks like stands in rules_body.h. */
 #ifndef CORE_RULES_H
 #define CORE_RULES_H
 
@@ -18,8 +18,9 @@
 #include "core/note.h"
 #include "core/trust_bundle.h"
 
-#define RULES_MAX         (256U << 10) /* bytes: a policy of a thousand models */
-#define RULES_NAME_MAX    64           /* bytes of a model's, group's, device's or tenant's name */
+#define RULES_MAX         (256U << 10) /* bytes of a file: a policy of a thousand models */
+#define RULES_BODY_MAX    (RULES_MAX - NOTE_MAX - 12U) /* bytes: the file has room for any note */
+#define RULES_NAME_MAX    64  /* bytes of a model's, group's, device's or tenant's name */
 #define RULES_FILTER_MAX  512 /* bytes of one filter as it is written, with its variables */
 #define RULES_FILTERS_MAX 64  /* for one model or group, each way */
 #define RULES_MODELS_MAX  4096
@@ -52,7 +53,8 @@ struct rules_limits {
 };
 
 struct rules_model {
-    uint8_t reach[DEVICE_STATE_COUNT]; /* mask of enum rules_reach, by state */
+    uint8_t reach[DEVICE_STATE_COUNT]; /* mask of enum rules_reach, by state; 0 for those that are
+                                          final, whatever a policy would say */
     struct rules_limits limits;
     uint8_t cut;      /* mask of enum rules_cut */
     bool password_ok; /* its devices may hold a password in place of a certificate */
@@ -81,19 +83,26 @@ MUST_USE enum err rules_read(struct slice file, const struct note_key *key, sha2
  * are left empty. */
 MUST_USE enum err rules_read_body(struct slice body, struct rules *ret_rules);
 
-/* The text to be signed, without signature; then the file, given the signed note. */
+/* The text to be signed, without signature; then the file, given the signed note. ERR_SYNTAX in
+ * the writer for what is no fleet's name, ERR_LIMIT for version 0 or a body that is too long. */
 void rules_write_text(struct writer *w, const char *fleet, uint64_t version, int64_t made_at,
                       size_t body_len, const uint8_t body_sha256[SHA256_SIZE]);
-/* Reads such a text; *ret_body_len and the digest as they stand in it. */
+/* Reads such a text: fleet, version and made_at, the rest of the rules is left empty; *ret_body_len
+ * and the digest as they stand in it. */
 MUST_USE enum err rules_read_text(struct slice text, struct rules *ret_rules, size_t *ret_body_len,
                                   uint8_t ret_body_sha256[SHA256_SIZE]);
 void rules_write_file(struct writer *w, struct slice note, struct slice body);
 
 /* ---- writing a body: models, then groups, each in the order of their names' bytes ---- */
 
+/* A filter as it is written, with {tenant}, {device}, {model}, {group}, each a whole level or part
+ * of one, one in a level at most, and no other braces. ERR_SYNTAX, ERR_LIMIT. */
+MUST_USE enum err rules_filter_check(struct slice filter);
+/* A name of a model or group: 1 to RULES_NAME_MAX bytes of UTF-8 that may stand for a variable. */
+bool rules_name_ok(struct slice name);
+
 struct rules_filters {
-    const struct slice *filters; /* with {tenant}, {device}, {model}, {group}, each a whole level or
-                                    part of one */
+    const struct slice *filters;
     size_t len;
 };
 struct rules_entry {
@@ -101,7 +110,8 @@ struct rules_entry {
     const struct rules_model *model; /* NULL: a group */
     struct rules_filters publish, subscribe;
 };
-/* ERR_SYNTAX in the writer for filters in bad form, names out of order or given twice. */
+/* ERR_SYNTAX in the writer for filters in bad form, names that are not ok, out of order or given
+ * twice, bits that no mask has, a final state that reaches anything; ERR_LIMIT. */
 void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rules_entry *models,
                       size_t models_len, const struct rules_entry *groups, size_t groups_len);
 
@@ -109,6 +119,9 @@ void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rul
 
 bool rules_find_model(const struct rules *r, struct slice name, struct rules_model *ret_model);
 bool rules_has_group(const struct rules *r, struct slice name);
+/* The n-th by name; n is less than models_len or groups_len. */
+struct slice rules_model_name(const struct rules *r, uint32_t n);
+struct slice rules_group_name(const struct rules *r, uint32_t n);
 
 /* A device that asks; its names as slices of the caller's. */
 struct rules_subject {
@@ -132,8 +145,12 @@ enum rules_decision {
 };
 const char *rules_decision_text(enum rules_decision decision); /* "allow", "unknown-model", ... */
 
-/* A name of a device, model or group that holds "/", "+", "#" or is empty makes every filter with
- * its variable match nothing: a name never widens what it may reach. */
+/* A name that holds "/", "+" or "#", that starts with "$" or is empty, and that of a group which
+ * the rules do not know, makes every filter with its variable match nothing: a name never widens
+ * what it may reach. What may be subscribed to may be received.
+ *
+ * A shared subscription (MQTT 5.0 section 4.8.2) takes messages away from others, so it is covered
+ * only by a filter that names it: "$share/NAME/FILTER". */
 enum rules_decision rules_decide(const struct rules *r, const struct rules_subject *subject,
                                  enum rules_action action, struct slice topic);
 

@@ -5,8 +5,7 @@
 
 #define FIRST_LINE "holdfast-trust-bundle/v1\n"
 
-/* Labels of lower-case letters, digits and inner hyphens, joined by dots. */
-static bool is_fleet(struct slice name)
+bool fleet_name_ok(struct slice name)
 {
     uint8_t previous = '.';
     for (size_t i = 0; i < name.len; i++) {
@@ -18,31 +17,25 @@ static bool is_fleet(struct slice name)
             return false;
         previous = c;
     }
-    return previous != '.' && previous != '-';
+    return name.len <= FLEET_NAME_MAX && previous != '.' && previous != '-';
 }
 
-/* The value of the next line, which must have this key. */
-static struct slice read_line(struct reader *r, const char *key)
+void fleet_name_read_line(struct reader *r, char fleet[FLEET_NAME_MAX + 1])
 {
-    reader_expect(r, slice_of_text(key));
-    reader_expect(r, SLICE_LITERAL(" "));
-    return reader_until(r, '\n');
-}
-
-static void read_fleet(struct reader *r, char fleet[FLEET_NAME_MAX + 1])
-{
-    struct slice name = read_line(r, "fleet");
+    struct slice name = note_read_line(r, "fleet");
     if (name.len > FLEET_NAME_MAX)
         reader_fail(r, ERR_LIMIT);
-    if (!is_fleet(name))
+    if (!fleet_name_ok(name))
         reader_fail(r, ERR_SYNTAX);
-    if (r->err == ERR_NONE)
-        memcpy(fleet, name.data, name.len);
+    if (r->err != ERR_NONE)
+        return;
+    memcpy(fleet, name.data, name.len);
+    fleet[name.len] = '\0';
 }
 
 static uint64_t read_version(struct reader *r)
 {
-    struct reader value = reader_over(read_line(r, "version"));
+    struct reader value = reader_over(note_read_line(r, "version"));
     uint64_t version = reader_decimal(&value, UINT64_MAX);
     reader_fail(r, reader_finish(&value));
     return version;
@@ -51,7 +44,7 @@ static uint64_t read_version(struct reader *r)
 static void read_key(struct reader *r, const char *line_key, sha256_fn *sha256,
                      struct note_key *key)
 {
-    struct slice value = read_line(r, line_key);
+    struct slice value = note_read_line(r, line_key);
     if (r->err == ERR_NONE)
         reader_fail(r, note_key_read(value, sha256, key));
 }
@@ -60,7 +53,7 @@ static void read_key(struct reader *r, const char *line_key, sha256_fn *sha256,
  * checked here: a device that took a bundle without a usable root would be cut off for good. */
 static struct slice read_root(struct reader *r, struct writer *storage)
 {
-    struct slice value = read_line(r, "server-root");
+    struct slice value = note_read_line(r, "server-root");
     uint8_t *to = storage->start + storage->len;
     size_t len = 0;
     if (r->err == ERR_NONE)
@@ -80,9 +73,9 @@ static enum err read_text(struct slice text, sha256_fn *sha256, uint8_t *storage
 {
     struct reader r = reader_over(text);
     reader_expect(&r, SLICE_LITERAL(FIRST_LINE));
-    read_fleet(&r, b->fleet);
+    fleet_name_read_line(&r, b->fleet);
     b->version = read_version(&r);
-    struct slice floor = read_line(&r, "time-floor");
+    struct slice floor = note_read_line(&r, "time-floor");
     if (r.err == ERR_NONE)
         reader_fail(&r, calendar_read_rfc3339(floor, &b->time_floor));
     read_key(&r, "bundle-key", sha256, &b->bundle_key);
@@ -143,7 +136,7 @@ static void write_key_line(struct writer *w, const char *line_key, const struct 
 
 void trust_bundle_write(struct writer *w, const struct trust_bundle *bundle)
 {
-    if (!is_fleet(slice_of_text(bundle->fleet)))
+    if (!fleet_name_ok(slice_of_text(bundle->fleet)))
         writer_fail(w, ERR_SYNTAX);
     if (bundle->ledger_keys_len == 0 || bundle->ledger_keys_len > TRUST_LEDGERS_MAX ||
         bundle->server_roots_len == 0 || bundle->server_roots_len > TRUST_ROOTS_MAX)

@@ -22,6 +22,11 @@
 #define TRUST_LEDGERS_MAX 8
 #define FLEET_NAME_MAX    63 /* a DNS label sequence, as SPIFFE trust domains are */
 
+/* Labels of lower-case letters, digits and inner hyphens, joined by dots. */
+bool fleet_name_ok(struct slice name);
+/* The line "fleet FLEET" of a note's text. */
+void fleet_name_read_line(struct reader *r, char fleet[FLEET_NAME_MAX + 1]);
+
 struct trust_bundle {
     char fleet[FLEET_NAME_MAX + 1];
     uint64_t version;

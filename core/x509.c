@@ -82,20 +82,69 @@ static enum err read_uri(struct slice value, struct slice *ret_uri)
     return err;
 }
 
+/* AuthorityKeyIdentifier: its keyIdentifier, and what else may be there to the end. */
+static enum err read_authority_key(struct slice value, struct slice *ret_key)
+{
+    struct reader r = reader_over(value);
+    struct reader fields = der_enter(&r, DER_SEQUENCE);
+    struct slice key = {NULL, 0};
+    if (der_next_is(&fields, DER_CONTEXT(0)))
+        key = der_read(&fields, DER_CONTEXT(0));
+    while (reader_left(&fields) > 0)
+        (void)der_read_any(&fields, NULL);
+    der_leave(&r, &fields);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_key = key;
+    return err;
+}
+
+static enum err read_subject_key(struct slice value, struct slice *ret_key)
+{
+    struct reader r = reader_over(value);
+    struct slice key = der_read(&r, DER_OCTET_STRING);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_key = key;
+    return err;
+}
+
+/* One of those that are looked at, into its field; RFC 5280 section 4.2: not more than one instance
+ * of each. */
+static enum err read_known(const struct x509_extension *extension, struct certificate *certificate,
+                           unsigned *seen)
+{
+    const struct {
+        struct slice oid;
+        enum err (*read)(struct slice value, struct slice *ret);
+        struct slice *ret;
+    } known[] = {
+        {OID_SUBJECT_ALT_NAME, read_uri, &certificate->uri},
+        {OID_AUTHORITY_KEY_IDENTIFIER, read_authority_key, &certificate->authority_key},
+        {OID_SUBJECT_KEY_IDENTIFIER, read_subject_key, &certificate->subject_key},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(known); i++) {
+        if (!slice_equal(extension->oid, known[i].oid))
+            continue;
+        if ((*seen & 1u << i) != 0)
+            return ERR_SYNTAX;
+        *seen |= 1u << i;
+        return known[i].read(extension->value, known[i].ret);
+    }
+    return ERR_NONE;
+}
+
 static void read_extensions(struct reader *tbs, struct certificate *certificate)
 {
     if (!der_next_is(tbs, DER_CONTEXT_CONSTRUCTED(3)))
         return;
     struct reader explicit = der_enter(tbs, DER_CONTEXT_CONSTRUCTED(3));
     struct reader extensions = der_enter(&explicit, DER_SEQUENCE);
-    bool seen = false;
+    unsigned seen = 0;
     do {
         struct x509_extension extension = x509_extension_read(&extensions);
-        if (extensions.err != ERR_NONE || !slice_equal(extension.oid, OID_SUBJECT_ALT_NAME))
-            continue;
-        /* RFC 5280 section 4.2: not more than one instance of an extension. */
-        reader_fail(&extensions, seen ? ERR_SYNTAX : read_uri(extension.value, &certificate->uri));
-        seen = true;
+        if (extensions.err == ERR_NONE)
+            reader_fail(&extensions, read_known(&extension, certificate, &seen));
     } while (reader_left(&extensions) > 0);
     der_leave(&explicit, &extensions);
     der_leave(tbs, &explicit);
@@ -166,4 +215,12 @@ enum err certificate_read(struct slice der, struct certificate *ret_certificate)
     if (err == ERR_NONE)
         *ret_certificate = certificate;
     return err;
+}
+
+uint32_t authority_number(struct slice key_identifier)
+{
+    uint32_t number = 0;
+    for (size_t i = 0; i < 4 && i < key_identifier.len; i++)
+        number = number << 8 | key_identifier.data[i];
+    return number;
 }

@@ -27,11 +27,18 @@ struct certificate {
     int64_t not_after;
     struct spki spki;
     struct slice uri; /* first uniformResourceIdentifier of subjectAltName; empty where absent */
+    /* Key identifiers, sections 4.2.1.1 and 4.2.1.2: its issuer's, its own; empty where absent. */
+    struct slice authority_key;
+    struct slice subject_key;
 };
 
 /* ERR_SYNTAX, ERR_LIMIT, or ERR_UNSUPPORTED for a key of a kind we do not take and for versions
  * before 3. No trailing bytes. The slices point into `der`. */
 MUST_USE enum err certificate_read(struct slice der, struct certificate *ret_certificate);
+
+/* An authority in a number: the first four octets of its key identifier, as its certificate has it
+ * and those that it issued. 0: there is none. */
+uint32_t authority_number(struct slice key_identifier);
 
 /* What certificates and requests have in common. Errors go to the reader. */
 

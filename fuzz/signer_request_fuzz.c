@@ -68,7 +68,7 @@ static struct signer_keys *make_keys(void)
     int der_len = i2d_X509(certificate, &der);
     require(der_len > 0 &&
             ocsp_responder_new(k.issuer, slice_of(der, (size_t)der_len), "acme.example",
-                               &k.responders[OCSP_ISSUING]) == ERR_NONE);
+                               &k.responders[AUTHORITY_CURRENT]) == ERR_NONE);
     OPENSSL_free(der);
     X509_free(certificate);
     EVP_PKEY_free(issuing);

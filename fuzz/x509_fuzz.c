@@ -30,6 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert_within(c.spki.der, der);
     assert_within(c.spki.key, c.spki.der);
     assert_within(c.uri, der);
+    assert_within(c.authority_key, der);
+    assert_within(c.subject_key, der);
     assert(c.serial.len > 0 && c.serial.len <= SERIAL_MAX);
     assert_name(c.issuer);
     assert_name(c.subject);

@@ -21,8 +21,8 @@ static enum err make_ocsp(struct hub *hub)
     struct reader previous = reader_over(slice_of(hub->facts.previous, hub->facts.previous_len));
     const struct ocsp_options options = {
         .store = hub->store,
-        .issuers = {[OCSP_ISSUING] = der_read_any(&chain, NULL),
-                    [OCSP_PREVIOUS] = der_read_any(&previous, NULL)},
+        .issuers = {[AUTHORITY_CURRENT] = der_read_any(&chain, NULL),
+                    [AUTHORITY_PREVIOUS] = der_read_any(&previous, NULL)},
         .validity = hub->config.ocsp_validity,
     };
     return ocsp_service_new(&options, &hub->ocsp);

@@ -21,16 +21,9 @@ bool hub_card_is_name(const char *name)
 
 /* ---- lines ---- */
 
-static struct slice read_line(struct reader *r, const char *key)
-{
-    reader_expect(r, slice_of_text(key));
-    reader_expect(r, SLICE_LITERAL(" "));
-    return reader_until(r, '\n');
-}
-
 static void read_text(struct reader *r, const char *key, char *text, size_t size)
 {
-    struct slice value = read_line(r, key);
+    struct slice value = note_read_line(r, key);
     if (value.len >= size)
         reader_fail(r, ERR_LIMIT);
     if (r->err != ERR_NONE)
@@ -51,7 +44,7 @@ static void read_names(struct reader *r, char fleet[FLEET_NAME_MAX + 1],
 
 static void read_key(struct reader *r, const char *line_key, struct note_key *key)
 {
-    struct slice value = read_line(r, line_key);
+    struct slice value = note_read_line(r, line_key);
     if (r->err == ERR_NONE)
         reader_fail(r, note_key_read(value, crypto_sha256, key));
 }
@@ -59,7 +52,7 @@ static void read_key(struct reader *r, const char *line_key, struct note_key *ke
 /* Behind what `storage` holds already. */
 static struct slice read_base64(struct reader *r, const char *line_key, struct writer *storage)
 {
-    struct slice value = read_line(r, line_key);
+    struct slice value = note_read_line(r, line_key);
     uint8_t *to = storage->start + storage->len;
     size_t len = 0;
     if (r->err == ERR_NONE)

@@ -50,7 +50,6 @@
     SLICE_LITERAL("\x30\x0f\x06\x09\x2b\x06\x01\x05\x05\x07\x30\x01\x05\x04\x02\x05\x00")
 #define OID_AUTHORITY_INFO_ACCESS   SLICE_LITERAL("\x2b\x06\x01\x05\x05\x07\x01\x01")
 #define OID_CRL_DISTRIBUTION_POINTS SLICE_LITERAL("\x55\x1d\x1f")
-#define OID_SUBJECT_KEY_IDENTIFIER  SLICE_LITERAL("\x55\x1d\x0e")
 
 void issuer_free(struct issuer *i)
 {

@@ -10,8 +10,6 @@
 #define KEY_IDENTIFIER_MAX 64
 #define SIGNATURE_MAX      112 /* an ECDSA-Sig-Value over P-384 takes 104 */
 
-#define OID_AUTHORITY_KEY_IDENTIFIER SLICE_LITERAL("\x55\x1d\x23")
-
 struct issuer {
     EVP_PKEY *key;
     EVP_PKEY_CTX *signing; /* set up once, used for every signature */

@@ -32,7 +32,8 @@ enum err ocsp_issuer_read(struct slice certificate, struct ocsp_issuer *ret_issu
     enum err err = certificate_read(certificate, &c);
     if (err != ERR_NONE)
         return err;
-    struct ocsp_issuer issuer = {.not_after = c.not_after};
+    struct ocsp_issuer issuer = {.not_after = c.not_after,
+                                 .number = authority_number(c.subject_key)};
     for (unsigned i = 0; err == ERR_NONE && i < OCSP_HASH_COUNT; i++)
         if (!digest((enum ocsp_hash)i, c.subject, issuer.name_hash[i]) ||
             !digest((enum ocsp_hash)i, c.spki.key, issuer.key_hash[i]))

@@ -5,10 +5,12 @@
 
 #include "core/ocsp.h"
 #include "core/x509.h"
+#include "pki/authority.h"
 
 /* The authority whose certificates are asked for, as a CertID names it. */
 struct ocsp_issuer {
     int64_t not_after; /* of its certificate */
+    uint32_t number;   /* core/x509.h: authority_number() */
     uint8_t name_hash[OCSP_HASH_COUNT][OCSP_HASH_MAX];
     uint8_t key_hash[OCSP_HASH_COUNT][OCSP_HASH_MAX];
 };
@@ -18,9 +20,6 @@ size_t ocsp_hash_size(enum ocsp_hash hash);
 /* Does the request mean a certificate of this issuer? */
 bool ocsp_is_issuer(const struct ocsp_issuer *issuer, const struct ocsp_request *request);
 
-/* While an authority is rolled over there are two, and each speaks for what it has issued. */
-enum ocsp_authority { OCSP_ISSUING, OCSP_PREVIOUS, OCSP_AUTHORITY_COUNT };
-
 enum ocsp_status {
     OCSP_GOOD,
     OCSP_REVOKED,
@@ -29,9 +28,9 @@ enum ocsp_status {
 };
 
 struct ocsp_answer {
-    enum ocsp_authority authority; /* that of the question */
-    enum ocsp_hash hash;           /* that of the question */
-    uint8_t serial[SERIAL_MAX];    /* without leading zero octets, but for the serial 0 */
+    enum authority authority;   /* that of the question */
+    enum ocsp_hash hash;        /* that of the question */
+    uint8_t serial[SERIAL_MAX]; /* without leading zero octets, but for the serial 0 */
     size_t serial_len;
     enum ocsp_status status;
     enum crl_reason reason;           /* OCSP_REVOKED; REASON_UNSPECIFIED is left out */

@@ -11,7 +11,9 @@
 #include "core/rules.h"
 
 #define POLICY_TEXT_MAX       (256U << 10) /* bytes of the file */
+#define POLICY_ARENA_MAX      (64U << 20) /* bytes that reading, compiling and a diff take at most */
 #define POLICY_TESTS_MAX      10000
+#define POLICY_WARNINGS_MAX   200
 #define POLICY_LOCATED_MAX    256
 #define POLICY_AUTOMATIC_CUTS 20 /* an hour, where the file does not say */
 
@@ -84,17 +86,30 @@ struct policy {
 };
 
 /* All that it points at lives in `arena`, which must outlive it. ERR_SYNTAX and ERR_LIMIT with a
- * complaint; ERR_MEMORY. */
+ * complaint; ERR_NO_MEMORY. */
 MUST_USE enum err policy_read(struct slice text, struct arena *arena, struct policy *ret_policy,
                               struct policy_complaint *complaint);
 /* The body of its rules, in the arena. */
 MUST_USE enum err policy_compile(const struct policy *policy, struct arena *arena,
                                  struct slice *ret_body);
 
+/* NULL where there is none of that name. */
+const struct policy_model *policy_find_model(const struct policy *policy, struct slice name);
+const struct policy_group *policy_find_group(const struct policy *policy, struct slice name);
+
+/* What is allowed, and yet as a rule a mistake: devices that read what others publish, reach
+ * brokers from quarantine, have no limit. In the order of lines; lives in the arena. At most
+ * POLICY_WARNINGS_MAX, the last of which says so. ERR_NO_MEMORY. */
+MUST_USE enum err policy_warn(const struct policy *policy, struct arena *arena,
+                              struct policy_complaint **ret_warnings, size_t *ret_len);
+
 /* Runs one of its tests against rules; true where it holds. */
 bool policy_test_holds(const struct policy_test *test, const struct rules *rules);
 /* The test in words: "a quarantined thermo 'thermo-1' may not subscribe '#'". */
 void policy_test_text(struct writer *w, const struct policy_test *test);
+/* What the rules say to it: "it may: a filter of its model or group covers that". */
+void policy_test_verdict(struct writer *w, const struct policy_test *test,
+                         const struct rules *rules);
 
 /* ---- what a change of policy means ---- */
 
@@ -107,7 +122,7 @@ struct policy_difference {
     struct slice what;
 };
 /* From `old` (NULL: there was none, and nothing was reached by it) to `new`, in the order of names.
- * Differences and their words live in the arena. ERR_MEMORY, ERR_LIMIT. */
+ * Differences and their words live in the arena. ERR_NO_MEMORY. */
 MUST_USE enum err policy_diff(const struct policy *old, const struct policy *new,
                               struct arena *arena, struct policy_difference **ret_differences,
                               size_t *ret_len);

@@ -12,9 +12,11 @@
 
 static enum err identify_device(struct api_call *call, bool any_state)
 {
-    enum err err = identity_authenticate(
-        call->hub->identity, call->here->reader, call->here->loop, http_request_peer(call->request),
-        http_request_arena(call->request), &call->device, &call->problem);
+    enum err err =
+        identity_authenticate(call->hub->identity, call->here->reader, call->here->loop,
+                              http_request_peer(call->request), http_request_arena(call->request),
+                              http_connection_notes(call->request, sizeof(struct device_memo)),
+                              &call->device, &call->problem);
     char label[IDENTITY_LABEL_MAX];
     identity_label(label, call->device.tenant, call->device.device);
     if (call->device.device[0] != '\0') {

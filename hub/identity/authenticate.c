@@ -182,6 +182,14 @@ static enum err check_device(int64_t state, struct problem *problem)
     }
 }
 
+static struct certificate_row certificate_row_of_peer(const struct tls_peer *peer)
+{
+    struct certificate_row row = {0};
+    struct writer w = writer_over(row.serial, sizeof row.serial - 1);
+    writer_hex(&w, slice_of(peer->serial, peer->serial_len));
+    return row;
+}
+
 enum err identity_recognise(struct store_reader *reader, const struct tls_peer *peer,
                             struct arena *arena, struct certificate_row *ret_certificate,
                             struct problem *problem)
@@ -189,9 +197,7 @@ enum err identity_recognise(struct store_reader *reader, const struct tls_peer *
     if (!peer->present)
         return problem_set(problem, 401, "certificate-required", "",
                            "connect with the device's certificate");
-    struct certificate_row row = {0};
-    struct writer w = writer_over(row.serial, sizeof row.serial - 1);
-    writer_hex(&w, slice_of(peer->serial, peer->serial_len));
+    struct certificate_row row = certificate_row_of_peer(peer);
     enum err err = store_get(reader, &table_certificate, arena, &row);
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         return err;
@@ -204,35 +210,64 @@ enum err identity_recognise(struct store_reader *reader, const struct tls_peer *
     return ERR_NONE;
 }
 
-enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
-                               struct loop *loop, const struct tls_peer *peer, struct arena *arena,
-                               struct device_view *ret_view, struct problem *problem)
+/* Reads who that is, and notes of which rows it was read. */
+static enum err look_up(struct identity *identity, struct store_reader *reader,
+                        const struct tls_peer *peer, struct arena *arena, struct device_memo *m,
+                        struct problem *problem)
 {
-    struct device_view view = {0};
-    enum err err = identity_recognise(reader, peer, arena, &view.certificate, problem);
+    const struct certificate_row sought = certificate_row_of_peer(peer);
+    m->certificate = store_stamp(identity->store, &table_certificate, &sought);
+    enum err err = identity_recognise(reader, peer, arena, &m->view.certificate, problem);
     if (err != ERR_NONE)
         return err;
-    /* From here on it is known who asks, also where the answer is no. */
-    ROW_TEXT(ret_view->tenant, view.certificate.tenant);
-    ROW_TEXT(ret_view->device, view.certificate.device);
-    struct device_row device = device_row_of(view.certificate.tenant, view.certificate.device);
+    struct device_view *view = &m->view;
+    ROW_TEXT(view->tenant, view->certificate.tenant);
+    ROW_TEXT(view->device, view->certificate.device);
+    struct device_row device = device_row_of(view->tenant, view->device);
+    m->device = store_stamp(identity->store, &table_device, &device);
     err = store_get(reader, &table_device, arena, &device);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
-    err = check_device(device.state, problem);
+    view->state = device.state;
+    view->report_hash = device.report_hash;
+    ROW_TEXT(view->rotation, device.rotation);
+    view->renew_at = device.renew_at;
+    return ERR_NONE;
+}
+
+static bool still_holds(const struct identity *identity, const struct device_memo *memo)
+{
+    return memo != NULL && memo->held && store_is_unchanged(identity->store, &memo->certificate) &&
+           store_is_unchanged(identity->store, &memo->device);
+}
+
+enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
+                               struct loop *loop, const struct tls_peer *peer, struct arena *arena,
+                               struct device_memo *memo, struct device_view *ret_view,
+                               struct problem *problem)
+{
+    struct device_memo now = {0};
+    enum err err = ERR_NONE;
+    if (still_holds(identity, memo))
+        now = *memo;
+    else
+        err = look_up(identity, reader, peer, arena, &now, problem);
+    /* From here on it is known who asks, also where the answer is no. */
+    ROW_TEXT(ret_view->tenant, now.view.tenant);
+    ROW_TEXT(ret_view->device, now.view.device);
     if (err == ERR_NONE)
-        err = check_certificate(&view.certificate, problem);
+        err = check_device(now.view.state, problem);
+    if (err == ERR_NONE)
+        err = check_certificate(&now.view.certificate, problem);
     if (err != ERR_NONE)
         return err;
-
-    ROW_TEXT(view.tenant, device.tenant);
-    ROW_TEXT(view.device, device.id);
-    view.state = device.state;
-    view.report_hash = device.report_hash;
-    ROW_TEXT(view.rotation, device.rotation);
-    view.renew_at = device.renew_at;
-    if (view.certificate.status == CERTIFICATE_ISSUED)
-        confirm(identity, loop, &view);
-    *ret_view = view;
+    if (now.view.certificate.status == CERTIFICATE_ISSUED)
+        confirm(identity, loop, &now.view);
+    *ret_view = now.view;
+    /* Blobs of rows live in the request's arena. */
+    now.view.certificate.der = (struct slice){0};
+    now.held = true;
+    if (memo != NULL)
+        *memo = now;
     return ERR_NONE;
 }

@@ -404,6 +404,7 @@ static enum err write_certificate(struct enrolment *e, struct tx *tx,
     crypto_sha256_one(e->certificate, row.certificate_sha256.bytes);
     row.not_before = e->issued_not_before;
     row.not_after = e->issued_not_after;
+    row.authority = e->issued_by;
     row.issued_at = tx_now_ms(tx) / 1000;
     ROW_TEXT(row.previous, device->certificate);
     row.der = e->certificate;
@@ -534,6 +535,7 @@ static enum err take_certificate(struct enrolment *e, struct slice der)
     e->issued[w.len] = '\0';
     e->issued_not_before = c.not_before;
     e->issued_not_after = c.not_after;
+    e->issued_by = authority_number(c.authority_key);
     return w.err;
 }
 

@@ -134,8 +134,9 @@ struct enrolment {
     struct hash spki;
     char issued[SERIAL_TEXT_SIZE];
     int64_t issued_not_before, issued_not_after;
-    int64_t state;   /* the device's, after this */
-    bool readmitted; /* it came back by a person's word, which is used up */
+    uint32_t issued_by; /* its authority's number */
+    int64_t state;      /* the device's, after this */
+    bool readmitted;    /* it came back by a person's word, which is used up */
     char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker: what its certificate names besides */
 };
 /* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then
@@ -208,6 +209,13 @@ struct device_view {
     char rotation[NAME_MAX_BYTES + 1]; /* as in its row */
     int64_t renew_at;
 };
+/* What was read of a connection's device, to be used again while no commit has touched its rows.
+ * Zeroed at first; it belongs to one connection, whose certificate does not change. */
+struct device_memo {
+    bool held;
+    struct row_stamp certificate, device;
+    struct device_view view;
+};
 /* Which of our certificates is that, whatever its status and dates? ERR_REFUSED with *problem:
  * certificate-required, certificate-unknown. */
 MUST_USE enum err identity_recognise(struct store_reader *reader, const struct tls_peer *peer,
@@ -216,11 +224,12 @@ MUST_USE enum err identity_recognise(struct store_reader *reader, const struct t
 /* ERR_REFUSED with *problem: certificate-unknown, certificate-retired, certificate-expired,
  * device-revoked, device-retired; of the view, tenant and device are filled in where the
  * certificate is one of ours, and nothing else. A certificate seen in use for the first time is
- * confirmed (and what came before it retired) by an act of its own that nobody waits for. */
+ * confirmed (and what came before it retired) by an act of its own that nobody waits for. `memo`
+ * may be NULL. */
 MUST_USE enum err identity_authenticate(struct identity *identity, struct store_reader *reader,
                                         struct loop *loop, const struct tls_peer *peer,
-                                        struct arena *arena, struct device_view *ret_view,
-                                        struct problem *problem);
+                                        struct arena *arena, struct device_memo *memo,
+                                        struct device_view *ret_view, struct problem *problem);
 
 /* ---- rotations: devices are asked to renew, each with a fresh key ---- */
 

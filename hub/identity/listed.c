@@ -23,6 +23,7 @@ enum err certificate_list(struct act *act, struct tx *tx, struct certificate_row
     entry.reason = reason;
     entry.date = now;
     entry.not_after = row->not_after;
+    entry.authority = row->authority;
     enum err err = tx_insert(tx, &table_crl_entry, &entry);
     return err == ERR_EXISTS ? ERR_INTERNAL : err;
 }

@@ -13,7 +13,7 @@
 
 struct ocsp_service {
     const struct store *store;
-    struct ocsp_issuer issuers[OCSP_AUTHORITY_COUNT];
+    struct ocsp_issuer issuers[AUTHORITY_COUNT];
     size_t issuers_len;
     int64_t validity;
     struct ocsp_cache *cache;
@@ -28,7 +28,7 @@ enum err ocsp_service_new(const struct ocsp_options *options, struct ocsp_servic
     s->store = options->store;
     s->validity = options->validity;
     enum err err = ERR_NONE;
-    for (size_t i = 0; i < OCSP_AUTHORITY_COUNT && options->issuers[i].len > 0; i++) {
+    for (size_t i = 0; i < AUTHORITY_COUNT && options->issuers[i].len > 0; i++) {
         if (err == ERR_NONE)
             err = ocsp_issuer_read(options->issuers[i], &s->issuers[i]);
         s->issuers_len = i + 1;
@@ -93,8 +93,8 @@ static void answer(struct ocsp_question *q);
 
 static enum err look_up(struct ocsp_question *q, struct standing *ret_standing)
 {
-    return revocation_look_up(q->service->store, q->reader, q->arena, q->id.serial, ret_standing,
-                              &q->stamps);
+    return revocation_look_up(q->service->store, q->reader, q->arena, q->id.serial,
+                              q->service->issuers[q->authority].number, ret_standing, &q->stamps);
 }
 
 static bool is_same(const struct standing *a, const struct standing *b)
@@ -183,12 +183,11 @@ static void answer(struct ocsp_question *q)
         end_with_err(q, err);
 }
 
-/* Which of the two has issued a serial is in no row: whoever asks has it from the chain that he has
- * verified. */
+/* Of the two: whoever asks has it from the chain that he has verified. */
 static bool find_authority(struct ocsp_question *q)
 {
     for (size_t i = 0; i < q->service->issuers_len; i++) {
-        q->authority = (enum ocsp_authority)i;
+        q->authority = (enum authority)i;
         if (ocsp_is_issuer(&q->service->issuers[i], &q->id))
             return true;
     }

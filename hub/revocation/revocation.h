@@ -29,10 +29,11 @@ struct standing revocation_standing(const struct device_row *device,
 struct standing_stamps {
     struct row_stamp certificate, device;
 };
-/* `serial` as in struct certificate. One that is in no row is OCSP_UNKNOWN; then, and after an
- * error of store_get(), the stamps say nothing. */
+/* `serial` as in struct certificate, of one that `authority` issued (its number, core/x509.h). One
+ * that is in no row, or is another authority's, is OCSP_UNKNOWN; then, and after an error of
+ * store_get(), the stamps say nothing. */
 MUST_USE enum err revocation_look_up(const struct store *store, struct store_reader *reader,
-                                     struct arena *arena, struct slice serial,
+                                     struct arena *arena, struct slice serial, uint32_t authority,
                                      struct standing *ret_standing,
                                      struct standing_stamps *ret_stamps);
 
@@ -46,7 +47,7 @@ struct ocsp_service;
 
 struct ocsp_options {
     const struct store *store;
-    struct slice issuers[OCSP_AUTHORITY_COUNT]; /* certificates, DER; the previous may be empty */
+    struct slice issuers[AUTHORITY_COUNT]; /* certificates, DER; the previous may be empty */
     int64_t validity; /* seconds from thisUpdate to nextUpdate; at most OCSP_VALIDITY_MAX */
 };
 MUST_USE enum err ocsp_service_new(const struct ocsp_options *options,
@@ -78,7 +79,7 @@ struct ocsp_question {
     /* private to ocsp.c */
     struct ocsp_service *service;
     struct ocsp_request id;
-    enum ocsp_authority authority;
+    enum authority authority;
     struct standing standing;
     struct standing_stamps stamps;
     struct ocsp_answer asked;

@@ -33,8 +33,8 @@ struct standing revocation_standing(const struct device_row *device,
 }
 
 enum err revocation_look_up(const struct store *store, struct store_reader *reader,
-                            struct arena *arena, struct slice serial, struct standing *ret_standing,
-                            struct standing_stamps *ret_stamps)
+                            struct arena *arena, struct slice serial, uint32_t authority,
+                            struct standing *ret_standing, struct standing_stamps *ret_stamps)
 {
     struct standing_stamps stamps;
     struct certificate_row certificate = {0};
@@ -44,7 +44,9 @@ enum err revocation_look_up(const struct store *store, struct store_reader *read
         return w.err;
     stamps.certificate = store_stamp(store, &table_certificate, &certificate);
     enum err err = store_get(reader, &table_certificate, arena, &certificate);
-    if (err == ERR_NOT_FOUND) {
+    bool is_others =
+        err == ERR_NONE && certificate.authority != 0 && certificate.authority != authority;
+    if (err == ERR_NOT_FOUND || is_others) {
         *ret_standing = (struct standing){.status = OCSP_UNKNOWN};
         return ERR_NONE;
     }

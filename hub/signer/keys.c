@@ -152,7 +152,7 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     facts->issuing_not_after = issuer_not_after(k->issuer);
     struct reader own = reader_over(slice_of(facts->chain, facts->chain_len));
     err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet,
-                             &k->responders[OCSP_ISSUING]);
+                             &k->responders[AUTHORITY_CURRENT]);
     if (err != ERR_NONE)
         return fail(err, explain, "no OCSP responder could be made: %s", err_text(err));
     return ERR_NONE;
@@ -172,7 +172,7 @@ static enum err open_previous_responder(const struct signer_options *options, ui
         return err;
     err = issuer_new(key, certificate, &k->previous);
     if (err == ERR_NONE)
-        err = ocsp_responder_new(k->previous, der, k->fleet, &k->responders[OCSP_PREVIOUS]);
+        err = ocsp_responder_new(k->previous, der, k->fleet, &k->responders[AUTHORITY_PREVIOUS]);
     if (err != ERR_NONE)
         return fail(err, explain, "previous-issuing.pem and its key: %s", err_text(err));
     return ERR_NONE;
@@ -312,7 +312,7 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
 
 void signer_keys_close(struct signer_keys *k)
 {
-    for (size_t i = 0; i < OCSP_AUTHORITY_COUNT; i++)
+    for (size_t i = 0; i < AUTHORITY_COUNT; i++)
         ocsp_responder_free(k->responders[i]);
     crl_desk_close(&k->crl);
     issuer_free(k->previous);

@@ -19,7 +19,7 @@ struct signer_keys {
     char ocsp_url[PUBLIC_URL_MAX + 8]; /* for devices' certificates; empty: none */
     struct issuer *issuer;
     struct issuer *previous; /* certifies its responder, and nothing else; NULL: none */
-    struct ocsp_responder *responders[OCSP_AUTHORITY_COUNT]; /* NULL where there is no authority */
+    struct ocsp_responder *responders[AUTHORITY_COUNT]; /* NULL where there is no authority */
     EVP_PKEY *ledger;
     struct note_key ledger_key; /* its name is the ledger's origin */
     struct ledger_state state;

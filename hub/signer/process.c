@@ -134,7 +134,7 @@ static enum err warm_up(struct signer_keys *k, const struct signer_facts *facts)
     if (err != ERR_NONE && err != ERR_EXPIRED)
         return err;
     const struct ocsp_answer answer = {.serial_len = 1, .this_update = now, .next_update = now + 1};
-    err = ocsp_respond(k->responders[OCSP_ISSUING], &answer, made, sizeof made, &len);
+    err = ocsp_respond(k->responders[AUTHORITY_CURRENT], &answer, made, sizeof made, &len);
     mem_wipe(made, sizeof made);
     if (err != ERR_NONE && err != ERR_EXPIRED)
         return err;

@@ -219,7 +219,7 @@ enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
     uint8_t hash = reader_u8(&r);
     struct slice serial = reader_take(&r, reader_u8(&r));
     uint8_t status = reader_u8(&r);
-    if (authority >= OCSP_AUTHORITY_COUNT || hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
+    if (authority >= AUTHORITY_COUNT || hash >= OCSP_HASH_COUNT || status >= OCSP_STATUS_COUNT)
         reader_fail(&r, ERR_SYNTAX);
     if (serial.len == 0 || serial.len > sizeof answer.serial)
         reader_fail(&r, ERR_LIMIT);
@@ -230,7 +230,7 @@ enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer)
     enum err err = reader_finish(&r);
     if (err != ERR_NONE)
         return err;
-    answer.authority = (enum ocsp_authority)authority;
+    answer.authority = (enum authority)authority;
     answer.hash = (enum ocsp_hash)hash;
     answer.status = (enum ocsp_status)status;
     memcpy(answer.serial, serial.data, serial.len);

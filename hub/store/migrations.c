@@ -154,6 +154,10 @@ const struct migration migrations[] = {
         "certificate @bytes NOT NULL, connected_at @integer NOT NULL, "
         "PRIMARY KEY (tenant, broker, device)) @compact",
     }},
+    {{
+        "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

@@ -108,6 +108,7 @@ static const struct column certificate_columns[] = {
     INTEGER(certificate_row, ended_at),
     HEX(certificate_row, previous),
     INTEGER(certificate_row, listed),
+    INTEGER(certificate_row, authority),
     BLOB(certificate_row, der, CERTIFICATE_MAX),
 };
 const struct table table_certificate =
@@ -240,7 +241,7 @@ const struct table table_rotation_device =
 static const struct column crl_entry_columns[] = {
     INTEGER(crl_entry_row, entry),     HEX(crl_entry_row, serial),
     INTEGER(crl_entry_row, reason),    INTEGER(crl_entry_row, date),
-    INTEGER(crl_entry_row, not_after),
+    INTEGER(crl_entry_row, not_after), INTEGER(crl_entry_row, authority),
 };
 const struct table table_crl_entry = TABLE(16, "crl_entry", crl_entry_row, 2, crl_entry_columns);
 

@@ -105,6 +105,8 @@ struct certificate_row {
     int64_t issued_at, first_used_at, ended_at;
     char previous[SERIAL_TEXT_SIZE]; /* the device's newest before this; empty for its first */
     int64_t listed;                  /* the key of its crl_entry; 0: there was never one */
+    /* Its issuer's (core/x509.h: authority_number()); 0: issued before that was noted. */
+    int64_t authority;
     struct slice der; /* while `issued`: whoever lost our answer gets the same bytes */
 };
 
@@ -247,6 +249,7 @@ struct crl_entry_row {
     int64_t reason;                /* enum crl_reason (core/x509.h) */
     int64_t date;
     int64_t not_after; /* the certificate's own */
+    int64_t authority; /* as in its row: whose lists it is in; 0: everybody's */
 };
 
 /* The hubs over this database: each has its own issuing CA and its own ledger key. A row stays when

@@ -66,9 +66,9 @@ static inline void use(struct house *h, struct slice der)
     memcpy(peer.serial, c.serial.data, c.serial.len);
     peer.serial_len = c.serial.len;
     crypto_sha256_one(der, peer.certificate_sha256);
-    assert_int_equal(
-        identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena, &view, &problem),
-        ERR_NONE);
+    assert_int_equal(identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena,
+                                           NULL, &view, &problem),
+                     ERR_NONE);
     (void)change_model(h, &m, MODEL_DELETE, "none", PROOF_MANIFEST); /* behind the confirmation */
 }
 

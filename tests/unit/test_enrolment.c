@@ -22,20 +22,26 @@ static void settle(struct house *h)
     (void)change_model(h, &m, MODEL_DELETE, "none", PROOF_MANIFEST);
 }
 
-/* As a connection does that shows it: the first time confirms it. */
-static enum err use_certificate(struct house *h, struct slice der, struct problem *problem)
+static struct tls_peer peer_of(struct slice der)
 {
     struct certificate c;
     struct tls_peer peer = {.present = true};
-    struct device_view view;
     assert_int_equal(certificate_read(der, &c), ERR_NONE);
     memcpy(peer.serial, c.serial.data, c.serial.len);
     peer.serial_len = c.serial.len;
     crypto_sha256_one(der, peer.certificate_sha256);
     crypto_sha256_one(c.spki.der, peer.spki_sha256);
+    return peer;
+}
+
+/* As a connection does that shows it: the first time confirms it. */
+static enum err use_certificate(struct house *h, struct slice der, struct problem *problem)
+{
+    const struct tls_peer peer = peer_of(der);
+    struct device_view view;
     *problem = (struct problem){.status = 0};
-    enum err err =
-        identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena, &view, problem);
+    enum err err = identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena, NULL,
+                                         &view, problem);
     settle(h);
     return err;
 }
@@ -237,6 +243,55 @@ static void a_cut_overtakes_an_enrolment(void **state)
     EVP_PKEY_free(key);
 }
 
+/* A connection that was recognised once is not looked up again, until something is written of it.
+ */
+static void a_cut_is_seen_by_a_connection_that_is_known(void **state)
+{
+    struct house *h = *state;
+    char code[IDENTITY_CLAIM_TEXT];
+    struct enrolling x;
+    struct move_act m;
+    struct problem problem;
+    struct device_memo memo = {.held = false};
+    struct device_view view;
+    EVP_PKEY *key = new_key();
+    make_models(h);
+    expect_device(h, "listed", "a", code);
+    enrol_by_claim(h, &x, "a", code, key);
+    assert_int_equal(enrolling_wait(h, &x), ERR_NONE);
+    assert_int_equal(use_certificate(h, x.e.certificate, &problem), ERR_NONE);
+
+    const struct tls_peer peer = peer_of(x.e.certificate);
+    struct store_reader *reader = h->reader; /* and then none: there is nothing to read */
+    for (unsigned i = 0; i < 3; i++, reader = NULL) {
+        view = (struct device_view){.state = -1};
+        assert_int_equal(identity_authenticate(h->identity, reader, h->s->loop, &peer, h->arena,
+                                               &memo, &view, &problem),
+                         ERR_NONE);
+        assert_true(memo.held);
+        assert_string_equal(view.device, "a");
+        assert_int_equal(view.state, DEVICE_TRUSTED);
+    }
+    clock_shift(400LL * 86400); /* what is remembered runs out like what is read */
+    assert_int_equal(identity_authenticate(h->identity, NULL, h->s->loop, &peer, h->arena, &memo,
+                                           &view, &problem),
+                     ERR_REFUSED);
+    assert_string_equal(problem.code, "certificate-expired");
+    clock_shift(-400LL * 86400);
+    assert_int_equal(move(h, &m, "a", MOVE_QUARANTINE), ERR_NONE);
+    assert_int_equal(identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena,
+                                           &memo, &view, &problem),
+                     ERR_NONE);
+    assert_int_equal(view.state, DEVICE_QUARANTINED);
+    assert_int_equal(move(h, &m, "a", MOVE_REVOKE), ERR_NONE);
+    assert_int_equal(identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena,
+                                           &memo, &view, &problem),
+                     ERR_REFUSED);
+    assert_string_equal(problem.code, "device-revoked");
+    enrolling_free(&x);
+    EVP_PKEY_free(key);
+}
+
 static void a_new_code_overtakes_an_old_one(void **state)
 {
     struct house *h = *state;
@@ -315,6 +370,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_key_for_two_devices_is_one_winner, house_set_up,
                                         house_tear_down),
         cmocka_unit_test_setup_teardown(a_cut_overtakes_an_enrolment, house_set_up,
+                                        house_tear_down),
+        cmocka_unit_test_setup_teardown(a_cut_is_seen_by_a_connection_that_is_known, house_set_up,
                                         house_tear_down),
         cmocka_unit_test_setup_teardown(a_new_code_overtakes_an_old_one, house_set_up,
                                         house_tear_down),

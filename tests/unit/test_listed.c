@@ -32,6 +32,8 @@ static struct listed read_listed(struct house *h)
     for (size_t i = 0; i < l.n; i++) {
         const struct certificate_row certificate = read_certificate(h, l.rows[i].serial);
         assert_int_equal(certificate.listed, l.rows[i].entry);
+        assert_int_equal(certificate.authority, l.rows[i].authority);
+        assert_int_not_equal(certificate.authority, 0);
         assert_int_equal(certificate.not_after, l.rows[i].not_after);
         assert_in_range(l.rows[i].date, clock_seconds() - 60, clock_seconds());
         assert_true(i == 0 || l.rows[i].entry >= l.rows[i - 1].entry);

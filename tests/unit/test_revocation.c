@@ -114,7 +114,7 @@ static void gives_what_was_kept(void **state)
     other.id.hash = OCSP_SHA256;
     assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
     other = q;
-    other.authority = OCSP_PREVIOUS;
+    other.authority = AUTHORITY_PREVIOUS;
     assert_int_equal(ocsp_cache_find(f->cache, &other, 1001), ERR_NOT_FOUND);
     other = q;
     other.id.serial = SLICE_LITERAL("\x00\x6a\x01");
@@ -190,6 +190,7 @@ static void forgets_the_oldest(void **state)
 
 static const char *const serial_text = "6a0b0c0d0102";
 #define SERIAL SLICE_LITERAL("\x6a\x0b\x0c\x0d\x01\x02")
+#define OURS   0x01020304
 
 static struct device_row device_named(const char *id, enum device_state state)
 {
@@ -245,6 +246,13 @@ static enum err run_supersede(struct step *step, struct tx *tx)
     return tx_update(tx, &table_certificate, &certificate);
 }
 
+static enum err run_set_authority(struct step *step, struct tx *tx)
+{
+    struct certificate_row certificate = certificate_in(CERTIFICATE_ACTIVE);
+    certificate.authority = *(const int64_t *)step->ctx;
+    return tx_update(tx, &table_certificate, &certificate);
+}
+
 static enum err find_unchanged(struct ocsp_cache *cache, struct fixture *f, int64_t now)
 {
     struct ocsp_question q = {.arena = f->arena, .id = {.hash = OCSP_SHA1, .serial = SERIAL}};
@@ -260,7 +268,7 @@ static struct standing look(struct ocsp_cache *cache, struct fixture *f, bool ke
 {
     struct ocsp_question q = {.arena = f->arena, .id = {.hash = OCSP_SHA1, .serial = SERIAL}};
     assert_int_equal(
-        revocation_look_up(f->store, f->reader, f->arena, SERIAL, &q.standing, &q.stamps),
+        revocation_look_up(f->store, f->reader, f->arena, SERIAL, OURS, &q.standing, &q.stamps),
         ERR_NONE);
     if (keep_it) {
         q.response = SLICE_LITERAL("a response");
@@ -315,6 +323,34 @@ static void reads_nothing_while_nothing_has_changed(void **state)
     fixture_remove(&f);
 }
 
+/* Whoever is asked about another's certificate under an own name has issued no such thing. */
+static void speaks_for_what_an_authority_has_issued(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t authority;
+        enum ocsp_status status;
+    } cases[] = {
+        {OURS, OCSP_GOOD}, {OURS + 1, OCSP_UNKNOWN}, {0, OCSP_GOOD}, /* from before it was noted */
+    };
+    struct fixture f;
+    fixture_make(&f);
+    fixture_open(&f);
+    assert_int_equal(store_start(f.store), ERR_NONE);
+    assert_int_equal(fixture_write(&f, run_insert_both, NULL), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct standing standing;
+        struct standing_stamps stamps;
+        int64_t authority = cases[i].authority;
+        assert_int_equal(fixture_write(&f, run_set_authority, &authority), ERR_NONE);
+        assert_int_equal(
+            revocation_look_up(f.store, f.reader, f.arena, SERIAL, OURS, &standing, &stamps),
+            ERR_NONE);
+        assert_int_equal(standing.status, cases[i].status);
+    }
+    fixture_remove(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gives_nothing_that_does_not_hold, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgets_the_oldest, set_up, tear_down),
         cmocka_unit_test(reads_nothing_while_nothing_has_changed),
+        cmocka_unit_test(speaks_for_what_an_authority_has_issued),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

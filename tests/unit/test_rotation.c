@@ -35,9 +35,9 @@ static bool asked(struct house *h, struct slice der)
     peer.serial_len = c.serial.len;
     crypto_sha256_one(der, peer.certificate_sha256);
     crypto_sha256_one(c.spki.der, peer.spki_sha256);
-    assert_int_equal(
-        identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena, &view, &problem),
-        ERR_NONE);
+    assert_int_equal(identity_authenticate(h->identity, h->reader, h->s->loop, &peer, h->arena,
+                                           NULL, &view, &problem),
+                     ERR_NONE);
     assert_int_equal(identity_renewal_asked(h->reader, &view, h->arena, &answer), ERR_NONE);
     settle(h);
     return answer;

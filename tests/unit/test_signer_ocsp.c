@@ -94,10 +94,10 @@ static void refuses_answers(void **state)
     answer.serial_len = 0;
     assert_int_not_equal(ask(f, &answer, &a), ERR_NONE);
     answer = revoked();
-    answer.authority = OCSP_PREVIOUS; /* there is none */
+    answer.authority = AUTHORITY_PREVIOUS; /* there is none */
     assert_int_equal(ask(f, &answer, &a), ERR_REFUSED);
     answer = revoked();
-    answer.authority = OCSP_AUTHORITY_COUNT;
+    answer.authority = AUTHORITY_COUNT;
     assert_int_not_equal(ask(f, &answer, &a), ERR_NONE);
     answer = revoked();
     answer.hash = OCSP_HASH_COUNT;

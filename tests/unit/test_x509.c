@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include <openssl/asn1.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <time.h>
 
 #include "core/x509.h"
@@ -47,6 +47,13 @@ static void agrees_with_openssl(void **state)
         assert_true(slice_equal(slice_of(serial->data, (size_t)serial->length), c.serial));
         assert_true(seconds_of(X509_get0_notBefore(x)) == c.not_before);
         assert_true(seconds_of(X509_get0_notAfter(x)) == c.not_after);
+        const ASN1_OCTET_STRING *keys[] = {X509_get0_authority_key_id(x),
+                                           X509_get0_subject_key_id(x)};
+        const struct slice found[] = {c.authority_key, c.subject_key};
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+            assert_true(keys[k] == NULL ? found[k].len == 0
+                                        : slice_equal(found[k], slice_of(keys[k]->data,
+                                                                         (size_t)keys[k]->length)));
         const uint8_t *name;
         size_t len;
         assert_int_equal(X509_NAME_get0_der(X509_get_issuer_name(x), &name, &len), 1);
@@ -145,6 +152,8 @@ static void refuses_patched_certificates(void **state)
               ERR_UNSUPPORTED),
         /* extensions: subjectAltName twice, a critical flag that is not DER, URI with a blank */
         PATCH("\x55\x1d\x25", "\x55\x1d\x11", 0, ERR_SYNTAX),
+        /* key identifiers: twice, of another form */
+        PATCH("\x55\x1d\x25", "\x55\x1d\x23", 0, ERR_SYNTAX),
         PATCH("\x01\x01\xff", "\x01\x01\x00", 0, ERR_SYNTAX),
         PATCH("device/1", "device 1", 0, ERR_SYNTAX),
         PATCH("device/1", "device\0001", 0, ERR_SYNTAX),

@@ -1,0 +1,151 @@
+#include "core/rules_body.h"
+
+/* ---- what the rules know ---- */
+
+/* The entry of that name, from what follows its name on; NULL where there is none. */
+static const uint8_t *find(const struct rules *r, uint32_t table, uint32_t len, struct slice name)
+{
+    uint32_t low = 0;
+    while (low < len) {
+        uint32_t middle = low + (len - low) / 2;
+        struct slice found = rules_name_at(rules_entry_at(r, table, middle));
+        int order = rules_name_compare(name, found);
+        if (order == 0)
+            return found.data + found.len;
+        if (order < 0)
+            len = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static const uint8_t *find_model(const struct rules *r, struct slice name)
+{
+    return find(r, r->models_at, r->models_len, name);
+}
+
+static const uint8_t *find_group(const struct rules *r, struct slice name)
+{
+    return find(r, r->groups_at, r->groups_len, name);
+}
+
+struct slice rules_model_name(const struct rules *r, uint32_t n)
+{
+    return rules_name_at(rules_entry_at(r, r->models_at, n));
+}
+
+struct slice rules_group_name(const struct rules *r, uint32_t n)
+{
+    return rules_name_at(rules_entry_at(r, r->groups_at, n));
+}
+
+bool rules_has_group(const struct rules *r, struct slice name)
+{
+    return find_group(r, name) != NULL;
+}
+
+bool rules_find_model(const struct rules *r, struct slice name, struct rules_model *ret_model)
+{
+    const uint8_t *at = find_model(r, name);
+    if (at == NULL)
+        return false;
+    struct rules_model m;
+    memcpy(m.reach, at, sizeof m.reach);
+    at += sizeof m.reach;
+    m.limits = (struct rules_limits){
+        .messages_per_minute = rules_be32(at),
+        .bytes_per_minute = rules_be32(at + 4),
+        .payload_max = rules_be32(at + 8),
+        .subscriptions_max = rules_be32(at + 12),
+        .connects_per_minute = rules_be32(at + 16),
+        .stale_seconds = rules_be32(at + 20),
+    };
+    m.cut = at[24];
+    m.password_ok = at[25] != 0;
+    m.publish = rules_list_at(at + 26);
+    m.subscribe = rules_list_at(m.publish.data + m.publish.len);
+    *ret_model = m;
+    return true;
+}
+
+/* ---- decisions ---- */
+
+/* A device's names, in the order of enum rules_variable, and a mask of those that may be used. */
+struct names {
+    struct slice values[RULES_VARIABLE_COUNT];
+    unsigned usable;
+};
+
+static struct names names_of(const struct rules_subject *s, bool is_in_group)
+{
+    struct names n = {.values = {s->tenant, s->device, s->model, s->group}};
+    for (unsigned v = 0; v < RULES_VARIABLE_COUNT; v++) {
+        bool is_there = v != RULES_GROUP || is_in_group;
+        if (is_there && n.values[v].len <= RULES_NAME_MAX && topic_value_ok(n.values[v]))
+            n.usable |= 1U << v;
+    }
+    return n;
+}
+
+static bool any_covers(struct slice filters, const struct names *names, struct slice topic)
+{
+    const uint8_t *at = filters.data;
+    const uint8_t *end = at + filters.len;
+    while (at < end) {
+        struct slice pattern = slice_of(at + RULES_FILTER_HEAD, rules_be16(at + 1));
+        bool is_usable = (at[0] & ~names->usable) == 0;
+        if (is_usable && topic_pattern_covers(pattern, names->values, topic))
+            return true;
+        at = pattern.data + pattern.len;
+    }
+    return false;
+}
+
+/* The filters for that action, in an entry after its settings. */
+static struct slice filters_of(const uint8_t *at, enum rules_action action)
+{
+    struct slice publish = rules_list_at(at);
+    return action == RULES_PUBLISH ? publish : rules_list_at(publish.data + publish.len);
+}
+
+enum rules_decision rules_decide(const struct rules *r, const struct rules_subject *subject,
+                                 enum rules_action action, struct slice topic)
+{
+    const uint8_t *model = find_model(r, subject->model);
+    if (model == NULL)
+        return RULES_DENY_MODEL;
+    if ((unsigned)subject->state >= DEVICE_STATE_COUNT ||
+        (model[subject->state] & RULES_REACH_MQTT) == 0)
+        return RULES_DENY_STATE;
+    enum err form = action == RULES_SUBSCRIBE ? topic_filter_check(topic) : topic_name_check(topic);
+    if (form != ERR_NONE)
+        return RULES_DENY_FORM;
+
+    const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
+    struct names names = names_of(subject, group != NULL);
+    if (any_covers(filters_of(model + RULES_SETTINGS_SIZE, action), &names, topic))
+        return RULES_ALLOW;
+    if (group != NULL && any_covers(filters_of(group, action), &names, topic))
+        return RULES_ALLOW;
+    return RULES_DENY_TOPIC;
+}
+
+const char *rules_decision_text(enum rules_decision decision)
+{
+    switch (decision) {
+    case RULES_ALLOW:
+        return "allow";
+    case RULES_DENY_MODEL:
+        return "unknown-model";
+    case RULES_DENY_STATE:
+        return "state";
+    case RULES_DENY_TOPIC:
+        return "topic";
+    case RULES_DENY_FORM:
+        return "form";
+    case RULES_DECISION_COUNT:
+        break;
+    }
+    return "unknown";
+}
