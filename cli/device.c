@@ -398,8 +398,8 @@ static const struct cli_option move_options[] = {REASON};
 static const struct cli_option quarantine_options[] = {
     REASON,
     {.name = "keys-touched",
-     .help = "its keys may be in other hands: with an expired certificate it comes back only when "
-             "readmitted"},
+     .help = "its keys may be in other hands: it is released only once it was readmitted, with a "
+             "new key"},
 };
 
 static const struct cli_option readmit_options[] = {

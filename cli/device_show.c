@@ -84,9 +84,10 @@ static void show_grace(const json_t *d, int64_t now)
         out = snprintf(text, sizeof text, "over since %s", until) > 0;
     text_pair("grace", text, out ? COLOUR_WARN : COLOUR_NONE);
     const json_t *newest = json_object_get(d, "certificate");
-    if (newest == NULL || json_time_of(newest, "not_after") > now)
+    bool closed = strcmp(state, "closed") == 0;
+    if (!closed && (newest == NULL || json_time_of(newest, "not_after") > now))
         return;
-    if (strcmp(json_text_of(d, "state"), "quarantined") == 0)
+    if (!closed && strcmp(json_text_of(d, "state"), "quarantined") == 0)
         (void)snprintf(text, sizeof text, "holdfast device release %s --reason WHY", id);
     else if (out)
         (void)snprintf(text, sizeof text, "holdfast device readmit %s --reason WHY", id);

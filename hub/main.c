@@ -24,6 +24,7 @@
 #include "base/sandbox.h"
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
+#include "hub/cutter.h"
 #include "hub/database.h"
 #include "hub/domains.h"
 #include "hub/follower.h"
@@ -201,6 +202,7 @@ static void loop_tick(struct loop_task *task)
         domains_flush(&hub);
     server_certificate_turn(&hub);
     identity_select_turn(hub.identity, here->reader, here->loop);
+    cutter_turn(here);
 }
 
 static enum err make_loops(void)

@@ -1,6 +1,5 @@
 #include "pki/issue.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +7,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/crypto.h"
+#include "base/host.h"
 #include "core/oid.h"
 #include "pki/crl.h"
 #include "pki/issuer_internal.h"
@@ -18,8 +18,6 @@
 #define COMMON_NAME_MAX 64 /* ub-common-name */
 #define URI_MAX         256
 #define NAMES_MAX       32
-#define DNS_NAME_MAX    253
-#define DNS_LABEL_MAX   63
 
 #define SAN_DNS 2
 #define SAN_URI 6
@@ -158,82 +156,6 @@ static bool all_printable(struct slice text, uint8_t first)
     return true;
 }
 
-/* RFC 1123 section 2.1: labels of letters, digits and inner hyphens. No wildcards, no final dot; a
- * last label of digits alone would be an address. */
-static bool is_dns_name(struct slice name)
-{
-    if (name.len == 0 || name.len > DNS_NAME_MAX)
-        return false;
-    size_t label = 0; /* length of the one we are in */
-    bool digits = true;
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.data[i];
-        if (c == '.') {
-            if (label == 0 || name.data[i - 1] == '-')
-                return false;
-            label = 0;
-            digits = true;
-            continue;
-        }
-        if (!is_alphanumeric(c) && (c != '-' || label == 0))
-            return false;
-        if (++label > DNS_LABEL_MAX)
-            return false;
-        digits = digits && c >= '0' && c <= '9';
-    }
-    return label > 0 && name.data[name.len - 1] != '-' && !digits;
-}
-
-/* The bytes of an IPv4 or IPv6 address in text; 0 where it is none. */
-static size_t read_address(struct slice text, uint8_t address[16])
-{
-    char copy[INET6_ADDRSTRLEN];
-    if (text.len >= sizeof copy || memchr(text.data, '\0', text.len) != NULL)
-        return 0;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    if (inet_pton(AF_INET, copy, address) == 1)
-        return 4;
-    return inet_pton(AF_INET6, copy, address) == 1 ? 16 : 0;
-}
-
-bool issue_is_host(struct slice host)
-{
-    uint8_t address[16];
-    return is_dns_name(host) || read_address(host, address) > 0;
-}
-
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
-}
-
-/* An IPv4 address is also one of IPv6 (RFC 4291 section 2.5.5.2). */
-static bool read_any_address(struct slice text, uint8_t address[16])
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    uint8_t bytes[16];
-    size_t n = read_address(text, bytes);
-    if (n == 0)
-        return false;
-    memcpy(address, mapped, sizeof mapped);
-    memcpy(address + (sizeof bytes - n), bytes, n);
-    return true;
-}
-
-bool issue_same_host(struct slice a, struct slice b)
-{
-    uint8_t of_a[16], of_b[16];
-    if (read_any_address(a, of_a) && read_any_address(b, of_b))
-        return memcmp(of_a, of_b, sizeof of_a) == 0;
-    if (a.len != b.len)
-        return false;
-    for (size_t i = 0; i < a.len; i++)
-        if (lower(a.data[i]) != lower(b.data[i]))
-            return false;
-    return true;
-}
-
 /* scheme ":" something, RFC 3986 section 3, of visible ASCII. */
 static bool is_uri(struct slice uri)
 {
@@ -250,7 +172,7 @@ static void put_subject_alt_name(struct der_writer *w, const struct issue_reques
     size_t mark = der_mark(w);
     for (size_t i = request->profile != ISSUE_CLIENT ? request->names_len : 0; i-- > 0;) {
         uint8_t address[16];
-        size_t n = read_address(request->names[i], address);
+        size_t n = host_address(request->names[i], address);
         if (n > 0)
             der_put(w, DER_CONTEXT(SAN_IP), slice_of(address, n));
         else
@@ -418,7 +340,7 @@ static enum err check_names(const struct issue_request *request)
     if (request->names_len > NAMES_MAX)
         return ERR_LIMIT;
     for (size_t i = 0; i < request->names_len; i++)
-        if (!issue_is_host(request->names[i]))
+        if (!host_is_sound(request->names[i]))
             return ERR_SYNTAX;
     return ERR_NONE;
 }

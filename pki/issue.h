@@ -34,11 +34,6 @@ struct issue_request {
     int64_t not_before, not_after; /* both are cut to the issuer's own */
     struct slice spki;
 };
-/* A DNS name or an IP address as a server's certificate may have it: no wildcard, no final dot. */
-bool issue_is_host(struct slice host);
-/* Do both name the same? DNS names whatever their case, addresses however they are written. */
-bool issue_same_host(struct slice a, struct slice b);
-
 /* The certificate stands at the start of `buffer`; CERTIFICATE_MAX bytes always do. The key is read
  * for its form; that it is sound (pki/public_key.h) and its holder's is for the caller to know.
  * RFC 5280: v3, a serial of 128 bits (32 of notBefore, 96 random), critical keyUsage

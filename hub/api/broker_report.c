@@ -20,7 +20,8 @@ static void count_refusals(struct api_call *call, const struct request_broker_re
     for (size_t i = 0; i < in->refusals_len; i++) {
         const struct request_broker_refusal *refusal = &in->refusals[i];
         char kind[48], source[160];
-        (void)snprintf(kind, sizeof kind, "broker-%s", api_broker_refusal_kind_words.texts[refusal->kind]);
+        (void)snprintf(kind, sizeof kind, "broker-%s",
+                       api_broker_refusal_kind_words.texts[refusal->kind]);
         (void)snprintf(source, sizeof source, "%s: %s", call->device.device,
                        i < REFUSALS_TOLD ? refusal->source : "others");
         refusals_add(call->hub->broker_refusals, kind, source, (uint64_t)refusal->count);
@@ -53,11 +54,12 @@ static const char *ended_detail(struct arena *arena, const struct request_broker
 {
     char text[REASON_MAX_BYTES + 1];
     if (ended->sessions == 0)
-        (void)snprintf(text, sizeof text,
-                       "no session; %lld subscriptions and %lld queued messages left, %lld retained "
-                       "taken back",
-                       (long long)ended->subscriptions, (long long)ended->queued,
-                       (long long)ended->retained_cleared);
+        (void)snprintf(
+            text, sizeof text,
+            "no session; %lld subscriptions and %lld queued messages left, %lld retained "
+            "taken back",
+            (long long)ended->subscriptions, (long long)ended->queued,
+            (long long)ended->retained_cleared);
     else
         (void)snprintf(text, sizeof text,
                        "session ended with %lld within %lld ms; %lld subscriptions and %lld queued "

@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "hub/api/views.h"
-#include "pki/issue.h"
+#include "hub/cutter.h"
 
 static void write_hosts(struct json_writer *j, const char *hosts)
 {
@@ -176,7 +177,7 @@ static bool is_hubs(const struct api_call *call, struct slice host)
 {
     const struct config_list *names = &call->hub->config.names;
     for (size_t i = 0; i < names->n; i++)
-        if (issue_same_host(host, slice_of_text(names->items[i])))
+        if (host_is_same(host, slice_of_text(names->items[i])))
             return true;
     return false;
 }
@@ -187,10 +188,11 @@ static enum err take_host(struct api_call *call, struct broker_row *broker, size
     char field[32];
     (void)snprintf(field, sizeof field, "hosts[%zu].host", at);
     if (is_hubs(call, slice_of_text(host)))
-        return problem_set(&call->problem, 409, "broker-host-taken", field,
-                           "'%s' is a name of the hub itself: a broker needs one of its own, also on "
-                           "the same machine",
-                           host);
+        return problem_set(
+            &call->problem, 409, "broker-host-taken", field,
+            "'%s' is a name of the hub itself: a broker needs one of its own, also on "
+            "the same machine",
+            host);
     switch (broker_add_host(broker, slice_of_text(host))) {
     case ERR_NONE:
         return ERR_NONE;
@@ -246,13 +248,18 @@ static void remove_ended(struct act *act)
     api_reply_nothing(call);
 }
 
-static void connections_closed(void *ctx, size_t closed)
+static void revoked(struct removal *r)
 {
-    struct removal *r = ctx;
-    (void)closed;
     struct api_call *call = r->revoke.act.ctx;
     const struct act_origin origin = api_origin(call, remove_ended);
     brokers_change(call->hub->brokers, &origin, &r->broker);
+}
+
+static void connections_closed(void *ctx, size_t closed, int64_t at_us)
+{
+    (void)closed;
+    (void)at_us;
+    revoked(ctx);
 }
 
 static bool has_ended(const struct act *act)
@@ -266,12 +273,15 @@ static bool has_ended(const struct act *act)
 static void revoke_ended(struct act *act)
 {
     struct removal *r = CONTAINER_OF(act, struct removal, revoke.act);
-    struct api_call *call = has_ended(act) ? act->ctx : api_act_ended(act);
+    if (has_ended(act)) {
+        revoked(r);
+        return;
+    }
+    struct api_call *call = api_act_ended(act);
     if (call == NULL)
         return;
-    char label[IDENTITY_LABEL_MAX];
-    identity_label(label, act->tenant, r->revoke.device);
-    http_server_close_labelled(call->hub->http, label, connections_closed, r);
+    const struct cutter_target target = {.device = r->revoke.device, .entry = r->revoke.entry};
+    cutter_close(call->here, act->tenant, &target, 1, connections_closed, r);
 }
 
 void api_broker_remove(struct api_call *call)

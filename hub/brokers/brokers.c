@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "pki/issue.h"
+#include "base/host.h"
 
 #define ROW_TEXT(field, text) ((void)snprintf((field), sizeof(field), "%s", (text)))
 
@@ -49,11 +49,11 @@ enum err broker_add_host(struct broker_row *broker, struct slice host)
 {
     size_t n = 0;
     struct slice held;
-    if (!issue_is_host(host) || host.len >= SERVER_NAME_SIZE)
+    if (!host_is_sound(host) || host.len >= SERVER_NAME_SIZE)
         return ERR_SYNTAX;
     struct reader r = reader_over(slice_of_text(broker->hosts));
     for (; next_host(&r, &held); n++)
-        if (issue_same_host(held, host))
+        if (host_is_same(held, host))
             return ERR_EXISTS;
     size_t len = slice_of_text(broker->hosts).len;
     if (n == BROKER_HOSTS)

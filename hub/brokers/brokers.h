@@ -10,8 +10,8 @@
 
 struct brokers;
 
-#define BROKER_HOSTS              SERVER_NAMES_MAX /* of one broker */
-#define BROKER_WAIT_MAX           25 /* seconds: below what proxies and NATs forget a connection in */
+#define BROKER_HOSTS               SERVER_NAMES_MAX /* of one broker */
+#define BROKER_WAIT_MAX            25 /* seconds: below what proxies and NATs forget a connection in */
 #define BROKER_REQUESTS_PER_MINUTE 12000 /* of one: a storm of changes is taken page by page */
 
 MUST_USE enum err brokers_new(struct store *store, struct ledger *ledger, struct identity *identity,
@@ -57,12 +57,13 @@ void brokers_drain(struct brokers *brokers);
  * the feed's loop, exactly once. */
 struct broker_ask {
     char tenant[NAME_MAX_BYTES + 1], broker[NAME_MAX_BYTES + 1];
-    char after_device[NAME_MAX_BYTES + 1]; /* the table: only those behind it; empty: from the start */
-    uint64_t after;                        /* changes: the first entry that it has not seen */
-    uint64_t rules;                        /* changes: the version of the rules that it has */
-    int64_t wait;                          /* changes: seconds until an empty answer */
-    size_t limit;                          /* records; at most DEVICE_FEED_RECORDS_MAX */
-    struct arena *arena;                   /* where the page will be */
+    char after_device[NAME_MAX_BYTES +
+                      1]; /* the table: only those behind it; empty: from the start */
+    uint64_t after;       /* changes: the first entry that it has not seen */
+    uint64_t rules;       /* changes: the version of the rules that it has */
+    int64_t wait;         /* changes: seconds until an empty answer */
+    size_t limit;         /* records; at most DEVICE_FEED_RECORDS_MAX */
+    struct arena *arena;  /* where the page will be */
     void (*then)(struct broker_ask *ask, enum err err);
     void *ctx;
 

@@ -1,6 +1,7 @@
-/* Devices that connected to a broker. That a device was there is an observation; the first time that
- * it comes to a broker with a certificate is an act. Which that was stands in a row, so that a broker
- * that says it again and again (it was set up anew, or is in other hands) makes no more entries. */
+/* Devices that connected to a broker. That a device was there is an observation; the first time
+ * that it comes to a broker with a certificate is an act. Which that was stands in a row, so that a
+ * broker that says it again and again (it was set up anew, or is in other hands) makes no more
+ * entries. */
 #include <stdio.h>
 #include <string.h>
 

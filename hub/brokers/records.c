@@ -81,8 +81,8 @@ enum err feed_add(struct broker_feed *feed, struct broker_ask *ask,
         .state = (enum device_state)device->state,
         .cut = is_final(device->state) || device->state == DEVICE_QUARANTINED,
     };
-    bool in_date = password != NULL &&
-                   (password->expires_at == 0 || password->expires_at > clock_seconds());
+    bool in_date =
+        password != NULL && (password->expires_at == 0 || password->expires_at > clock_seconds());
     if (in_date && !is_final(device->state))
         add_password(password, &record);
     enum err err = is_final(device->state) ? ERR_NONE : add_certificates(feed, device, &record);

@@ -8,8 +8,9 @@
 #include "base/metrics.h"
 #include "hub/brokers/internal.h"
 
-#define CONNECTED_MS  60000 /* one that asks is heard of every BROKER_WAIT_MAX seconds at the least */
-#define SEEN_ARENA    (8 * 1024)
+#define CONNECTED_MS                                                                               \
+    60000 /* one that asks is heard of every BROKER_WAIT_MAX seconds at the least */
+#define SEEN_ARENA (8 * 1024)
 
 struct seen_write {
     struct write write;

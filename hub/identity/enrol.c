@@ -15,9 +15,9 @@
 struct facts {
     struct device_row device;
     struct model_row model;
-    struct certificate_row newest; /* serial empty where there is none */
-    bool key_known;                /* the requested key is this device's already */
-    bool key_foreign;              /* it is another device's */
+    struct certificate_row newest;    /* serial empty where there is none */
+    bool key_known;                   /* the requested key is this device's already */
+    bool key_foreign;                 /* it is another device's */
     char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker; else empty */
 };
 
@@ -54,21 +54,6 @@ static enum err find_device(const struct row_source *rows, struct enrolment *e)
     return ERR_NONE;
 }
 
-/* A broker is of the model of brokers; so the others are spared the look. What its certificate will
- * name stands in its row alone, which people write: never in what it asks with. */
-static enum err load_hosts(const struct row_source *rows, struct facts *f)
-{
-    if (!slice_equal(slice_of_text(f->device.model), SLICE_LITERAL(IDENTITY_BROKER_MODEL)))
-        return ERR_NONE;
-    struct broker_row row = {0};
-    ROW_TEXT(row.tenant, f->device.tenant);
-    ROW_TEXT(row.id, f->device.id);
-    enum err err = row_source_get(rows, &table_broker, &row);
-    if (err == ERR_NONE && row.status == BROKER_ADDED)
-        ROW_TEXT(f->hosts, row.hosts);
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
-}
-
 static enum err load_facts(const struct row_source *rows, struct enrolment *e,
                            struct facts *ret_facts)
 {
@@ -82,7 +67,7 @@ static enum err load_facts(const struct row_source *rows, struct enrolment *e,
     err = row_source_get(rows, &table_model, &f.model);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
-    err = load_hosts(rows, &f);
+    err = broker_hosts(rows, &f.device, f.hosts);
     if (err != ERR_NONE)
         return err;
     if (f.device.certificate[0] != '\0') {
@@ -143,29 +128,6 @@ static enum err check_credential(struct enrolment *e, const struct facts *f)
     return ERR_INTERNAL;
 }
 
-static enum err check_state(struct enrolment *e, const struct facts *f)
-{
-    struct problem *p = &e->act.write.problem;
-    switch (f->device.state) {
-    case DEVICE_EXPECTED:
-    case DEVICE_ENROLLED:
-    case DEVICE_TRUSTED:
-        return ERR_NONE;
-    case DEVICE_QUARANTINED:
-        /* It may keep the identity it has fresh, so that it can be released; nothing else. */
-        if (e->authenticator == AUTHENTICATOR_CERTIFICATE)
-            return ERR_NONE;
-        return problem_set(p, 403, "device-quarantined", "",
-                           "this device is in quarantine; ask its operator to release it");
-    case DEVICE_REVOKED:
-        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
-    case DEVICE_RETIRED:
-        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
-    default:
-        return ERR_INTERNAL;
-    }
-}
-
 static bool same_unused_key(const struct enrolment *e, const struct facts *f)
 {
     struct certificate newest;
@@ -175,6 +137,26 @@ static bool same_unused_key(const struct enrolment *e, const struct facts *f)
         return false;
     crypto_sha256_one(newest.spki.der, spki.bytes);
     return hash_equal(&spki, &e->spki);
+}
+
+static enum err check_state(struct enrolment *e, const struct row_source *rows,
+                            const struct facts *f)
+{
+    struct problem *p = &e->act.write.problem;
+    switch (f->device.state) {
+    case DEVICE_EXPECTED:
+    case DEVICE_ENROLLED:
+    case DEVICE_TRUSTED:
+        return ERR_NONE;
+    case DEVICE_QUARANTINED:
+        return incident_check_renewal(rows, e, &f->newest, f->key_known, same_unused_key(e, f));
+    case DEVICE_REVOKED:
+        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
+    case DEVICE_RETIRED:
+        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
+    default:
+        return ERR_INTERNAL;
+    }
 }
 
 /* For whoever asks again: the same bytes, unless a clock was wrong and they are of no use. */
@@ -258,20 +240,6 @@ static enum err check_last_used(struct enrolment *e, const struct facts *f,
                        "replaced, or never used");
 }
 
-static enum err refuse_return(struct enrolment *e, const struct identity_grace *grace)
-{
-    struct problem *p = &e->act.write.problem;
-    if (grace->state == GRACE_STATE_CLOSED)
-        return problem_set(p, 403, "grace-closed", "",
-                           "an incident may have touched this device's keys; its operator may let "
-                           "it in once: holdfast device readmit %s",
-                           e->device);
-    return problem_set(p, 403, "grace-over", "",
-                       "the time to come back with this certificate is over; the device's operator "
-                       "may let it in once: holdfast device readmit %s",
-                       e->device);
-}
-
 /* A device that slept past the end of its certificate. The handshake has shown that it has the old
  * key; that is as much as one may say of a key that nobody watched over, and so it ends with
  * another one, and has to prove itself anew. */
@@ -305,7 +273,10 @@ static enum err check_return(struct enrolment *e, const struct row_source *rows,
                            "this device has had a certificate for this key; make a new one");
     e->readmitted = grace.state == GRACE_STATE_READMITTED;
     if (grace.state != GRACE_STATE_OPEN && grace.state != GRACE_STATE_READMITTED)
-        return refuse_return(e, &grace);
+        return problem_set(p, 403, "grace-over", "",
+                           "the time to come back with this certificate is over; the device's "
+                           "operator may let it in once: holdfast device readmit %s",
+                           e->device);
     *ret_verdict = VERDICT_ISSUE;
     return ERR_NONE;
 }
@@ -314,13 +285,14 @@ static enum err check_return(struct enrolment *e, const struct row_source *rows,
 static enum err decide(const struct row_source *rows, struct enrolment *e, struct facts *f,
                        enum verdict *ret_verdict)
 {
+    e->readmitted = false;
     enum err err = find_device(rows, e);
     if (err == ERR_NONE)
         err = load_facts(rows, e, f);
     if (err == ERR_NONE)
         err = check_credential(e, f);
     if (err == ERR_NONE)
-        err = check_state(e, f);
+        err = check_state(e, rows, f);
     if (err != ERR_NONE)
         return err;
 
@@ -366,29 +338,24 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
         e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct certificate_row used = certificate_row_of(e->serial);
         keyset_add(keys, &table_certificate, &used);
-    }
-    if (e->hosts[0] != '\0') {
-        struct broker_row broker = {0};
-        ROW_TEXT(broker.tenant, e->act.tenant);
-        ROW_TEXT(broker.id, e->device);
-        keyset_add(keys, &table_broker, &broker);
-    }
-    if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct device_grace_row grace = grace_row_of(e->act.tenant, e->device);
         keyset_add(keys, &table_device_grace, &grace);
     }
+    if (e->hosts[0] != '\0')
+        broker_row_reads(keys, e->act.tenant, e->device);
 }
 
 static int64_t next_state(const struct enrolment *e, const struct facts *f)
 {
-    if (e->authenticator == AUTHENTICATOR_EXPIRED)
+    if (e->authenticator == AUTHENTICATOR_EXPIRED && f->device.state != DEVICE_QUARANTINED)
         return DEVICE_ENROLLED;
     if (f->device.state != DEVICE_EXPECTED)
         return f->device.state;
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
 }
 
-/* What the certificate names besides the device: only a trusted broker is one to those it serves. */
+/* What the certificate names besides the device: only a trusted broker is one to those it serves.
+ */
 static const char *hosts_of(const struct enrolment *e, const struct facts *f)
 {
     return next_state(e, f) == DEVICE_TRUSTED ? f->hosts : "";
@@ -443,6 +410,8 @@ static enum err enrol_entry(struct enrolment *e, struct tx *tx)
     if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         json_field_text(&j, "expired", e->serial);
         json_field_text(&j, "grace", e->readmitted ? "readmitted" : "open");
+    } else if (e->readmitted) {
+        json_field_text(&j, "grace", "readmitted");
     }
     json_field_text(&j, "serial", e->issued);
     json_field_hex(&j, "key", slice_of(e->spki.bytes, sizeof e->spki.bytes));
@@ -551,34 +520,13 @@ static void enrol_signed(void *ctx, enum err err, struct slice der)
     act_submit(&e->act, e->identity->store);
 }
 
-/* "mqtt.example.com 10.0.0.5" -> the request's names. */
-static enum err request_names(const char *hosts, struct certificate_request *request)
-{
-    struct reader r = reader_over(slice_of_text(hosts));
-    while (r.err == ERR_NONE && reader_left(&r) > 0) {
-        size_t n = 0;
-        while (n < reader_left(&r) && r.at[n] != ' ')
-            n++;
-        struct slice host = reader_take(&r, n);
-        if (reader_left(&r) > 0)
-            reader_expect(&r, SLICE_LITERAL(" "));
-        if (request->names_len == SERVER_NAMES_MAX || host.len >= SERVER_NAME_SIZE || n == 0)
-            return ERR_INTERNAL; /* no such row is written */
-        memcpy(request->names[request->names_len], host.data, host.len);
-        request->names[request->names_len++][host.len] = '\0';
-    }
-    return r.err;
-}
-
 static void request_signature(struct enrolment *e, const struct facts *f)
 {
     struct certificate_request request = {.profile = PROFILE_DEVICE, .spki = e->csr.spki.der};
     ROW_TEXT(request.tenant, e->act.tenant);
     ROW_TEXT(request.device, e->device);
     ROW_TEXT(e->hosts, hosts_of(e, f));
-    if (e->hosts[0] != '\0')
-        request.profile = PROFILE_BROKER;
-    enum err err = request_names(e->hosts, &request);
+    enum err err = broker_request(e->hosts, &request);
     if (err != ERR_NONE) {
         act_end(&e->act, err);
         return;

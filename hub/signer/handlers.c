@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "hub/signer/requests.h"
 #include "pki/public_key.h"
 
@@ -64,10 +65,10 @@ static enum err broker_names(const struct signer_keys *k, const struct certifica
         return ERR_REFUSED;
     for (size_t i = 0; i < request->names_len; i++) {
         ret_names[i] = slice_of_text(request->names[i]);
-        if (!issue_is_host(ret_names[i]))
+        if (!host_is_sound(ret_names[i]))
             return ERR_REFUSED;
         for (size_t j = 0; j < k->server_names_len; j++)
-            if (issue_same_host(ret_names[i], slice_of_text(k->server_names[j])))
+            if (host_is_same(ret_names[i], slice_of_text(k->server_names[j])))
                 return ERR_REFUSED;
     }
     return ERR_NONE;

@@ -87,8 +87,8 @@ struct certificate_request {
     enum certificate_profile profile;
     char tenant[65]; /* PROFILE_DEVICE, PROFILE_BROKER */
     char device[65]; /* of these; also the CN */
-    /* PROFILE_SERVER, PROFILE_BROKER: DNS names or addresses; the first is a server's CN where it is
-     * short enough (64) */
+    /* PROFILE_SERVER, PROFILE_BROKER: DNS names or addresses; the first is a server's CN where it
+     * is short enough (64) */
     char names[SERVER_NAMES_MAX][SERVER_NAME_SIZE];
     size_t names_len;
     /* not_before: at most a day ago, at most minutes ahead. A life of at most three years (device)

@@ -149,14 +149,14 @@ const struct migration migrations[] = {
         "expires_at @integer NOT NULL, PRIMARY KEY (tenant, device)) @compact",
     }},
     {{
+        "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
+    }},
+    {{
         "CREATE TABLE broker_connect ("
         "tenant @text NOT NULL, broker @text NOT NULL, device @text NOT NULL, "
         "certificate @bytes NOT NULL, connected_at @integer NOT NULL, "
         "PRIMARY KEY (tenant, broker, device)) @compact",
-    }},
-    {{
-        "ALTER TABLE certificate ADD COLUMN authority @integer NOT NULL DEFAULT 0",
-        "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
     }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hub, as, curl, csrBody, enrol, enrolledDevice, keepCertificate, newKey, openssl, renew, sleep, until } from './lib/hub.mjs';
 import { answerMisfits, operation } from './lib/contract.mjs';
-import { addBroker, broker, changes, enrolBroker, table, wholeTable } from './lib/broker.mjs';
+import { addBroker, broker, changes, enrolBroker, report, table, wholeTable } from './lib/broker.mjs';
 
 const certificateOf = async (device) => new X509Certificate(await readFile(device.certificate));
 const sha256 = async (device) => (await certificateOf(device)).fingerprint256.replaceAll(':', '').toLowerCase();
@@ -284,5 +284,103 @@ describe('what a broker is told', () => {
       assert.equal((await as(hub, one, `/v1/broker/changes?after=${at}&wait=25`, ['--max-time', '0.3'])).curl, 28);
     await cut('quarantine', 'b');
     assert.deepEqual(names((await changes(hub, one, at, 20)).records), ['b']);
+  });
+});
+
+describe('what a broker tells', () => {
+  let hub, one;
+  const devices = {};
+  before(async () => {
+    hub = await Hub.start();
+    await hub.factory();
+    one = await broker(hub, 'mqtt-1');
+    for (const serial of ['a', 'b', 'c']) devices[serial] = await enrolledDevice(hub, serial);
+  });
+  after(() => hub.stop());
+  const tell = async (said) => {
+    const answer = await report(hub, one, said);
+    assert.equal(answer.status, 204, JSON.stringify(answer.json ?? answer));
+  };
+  const acts = async (name) => (await hub.ledger()).filter(({ act }) => act === name);
+  const at = '2026-11-28T19:00:00Z';
+
+  it('is how far it is, in its row and in metrics', async () => {
+    await tell({ position: 5, rules: 3, sessions: 42, software: 'mosquitto 2.0.11', stale_seconds: 9 });
+    const shown = await until('it is written', async () => {
+      const { seen } = await hub.must(200, 'GET', '/v1/brokers/mqtt-1');
+      return seen;
+    });
+    const { size } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=1');
+    assert.deepEqual({ ...shown, seen_at: '' }, { seen_at: '', position: 5, behind: size - 5, rules: 3, sessions: 42, software: 'mosquitto 2.0.11' });
+    const metrics = await hub.metrics();
+    assert.equal(metrics.get('holdfast_brokers_connected'), 1);
+    assert.equal(metrics.get('holdfast_broker_sessions{broker="mqtt-1"}'), 42);
+    assert.equal(metrics.get('holdfast_broker_stale_seconds{broker="mqtt-1"}'), 9);
+    assert.equal(metrics.get('holdfast_broker_behind_entries{broker="mqtt-1"}'), size - 5);
+    assert.ok(metrics.get('holdfast_broker_contact_seconds{broker="mqtt-1"}') < 60);
+    for (const [id, path] of [['broker_list', '/v1/brokers'], ['broker_show', '/v1/brokers/mqtt-1']])
+      assert.deepEqual(answerMisfits(operation(id), await hub.api('GET', path)), []);
+  });
+
+  it('is that a device came: an act the first time with each certificate, however often it is said', async () => {
+    for (let i = 0; i < 3; i++) await tell({ connects: [{ device: 'a', at, first: true }, { device: 'b', at, first: false }, { device: 'nobody', at, first: true }] });
+    const told = await acts('broker.connect');
+    assert.deepEqual(told.map(({ subject, actor, data }) => ({ subject, actor, data })),
+                     [{ subject: 'device/a', actor: 'device:default/mqtt-1', data: { broker: 'mqtt-1', at } }]);
+    const renewed = await renew(hub, devices.a, devices.a.csr);
+    assert.equal(renewed.status, 200);
+    for (let i = 0; i < 2; i++) await tell({ connects: [{ device: 'a', at, first: true }] });
+    assert.equal((await acts('broker.connect')).length, 2);
+    for (const serial of ['a', 'b']) assert.equal((await hub.must(200, 'GET', `/v1/devices/${serial}`)).seen_at, at);
+    assert.deepEqual((await hub.metrics()).get('holdfast_brokers_connected'), 1);
+  });
+
+  it('is that a cut has reached it: its leg is confirmed, and the cut complete', async () => {
+    await hub.must(200, 'POST', '/v1/devices/c/quarantine', { reason: 'a test' });
+    const { at: position } = await table(hub, one);
+    const ended = (change) => ({ device: 'c', entry: position, reason_code: 152, sessions: 1, subscriptions: 0, queued: 0, retained_cleared: 2, latency_ms: 7, ...change });
+    const leg = async () => {
+      const { legs } = await hub.must(200, 'GET', '/v1/devices/c/cut');
+      return legs.find(({ leg }) => leg === 'broker/mqtt-1');
+    };
+    const [cutAt] = (await hub.ledger()).map(({ act, subject }, i) => (act === 'device.quarantine' && subject === 'device/c' ? i : -1)).filter((i) => i >= 0);
+    for (const bad of [{ entry: cutAt }, { entry: 0 }, { subscriptions: 1 }, { queued: 3 }, { device: 'a' }, { device: 'nobody' }]) {
+      await tell({ ended: [ended(bad)] });
+      assert.equal((await leg()).status, 'open', JSON.stringify(bad));
+    }
+    await tell({ ended: [ended()] });
+    const confirmed = await leg();
+    assert.equal(confirmed.status, 'confirmed');
+    assert.match(confirmed.detail, /session ended with 152 within 7 ms; 0 subscriptions and 0 queued messages left, 2 retained taken back/);
+    const told = (await acts('device.cut-leg')).length;
+    await tell({ ended: [ended()] });
+    assert.equal((await acts('device.cut-leg')).length, told, 'once');
+  });
+
+  it('is what it refused, as findings', async () => {
+    const refusals = Array.from({ length: 40 }, (_, i) => ({ kind: 'topic', source: `thermo-${i}`, count: 3 }));
+    await tell({ refusals });
+    await tell({ refusals: [{ kind: 'unknown-certificate', source: '10.1.2.3', count: 7 }] });
+    await hub.restart();
+    const findings = (await acts('finding.refused')).map(({ data }) => data).filter(({ kind }) => kind.startsWith('broker-'));
+    const of = (source) => findings.find((one) => one.source === `mqtt-1: ${source}`);
+    assert.equal(of('10.1.2.3').kind, 'broker-unknown-certificate');
+    assert.equal(of('10.1.2.3').count, 7);
+    assert.equal(of('thermo-0').count, 3);
+    assert.equal(of('others').count, 24, 'a flood of sources is a line');
+  });
+
+  it('is bounded and of the form that the contract has', async () => {
+    const many = (what, n) => ({ [what]: Array.from({ length: n }, () => ({ device: 'a', at, first: false })) });
+    await tell(many('connects', 256));
+    assert.equal((await report(hub, one, many('connects', 257))).json.code, 'field-size');
+    assert.equal((await report(hub, one, { refusals: Array.from({ length: 300 }, () => ({ kind: 'rate', source: 'x', count: 1 })) })).json.code, 'field-size');
+    assert.equal((await report(hub, one, ' '.repeat(170000))).status, 413);
+    for (const bad of [{ position: -1 }, { sessions: -1 }, { rules: -5 }, { stale_seconds: -1 }, { software: '' }, { software: 'a\u0007' }, { sessions: 1e12 },
+                       { connects: [{ device: '../x', at, first: true }] }, { connects: [{ device: 'a', at: 'now', first: true }] }, { connects: [{ device: 'a', at, first: 1 }] },
+                       { refusals: [{ kind: 'other', source: 'x', count: 1 }] }, { refusals: [{ kind: 'rate', source: 'x', count: 0 }] },
+                       { refusals: [{ kind: 'rate', source: 'x\ny', count: 1 }] }, { ended: [{ device: 'a' }] }, { more: 1 }])
+      assert.equal((await report(hub, one, bad)).status, 400, JSON.stringify(bad));
+    refused(await report(hub, devices.b, {}), 403, 'broker-unknown');
   });
 });

@@ -247,10 +247,14 @@ static void gives_no_broker_a_name_of_the_hub(void **state)
     struct answer a;
     start(f, 1);
     static const char *const refused[] = {
-        "hub.acme.example", "HUB.Acme.eXample",   "127.0.0.1",      "::ffff:127.0.0.1",
-        "::FFFF:7f00:1",    "2001:db8::1f",       "2001:0db8::1F",  "2001:db8:0:0::1f",
-        "*.acme.example",   "mqtt.acme.example.", "mqtt acme",      "",
-        "127.0.0.01",       "a..b",               "10.0.0.5:8883",
+        "hub.acme.example", "HUB.Acme.eXample",
+        "127.0.0.1",        "::ffff:127.0.0.1",
+        "::FFFF:7f00:1",    "2001:db8::1f",
+        "2001:0db8::1F",    "2001:db8:0:0::1f",
+        "*.acme.example",   "mqtt.acme.example.",
+        "mqtt acme",        "",
+        "127.0.0.01",       "a..b",
+        "10.0.0.5:8883",
     };
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         struct certificate_request request = device_request(f);
