@@ -156,7 +156,7 @@ static int say_certified(struct cli *cli, const struct ca_hub_answer *answer, co
     cli_say(cli,
             "Now, in this order: %s`holdfast hub admit` the card on a hub of the fleet, and "
             "`holdfast hub install` it on %s.",
-            answer->bundle_changed ? "install the new trust bundle, which names its ledger key "
+            answer->bundle_changed ? "install the new trust bundle, which names its keys "
                                      "(`holdfast ca bundle --install --from STATE/bundle`), "
                                    : "",
             answer->name);
@@ -276,6 +276,8 @@ static int show_json(const struct ca_facts *f)
     json_field_bool(&j, "bundle_key_present", f->bundle_key_present);
     key_text(&f->ledger_key, key);
     json_field_text(&j, "ledger_key", key);
+    key_text(&f->policy_key, key);
+    json_field_text(&j, "policy_key", key);
     key_text(&f->bundle_key, key);
     json_field_text(&j, "bundle_key", key);
     json_close_object(&j);
@@ -320,6 +322,8 @@ static int run_show(struct cli *cli)
     show_other("previous issuing", &f.previous, now);
     key_text(&f.ledger_key, text);
     text_pair("ledger key", text, COLOUR_NONE);
+    key_text(&f.policy_key, text);
+    text_pair("policy key", text, COLOUR_NONE);
     key_text(&f.bundle_key, text);
     text_pair("bundle key", text, COLOUR_NONE);
     show_presence("  its other half", f.bundle_key_present);
@@ -495,7 +499,7 @@ static const struct cli_command commands[] = {
      .summary = "answer a further hub's request with a card; needs the keys in offline/",
      .help =
          "The request is made by `holdfast hub join`. Its issuing key is certified with the root,\n"
-         "and the next trust bundle names its ledger key.\n",
+         "and the next trust bundle names its ledger and policy key.\n",
      .run = run_certify},
     {.verb = "crl",
      CLI_OPTIONS(crl_options),

@@ -115,6 +115,7 @@ static const struct wanted wanted_files[] = {
     {"root.pem", 022, false, false},
     {"bundle", 022, false, true},
     {"ledger.vkey", 022, false, false},
+    {"policy.vkey", 022, false, false},
     {"bundle.vkey", 022, false, false},
 };
 

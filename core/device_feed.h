@@ -27,8 +27,7 @@ struct device_certificate {
 
 /* SCRAM-SHA-256's StoredKey (RFC 5802 section 3) of a password that was made for this device. */
 #define DEVICE_SALT_SIZE      16
-#define DEVICE_ITERATIONS_MAX (1U << 20) /* half a second: no record holds a broker up for longer  \
-                                          */
+#define DEVICE_ITERATIONS_MAX (1U << 20) /* no record holds a broker up for seconds */
 struct device_password {
     bool present;
     uint8_t salt[DEVICE_SALT_SIZE];

@@ -84,6 +84,11 @@ static enum err read_text(struct slice text, sha256_fn *sha256, uint8_t *storage
             return ERR_LIMIT;
         read_key(&r, "ledger-key", sha256, &b->ledger_keys[b->ledger_keys_len++]);
     } while (reader_peek(&r) == 'l');
+    while (reader_peek(&r) == 'p') {
+        if (b->policy_keys_len == TRUST_POLICY_MAX)
+            return ERR_LIMIT;
+        read_key(&r, "policy-key", sha256, &b->policy_keys[b->policy_keys_len++]);
+    }
     struct writer roots = writer_over(storage, storage_max);
     do {
         if (b->server_roots_len == TRUST_ROOTS_MAX)
@@ -139,7 +144,8 @@ void trust_bundle_write(struct writer *w, const struct trust_bundle *bundle)
     if (!fleet_name_ok(slice_of_text(bundle->fleet)))
         writer_fail(w, ERR_SYNTAX);
     if (bundle->ledger_keys_len == 0 || bundle->ledger_keys_len > TRUST_LEDGERS_MAX ||
-        bundle->server_roots_len == 0 || bundle->server_roots_len > TRUST_ROOTS_MAX)
+        bundle->policy_keys_len > TRUST_POLICY_MAX || bundle->server_roots_len == 0 ||
+        bundle->server_roots_len > TRUST_ROOTS_MAX)
         writer_fail(w, ERR_LIMIT);
     if (w->err != ERR_NONE)
         return;
@@ -153,6 +159,8 @@ void trust_bundle_write(struct writer *w, const struct trust_bundle *bundle)
     write_key_line(w, "bundle-key", &bundle->bundle_key);
     for (size_t i = 0; i < bundle->ledger_keys_len; i++)
         write_key_line(w, "ledger-key", &bundle->ledger_keys[i]);
+    for (size_t i = 0; i < bundle->policy_keys_len; i++)
+        write_key_line(w, "policy-key", &bundle->policy_keys[i]);
     for (size_t i = 0; i < bundle->server_roots_len; i++) {
         writer_text(w, "server-root ");
         base64_write(w, bundle->server_roots[i]);

@@ -7,6 +7,7 @@
  *   time-floor 2026-11-23T04:21:38Z   one; the device's clock is never earlier than this
  *   bundle-key VKEY                   one; signs this bundle and the next
  *   ledger-key VKEY                   one or more
+ *   policy-key VKEY                   as many as there are: each signs rules (core/rules.h)
  *   server-root BASE64(DER)           one or more: what the hub's TLS certificate must chain to
  *
  * Keys come in this order, each line ended by LF. Unknown keys are refused: a device that does not
@@ -20,6 +21,7 @@
 #define TRUST_BUNDLE_MAX  NOTE_MAX
 #define TRUST_ROOTS_MAX   4
 #define TRUST_LEDGERS_MAX 8
+#define TRUST_POLICY_MAX  8
 #define FLEET_NAME_MAX    63 /* a DNS label sequence, as SPIFFE trust domains are */
 
 /* Labels of lower-case letters, digits and inner hyphens, joined by dots. */
@@ -34,6 +36,8 @@ struct trust_bundle {
     struct note_key bundle_key;
     struct note_key ledger_keys[TRUST_LEDGERS_MAX];
     size_t ledger_keys_len;
+    struct note_key policy_keys[TRUST_POLICY_MAX];
+    size_t policy_keys_len;
     struct slice server_roots[TRUST_ROOTS_MAX]; /* DER, in the storage given to the reader */
     size_t server_roots_len;
 };

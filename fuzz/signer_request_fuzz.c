@@ -1,5 +1,5 @@
 /* The signer's side of the socket: whatever comes in, one well-formed reply goes out; what is read
- * is written back as the same bytes; and no tree gets smaller. */
+ * is written back as the same bytes; no tree gets smaller, and no rules older. */
 #include <assert.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -10,8 +10,11 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "core/rules.h"
 #include "hub/signer/handlers.h"
 #include "hub/signer/requests.h"
+
+#define RULES_SIGNED 7 /* the version signed last */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -49,19 +52,24 @@ static X509 *make_certificate(EVP_PKEY *key)
     return c;
 }
 
+static void make_note_key(struct slice name, struct note_signer *s)
+{
+    uint8_t public_key[ED25519_KEY_SIZE];
+    size_t len = sizeof public_key;
+    require(ca_key_new(KEY_ED25519, &s->key) == ERR_NONE);
+    require(EVP_PKEY_get_raw_public_key(s->key, public_key, &len) == 1);
+    require(note_key_init(&s->public_key, crypto_sha256, name, public_key) == ERR_NONE);
+}
+
 static struct signer_keys *make_keys(void)
 {
     static struct signer_keys k = {.fleet = "acme.example",
                                    .server_names = {"hub.example", "127.0.0.1", "::1"},
                                    .server_names_len = 3};
-    uint8_t public_key[ED25519_KEY_SIZE];
-    size_t len = sizeof public_key;
     EVP_PKEY *issuing = NULL;
     require(ca_key_new(KEY_P256, &issuing) == ERR_NONE);
-    require(ca_key_new(KEY_ED25519, &k.ledger) == ERR_NONE);
-    require(EVP_PKEY_get_raw_public_key(k.ledger, public_key, &len) == 1);
-    require(note_key_init(&k.ledger_key, crypto_sha256, SLICE_LITERAL("acme.example/ledger"),
-                          public_key) == ERR_NONE);
+    make_note_key(SLICE_LITERAL("acme.example/ledger"), &k.ledger);
+    make_note_key(SLICE_LITERAL("acme.example/policy"), &k.policy);
     X509 *certificate = make_certificate(issuing);
     require(issuer_new(issuing, certificate, &k.issuer) == ERR_NONE);
     uint8_t *der = NULL;
@@ -72,8 +80,9 @@ static struct signer_keys *make_keys(void)
     OPENSSL_free(der);
     X509_free(certificate);
     EVP_PKEY_free(issuing);
-    k.state.fd = memfd_create("ledger.state", MFD_CLOEXEC);
-    require(k.state.fd >= 0);
+    k.state.signed_last.fd = memfd_create("ledger.state", MFD_CLOEXEC);
+    k.rules.signed_last.fd = memfd_create("policy.state", MFD_CLOEXEC);
+    require(k.state.signed_last.fd >= 0 && k.rules.signed_last.fd >= 0);
     return &k;
 }
 
@@ -111,6 +120,14 @@ static size_t freshen(const uint8_t *data, size_t size, uint8_t *message)
     if (r.err != ERR_NONE || (head.id & 0x80000000U) == 0)
         return size;
     struct slice body = reader_rest(&r);
+    struct rules_request rules;
+    if (head.kind == SIGNER_RULES && signer_rules_read(body, &rules) == ERR_NONE) {
+        rules.made_at = from_now(rules.made_at);
+        struct writer w = writer_over(message, SIGNER_REQUEST_MAX);
+        signer_head_write(&w, head.id, SIGNER_RULES);
+        signer_rules_write(&w, &rules);
+        return w.len;
+    }
     if (head.kind == SIGNER_CRL_BEGIN && signer_crl_begin_read(body, &crl) == ERR_NONE) {
         crl.this_update = (int64_t)((uint64_t)crl.this_update + (uint64_t)clock_seconds());
         crl.next_update = (int64_t)((uint64_t)crl.next_update + (uint64_t)clock_seconds());
@@ -145,6 +162,7 @@ static void check_round_trip(struct slice message)
     struct hash proof[MERKLE_PROOF_MAX];
     struct crl_request crl;
     struct crl_entry entries[SIGNER_CRL_ENTRIES];
+    struct rules_request rules;
     size_t n;
     if (head.kind == SIGNER_ISSUE && signer_issue_read(body, &request) == ERR_NONE)
         signer_issue_write(&w, &request);
@@ -155,6 +173,8 @@ static void check_round_trip(struct slice message)
         signer_crl_begin_write(&w, &crl);
     else if (head.kind == SIGNER_CRL_ADD && signer_crl_add_read(body, entries, &n) == ERR_NONE)
         signer_crl_add_write(&w, entries, n);
+    else if (head.kind == SIGNER_RULES && signer_rules_read(body, &rules) == ERR_NONE)
+        signer_rules_write(&w, &rules);
     else if (head.kind == SIGNER_OCSP && signer_ocsp_read(body, &answer) == ERR_NONE)
         signer_ocsp_write(&w, &answer);
     else
@@ -199,6 +219,22 @@ static void check_response(struct slice body, struct slice der)
     OCSP_RESPONSE_free(response);
 }
 
+/* It says what it was asked to say, of a version that is not older than the last. */
+static void check_rules(const struct signer_keys *k, struct slice body, struct slice note)
+{
+    struct rules_request request;
+    struct slice text;
+    struct rules rules;
+    size_t len;
+    struct hash digest;
+    assert(signer_rules_read(body, &request) == ERR_NONE);
+    assert(note_verify(note, &k->policy.public_key, crypto_ed25519_verify, &text) == ERR_NONE);
+    assert(rules_read_text(text, &rules, &len, digest.bytes) == ERR_NONE);
+    assert(rules.version == request.version && rules.version >= RULES_SIGNED);
+    assert(len == request.body_len && rules.made_at == request.made_at);
+    assert(memcmp(&digest, &request.body_sha256, sizeof digest) == 0);
+}
+
 static void check_reply(const struct signer_keys *k, struct slice message, struct slice bytes)
 {
     struct signer_reply reply;
@@ -210,10 +246,15 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
         return;
     struct slice text;
     struct certificate c;
+    if (reply.kind == SIGNER_RULES) {
+        check_rules(k, reader_rest(&r), reply.body);
+        return;
+    }
     if (reply.kind >= SIGNER_CRL_BEGIN)
         return; /* what is signed of it is judged where it is finished */
     if (reply.kind == SIGNER_CHECKPOINT) {
-        assert(note_verify(reply.body, &k->ledger_key, crypto_ed25519_verify, &text) == ERR_NONE);
+        assert(note_verify(reply.body, &k->ledger.public_key, crypto_ed25519_verify, &text) ==
+               ERR_NONE);
         return;
     }
     if (reply.kind == SIGNER_OCSP) {
@@ -254,15 +295,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice asked = slice_of(message, freshen(data, size, message));
     check_round_trip(asked);
     /* each input on its own */
-    k->state.signed_any = true;
-    k->state.size = 1024; /* complete: any root leads to some larger tree */
-    k->state.root = (struct hash){{0}};
+    k->state.signed_last.held = true;
+    k->state.signed_last.number = 1024; /* complete: any root leads to some larger tree */
+    k->state.signed_last.hash = (struct hash){{0}};
+    k->rules.free_ms = 0;
+    k->rules.signed_last.held = true;
+    k->rules.signed_last.number = RULES_SIGNED;
+    k->rules.signed_last.hash = (struct hash){{0}};
     begin_list(k);
     struct writer reply = writer_over(bytes, sizeof bytes);
     signer_handle(k, asked, &reply);
     assert(reply.err == ERR_NONE);
     check_reply(k, asked, writer_bytes(&reply));
-    assert(k->state.size >= 1024);
+    assert(k->state.signed_last.number >= 1024);
     struct signer_facts facts;
     char explain[256];
     struct signer_reply read;

@@ -33,6 +33,9 @@ static void describe_own(const struct hub *hub, struct hub_row *row)
     struct writer w = writer_over(row->ledger_key, sizeof row->ledger_key - 1);
     note_key_write(&w, &hub->facts.ledger_key);
     row->ledger_key[w.len] = '\0';
+    w = writer_over(row->policy_key, sizeof row->policy_key - 1);
+    note_key_write(&w, &hub->facts.policy_key);
+    row->policy_key[w.len] = '\0';
     memcpy(row->issuing_sha256.bytes, hub->facts.issuing_sha256, SHA256_SIZE);
     row->chain = slice_of(hub->facts.chain, hub->facts.chain_len);
 }

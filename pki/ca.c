@@ -183,7 +183,7 @@ enum err ca_issuing_certificate(const char *fleet, const char *unit, EVP_PKEY *k
 /* ---- init ---- */
 
 struct new_ca {
-    EVP_PKEY *root_key, *issuing_key, *ledger_key, *bundle_key;
+    EVP_PKEY *root_key, *issuing_key, *ledger_key, *policy_key, *bundle_key;
     X509 *root, *issuing;
 };
 
@@ -192,6 +192,7 @@ static void new_ca_cleanup(struct new_ca *ca)
     EVP_PKEY_free(ca->root_key);
     EVP_PKEY_free(ca->issuing_key);
     EVP_PKEY_free(ca->ledger_key);
+    EVP_PKEY_free(ca->policy_key);
     EVP_PKEY_free(ca->bundle_key);
     X509_free(ca->root);
     X509_free(ca->issuing);
@@ -204,6 +205,8 @@ static enum err make_ca(const char *fleet, struct new_ca *ca)
         err = ca_key_new(KEY_P256, &ca->issuing_key);
     if (err == ERR_NONE)
         err = ca_key_new(KEY_ED25519, &ca->ledger_key);
+    if (err == ERR_NONE)
+        err = ca_key_new(KEY_ED25519, &ca->policy_key);
     if (err == ERR_NONE)
         err = ca_key_new(KEY_ED25519, &ca->bundle_key);
     if (err != ERR_NONE)
@@ -220,7 +223,7 @@ struct making {
     const char *state;
     struct ca_owner maker, signer;
     char explain[256];
-    const char *folders[3], *files[9]; /* names below state */
+    const char *folders[3], *files[11]; /* names below state */
     size_t folders_len, files_len;
     bool is_joining; /* a further hub's: nothing of the owner's */
 };
@@ -318,6 +321,10 @@ static enum err make_hub_files(struct making *m, const struct new_ca *ca, const 
         err = make_key_file(m, "signer/issuing.key", ca->issuing_key, &m->signer);
     if (err == ERR_NONE)
         err = make_key_file(m, "signer/ledger.key", ca->ledger_key, &m->signer);
+    if (err == ERR_NONE)
+        err = make_key_file(m, "signer/policy.key", ca->policy_key, &m->signer);
+    if (err == ERR_NONE)
+        err = make_vkey_file(m, "policy.vkey", ca->policy_key, fleet, "policy");
     if (err == ERR_NONE)
         err = make_vkey_file(m, "ledger.vkey", ca->ledger_key, fleet, "ledger");
     return err;
@@ -442,6 +449,8 @@ enum err ca_init_further(const char *state, const char *fleet, const char *signe
     err = ca_key_new(KEY_P256, &ca.issuing_key);
     if (err == ERR_NONE)
         err = ca_key_new(KEY_ED25519, &ca.ledger_key);
+    if (err == ERR_NONE)
+        err = ca_key_new(KEY_ED25519, &ca.policy_key);
     ERR_clear_error();
     if (err != ERR_NONE)
         return ca_fail(err, explain, "keys can't be made: %s", err_text(err));

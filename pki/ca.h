@@ -1,15 +1,15 @@
 /* The two-tier certification authority as files: made by `holdfast ca`, read by the signer.
  *
  *   <state>/offline/root.key, root.pem, bundle.key   made to be taken off this machine
- *   <state>/signer/issuing.key, issuing.pem, ledger.key   the signer's alone (0400)
+ *   <state>/signer/issuing.key, issuing.pem, ledger.key, policy.key   the signer's alone (0400)
  *   <state>/root.pem                                  what the TLS of the hub's clients trusts
- *   <state>/ledger.vkey, bundle.vkey                  the public keys (core/note.h), named
- *                                                     FLEET/ledger and FLEET/bundle
+ *   <state>/ledger.vkey, policy.vkey, bundle.vkey     the public keys (core/note.h), named
+ *                                                     FLEET/ledger, FLEET/policy, FLEET/bundle
  *   <state>/bundle                                    the last trust bundle
  * and, during a roll-over, those of pki/ca_roll.h.
  *
  * issuing.pem holds the issuing certificate, then any between it and the root. Keys are PKCS#8 PEM:
- * root P-384, issuing P-256, bundle and ledger Ed25519. */
+ * root P-384, issuing P-256, the others Ed25519. */
 #ifndef PKI_CA_H
 #define PKI_CA_H
 
@@ -67,7 +67,7 @@ struct ca_facts {
     int64_t root_not_after, issuing_not_after;
     bool root_key_present;   /* offline/root.key is still on this machine */
     bool bundle_key_present; /* and the bundle key */
-    struct note_key ledger_key, bundle_key;
+    struct note_key ledger_key, policy_key, bundle_key;
     struct ca_other next, previous; /* of a roll-over: pki/ca_roll.h */
 };
 /* Reads signer/issuing.pem: as root or as the signer's user. */
@@ -78,11 +78,15 @@ MUST_USE enum err ca_show(const char *state, struct ca_facts *ret_facts, char ex
  * the last is another fleet's or signed by another key. */
 MUST_USE enum err ca_bundle(const char *state, const char *fleet, struct writer *w,
                             char explain[256]);
+struct ca_bundle_keys { /* of a hub; either may be NULL */
+    const struct note_key *ledger, *policy;
+};
 /* The same for one that names `added`, too, and `without` no more (either may be NULL). Every
- * bundle names the ledger keys of the last and that in ledger.vkey. ERR_LIMIT: they are too many.
- * ERR_NOT_FOUND: there is no such key to be left out. */
+ * bundle names the ledger and policy keys of the last and those in ledger.vkey and policy.vkey.
+ * ERR_LIMIT: they are too many. ERR_NOT_FOUND: there is no such key to be left out. */
 MUST_USE enum err ca_bundle_change(const char *state, const char *fleet,
-                                   const struct note_key *added, const struct note_key *without,
-                                   struct writer *w, char explain[256]);
+                                   const struct ca_bundle_keys *added,
+                                   const struct note_key *without, struct writer *w,
+                                   char explain[256]);
 
 #endif

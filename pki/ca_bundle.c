@@ -13,7 +13,7 @@
 
 #define ROOTS_MAX ((size_t)TRUST_ROOTS_MAX * CERTIFICATE_MAX)
 
-/* The last bundle of this fleet: its version (0 where there is none) and its ledger keys. */
+/* The last bundle of this fleet: its version (0 where there is none) and its hubs' keys. */
 static enum err read_last(const char *state, struct trust_bundle *b, char explain[256])
 {
     char path[PATH_MAX];
@@ -43,64 +43,86 @@ static enum err read_last(const char *state, struct trust_bundle *b, char explai
     b->version = last.version;
     memcpy(b->ledger_keys, last.ledger_keys, sizeof b->ledger_keys);
     b->ledger_keys_len = last.ledger_keys_len;
+    memcpy(b->policy_keys, last.policy_keys, sizeof b->policy_keys);
+    b->policy_keys_len = last.policy_keys_len;
     return ERR_NONE;
 }
 
-/* ---- ledger keys ---- */
+/* ---- the hubs' keys ---- */
 
-static size_t find_key(const struct trust_bundle *b, const struct note_key *key)
+/* Those of one kind in a bundle. */
+struct keys {
+    const char *kind; /* "ledger", "policy" */
+    struct note_key *keys;
+    size_t *len;
+    size_t max;
+};
+
+static size_t find_key(const struct keys *k, const struct note_key *key)
 {
     size_t i = 0;
-    while (i < b->ledger_keys_len && !note_key_equal(&b->ledger_keys[i], key))
+    while (i < *k->len && !note_key_equal(&k->keys[i], key))
         i++;
     return i;
 }
 
-static enum err add_key(struct trust_bundle *b, const struct note_key *key, char explain[256])
+static enum err add_key(const struct keys *k, const struct note_key *key, char explain[256])
 {
-    if (find_key(b, key) < b->ledger_keys_len)
+    if (find_key(k, key) < *k->len)
         return ERR_NONE;
-    if (b->ledger_keys_len == TRUST_LEDGERS_MAX)
+    if (*k->len == k->max)
         return ca_fail(ERR_LIMIT, explain,
-                       "the bundle names %d ledger keys, which is the most; leave out one that "
+                       "the bundle names %zu %s keys, which is the most; leave out one that "
                        "signs no more: `holdfast ca bundle --without KEY`",
-                       TRUST_LEDGERS_MAX);
-    b->ledger_keys[b->ledger_keys_len++] = *key;
+                       k->max, k->kind);
+    k->keys[(*k->len)++] = *key;
     return ERR_NONE;
 }
 
-static enum err drop_key(struct trust_bundle *b, const struct note_key *key, char explain[256])
+static bool drop_key(const struct keys *k, const struct note_key *key)
 {
-    size_t i = find_key(b, key);
-    if (i == b->ledger_keys_len)
-        return ca_fail(ERR_NOT_FOUND, explain, "the last bundle names no such ledger key");
-    b->ledger_keys_len--;
-    memmove(&b->ledger_keys[i], &b->ledger_keys[i + 1],
-            (b->ledger_keys_len - i) * sizeof b->ledger_keys[0]);
-    return ERR_NONE;
+    size_t i = find_key(k, key);
+    if (i == *k->len)
+        return false;
+    (*k->len)--;
+    memmove(&k->keys[i], &k->keys[i + 1], (*k->len - i) * sizeof k->keys[0]);
+    return true;
 }
 
-/* An owner's machine without a hub has no ledger.vkey: the last bundle says enough there. */
-static enum err change_keys(const char *state, const struct note_key *added,
-                            const struct note_key *without, struct trust_bundle *b,
+/* An owner's machine without a hub has neither file: the last bundle says enough there. */
+static enum err add_own_key(const char *state, const char *name, const struct keys *k,
                             char explain[256])
 {
     char path[PATH_MAX];
     struct note_key own;
-    enum err err = ca_path(state, "ledger.vkey", path);
+    enum err err = ca_path(state, name, path);
     if (err == ERR_NONE)
         err = ca_vkey_read(path, &own);
     if (err == ERR_NONE)
-        err = add_key(b, &own, explain);
-    else if (err == ERR_NOT_FOUND && b->ledger_keys_len > 0)
-        err = ERR_NONE;
-    else
-        (void)ca_fail(err, explain, "%.160s: %s", path, err_text(err));
-    if (err == ERR_NONE && added != NULL)
-        err = add_key(b, added, explain);
-    if (err == ERR_NONE && without != NULL)
-        err = drop_key(b, without, explain);
-    return err;
+        return add_key(k, &own, explain);
+    if (err == ERR_NOT_FOUND && *k->len > 0)
+        return ERR_NONE;
+    return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
+}
+
+static enum err change_keys(const char *state, const struct ca_bundle_keys *added,
+                            const struct note_key *without, struct trust_bundle *b,
+                            char explain[256])
+{
+    const struct keys ledger = {"ledger", b->ledger_keys, &b->ledger_keys_len, TRUST_LEDGERS_MAX};
+    const struct keys policy = {"policy", b->policy_keys, &b->policy_keys_len, TRUST_POLICY_MAX};
+    enum err err = add_own_key(state, "ledger.vkey", &ledger, explain);
+    if (err == ERR_NONE)
+        err = add_own_key(state, "policy.vkey", &policy, explain);
+    if (err == ERR_NONE && added != NULL && added->ledger != NULL)
+        err = add_key(&ledger, added->ledger, explain);
+    if (err == ERR_NONE && added != NULL && added->policy != NULL)
+        err = add_key(&policy, added->policy, explain);
+    if (err != ERR_NONE || without == NULL)
+        return err;
+    if (!drop_key(&ledger, without) && !drop_key(&policy, without))
+        return ca_fail(ERR_NOT_FOUND, explain, "the last bundle names no such key of a hub");
+    return ERR_NONE;
 }
 
 /* ---- roots ---- */
@@ -194,7 +216,7 @@ enum err ca_sign_note(EVP_PKEY *key, const struct note_key *public_key, struct w
     return note->err;
 }
 
-enum err ca_bundle_change(const char *state, const char *fleet, const struct note_key *added,
+enum err ca_bundle_change(const char *state, const char *fleet, const struct ca_bundle_keys *added,
                           const struct note_key *without, struct writer *w, char explain[256])
 {
     struct slice name = slice_of_text(fleet);

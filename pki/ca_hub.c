@@ -70,18 +70,20 @@ static enum err read_own_key(const char *state, const char *name, EVP_PKEY **ret
     return err == ERR_NONE ? err : ca_fail(err, explain, "%.160s: %s", path, err_text(err));
 }
 
-static enum err read_own_ledger_key(const char *state, const char *fleet, struct note_key *ret_key,
-                                    char explain[256])
+/* <state>/NAME.vkey, whose key has to be called FLEET/NAME. */
+static enum err read_own_vkey(const char *state, const char *fleet, const char *name,
+                              struct note_key *ret_key, char explain[256])
 {
-    char path[PATH_MAX], origin[NOTE_NAME_MAX + 1];
+    char path[PATH_MAX], file[32], wanted[NOTE_NAME_MAX + 1];
     struct note_key key;
-    enum err err = ca_path(state, "ledger.vkey", path);
+    (void)snprintf(file, sizeof file, "%s.vkey", name);
+    (void)snprintf(wanted, sizeof wanted, "%s/%s", fleet, name);
+    enum err err = ca_path(state, file, path);
     if (err == ERR_NONE)
         err = ca_vkey_read(path, &key);
     if (err != ERR_NONE)
         return ca_fail(err, explain, "%.160s: %s", path, err_text(err));
-    err = ca_ledger_origin(fleet, origin);
-    if (err != ERR_NONE || strcmp(key.name, origin) != 0)
+    if (!ca_is_fleet_name(slice_of_text(fleet)) || strcmp(key.name, wanted) != 0)
         return ca_fail(ERR_REFUSED, explain, "the keys in %.100s were made for '%.60s'", state,
                        key.name);
     *ret_key = key;
@@ -125,7 +127,9 @@ enum err ca_hub_request(const char *state, const char *fleet, const char *name,
     EVP_PKEY *ledger CLEANUP(ca_key_cleanup) = NULL;
     enum err err = own_keys(state, fleet, signer_user, explain);
     if (err == ERR_NONE)
-        err = read_own_ledger_key(state, fleet, &request.ledger_key, explain);
+        err = read_own_vkey(state, fleet, "ledger", &request.ledger_key, explain);
+    if (err == ERR_NONE)
+        err = read_own_vkey(state, fleet, "policy", &request.policy_key, explain);
     if (err == ERR_NONE)
         err = read_own_key(state, "signer/issuing.key", &issuing, explain);
     if (err == ERR_NONE)
@@ -217,7 +221,9 @@ static enum err check_root(X509 *root, const char *path, char explain[256])
 static enum err sign_card(const char *state, const struct hub_request *request,
                           const struct chain *chain, struct writer *note, char explain[256])
 {
-    struct hub_card card = {.ledger_key = request->ledger_key, .chain_len = chain->n};
+    struct hub_card card = {.ledger_key = request->ledger_key,
+                            .policy_key = request->policy_key,
+                            .chain_len = chain->n};
     memcpy(card.fleet, request->fleet, sizeof card.fleet);
     memcpy(card.name, request->name, sizeof card.name);
     EVP_PKEY *key CLEANUP(ca_key_cleanup) = NULL;
@@ -245,7 +251,16 @@ static enum err sign_card(const char *state, const struct hub_request *request,
                            : ca_fail(err, explain, "the card can't be made: %s", err_text(err));
 }
 
-static bool bundle_names(const char *state, const struct note_key *key)
+static bool is_among(const struct note_key *keys, size_t n, const struct note_key *key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (note_key_equal(&keys[i], key))
+            return true;
+    return false;
+}
+
+/* Does the last bundle name both keys of that hub? */
+static bool bundle_names(const char *state, const struct hub_request *request)
 {
     char path[PATH_MAX];
     uint8_t *note = NULL;
@@ -258,10 +273,8 @@ static bool bundle_names(const char *state, const struct note_key *key)
     enum err err = trust_bundle_read(slice_of(note, len), NULL, crypto_sha256,
                                      crypto_ed25519_verify, storage, sizeof storage, &b);
     file_free_secret(note, len);
-    bool named = false;
-    for (size_t i = 0; err == ERR_NONE && i < b.ledger_keys_len; i++)
-        named = named || note_key_equal(&b.ledger_keys[i], key);
-    return named;
+    return err == ERR_NONE && is_among(b.ledger_keys, b.ledger_keys_len, &request->ledger_key) &&
+           is_among(b.policy_keys, b.policy_keys_len, &request->policy_key);
 }
 
 /* The owner's bundle key is called after the fleet it was made for. */
@@ -281,6 +294,9 @@ static enum err check_fleet(const char *state, const struct hub_request *request
     err = ca_ledger_origin(request->fleet, origin);
     if (err != ERR_NONE || strcmp(request->ledger_key.name, origin) != 0)
         return ca_fail(ERR_REFUSED, explain, "its ledger key is not called %.120s", origin);
+    (void)snprintf(name, sizeof name, "%s/policy", request->fleet);
+    if (strcmp(request->policy_key.name, name) != 0)
+        return ca_fail(ERR_REFUSED, explain, "its policy key is not called %.120s", name);
     return ERR_NONE;
 }
 
@@ -312,12 +328,13 @@ enum err ca_hub_card(const char *state, struct slice note, const char *chain_pat
         err = sign_card(state, &request, &chain, card, explain);
     if (err != ERR_NONE)
         return err;
-    struct ca_hub_answer answer = {.bundle_changed = !bundle_names(state, &request.ledger_key)};
+    struct ca_hub_answer answer = {.bundle_changed = !bundle_names(state, &request)};
     memcpy(answer.name, request.name, sizeof answer.name);
     uint8_t bundle[TRUST_BUNDLE_MAX];
     struct writer w = writer_over(bundle, sizeof bundle);
+    const struct ca_bundle_keys keys = {&request.ledger_key, &request.policy_key};
     if (answer.bundle_changed)
-        err = ca_bundle_change(state, request.fleet, &request.ledger_key, NULL, &w, explain);
+        err = ca_bundle_change(state, request.fleet, &keys, NULL, &w, explain);
     if (err == ERR_NONE)
         *ret_answer = answer;
     return err;
@@ -337,19 +354,21 @@ enum err ca_hub_install(const char *state, struct slice note, char explain[256])
 {
     static uint8_t storage[HUB_CARD_STORAGE];
     struct hub_card card;
-    struct note_key own;
+    struct note_key ledger, policy;
     struct chain chain CLEANUP(chain_cleanup) = {.n = 0};
     enum err err = hub_card_read(note, NULL, storage, &card);
     if (err != ERR_NONE)
         return ca_fail(ERR_REFUSED, explain, "this is no card that `holdfast ca certify` made (%s)",
                        err_text(err));
-    err = read_own_ledger_key(state, card.fleet, &own, explain);
+    err = read_own_vkey(state, card.fleet, "ledger", &ledger, explain);
+    if (err == ERR_NONE)
+        err = read_own_vkey(state, card.fleet, "policy", &policy, explain);
     if (err != ERR_NONE)
         return err;
-    if (!note_key_equal(&own, &card.ledger_key))
+    if (!note_key_equal(&ledger, &card.ledger_key) || !note_key_equal(&policy, &card.policy_key))
         return ca_fail(ERR_REFUSED, explain,
-                       "the card is for the hub '%.64s' with another ledger key than this "
-                       "machine's: `holdfast hub join` makes the request to be certified",
+                       "the card is for the hub '%.64s' with other keys than this machine's: "
+                       "`holdfast hub join` makes the request to be certified",
                        card.name);
     err = read_chain(&card, &chain, explain);
     if (err == ERR_NONE)

@@ -1,23 +1,24 @@
 /* A further hub of a fleet (pki/hub_card.h), in three steps on two machines: its keys and its
- * request, the owner's card for it, and the card taken in. The issuing and the ledger key are made
- * by the hub and never leave it; root and bundle key stay with the owner. */
+ * request, the owner's card for it, and the card taken in. The issuing, the ledger and the policy
+ * key are made by the hub and never leave it; root and bundle key stay with the owner. */
 #ifndef PKI_CA_HUB_H
 #define PKI_CA_HUB_H
 
 #include "pki/hub_card.h"
 
-/* On the new machine: makes signer/issuing.key, signer/ledger.key and ledger.vkey where there are
- * none yet, and writes the request. ERR_EXISTS where a fleet's authority is there already. */
+/* On the new machine: makes the keys in signer/ and their .vkey files where there are none yet, and
+ * writes the request. ERR_EXISTS where a fleet's authority is there already. */
 MUST_USE enum err ca_hub_request(const char *state, const char *fleet, const char *name,
                                  const char *signer_user, struct writer *note, char explain[256]);
 
 struct ca_hub_answer {
     char name[HUB_NAME_MAX + 1];
-    bool bundle_changed; /* <state>/bundle is a new one, which names the hub's ledger key */
+    bool bundle_changed; /* <state>/bundle is a new one, which names the hub's keys */
 };
 /* At the owner's, with offline/ in `state`: certifies the request's issuing key with the fleet's
  * root, or takes the certificate in `chain` (a PEM file as for ca_install(); NULL: none) that an
- * own root made of it; and sees to it that the trust bundle names the ledger key. ERR_REFUSED. */
+ * own root made of it; and sees to it that the trust bundle names its ledger and policy key.
+ * ERR_REFUSED. */
 MUST_USE enum err ca_hub_card(const char *state, struct slice request, const char *chain,
                               struct writer *card, struct ca_hub_answer *ret_answer,
                               char explain[256]);

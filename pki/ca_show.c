@@ -109,6 +109,8 @@ enum err ca_show(const char *state, struct ca_facts *ret_facts, char explain[256
     if (err == ERR_NONE)
         err = read_vkey(state, "ledger.vkey", &f.ledger_key, explain);
     if (err == ERR_NONE)
+        err = read_vkey(state, "policy.vkey", &f.policy_key, explain);
+    if (err == ERR_NONE)
         err = read_vkey(state, "bundle.vkey", &f.bundle_key, explain);
     if (err != ERR_NONE)
         return err;

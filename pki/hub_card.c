@@ -93,6 +93,7 @@ void hub_request_write(struct writer *w, const struct hub_request *request)
     write_text(w, "fleet", request->fleet);
     write_text(w, "name", request->name);
     write_key(w, "ledger-key", &request->ledger_key);
+    write_key(w, "policy-key", &request->policy_key);
     write_base64(w, "request", request->request);
 }
 
@@ -108,6 +109,7 @@ enum err hub_request_read(struct slice note, uint8_t *storage, struct hub_reques
     reader_expect(&r, SLICE_LITERAL(REQUEST_LINE));
     read_names(&r, request.fleet, request.name);
     read_key(&r, "ledger-key", &request.ledger_key);
+    read_key(&r, "policy-key", &request.policy_key);
     request.request = read_base64(&r, "request", &decoded);
     err = reader_finish(&r);
     if (err == ERR_NONE)
@@ -127,6 +129,7 @@ void hub_card_write(struct writer *w, const struct hub_card *card)
     write_text(w, "fleet", card->fleet);
     write_text(w, "name", card->name);
     write_key(w, "ledger-key", &card->ledger_key);
+    write_key(w, "policy-key", &card->policy_key);
     write_key(w, "bundle-key", &card->bundle_key);
     for (size_t i = 0; i < card->chain_len; i++)
         write_base64(w, "certificate", card->chain[i]);
@@ -139,6 +142,7 @@ static enum err read_card(struct slice text, uint8_t *storage, struct hub_card *
     reader_expect(&r, SLICE_LITERAL(CARD_LINE));
     read_names(&r, card->fleet, card->name);
     read_key(&r, "ledger-key", &card->ledger_key);
+    read_key(&r, "policy-key", &card->policy_key);
     read_key(&r, "bundle-key", &card->bundle_key);
     while (r.err == ERR_NONE && reader_left(&r) > 0) {
         if (card->chain_len == CA_CHAIN_MAX)

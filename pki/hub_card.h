@@ -5,6 +5,7 @@
  *   fleet FLEET                      fleet FLEET
  *   name hub-2                       name hub-2
  *   ledger-key VKEY                  ledger-key VKEY
+ *   policy-key VKEY                  policy-key VKEY
  *   request BASE64(PKCS#10)          bundle-key VKEY
  *                                    certificate BASE64(DER)   2 to CA_CHAIN_MAX
  *
@@ -22,14 +23,14 @@
 struct hub_request {
     char fleet[FLEET_NAME_MAX + 1];
     char name[HUB_NAME_MAX + 1]; /* as hub_card_is_name() has it */
-    struct note_key ledger_key;
+    struct note_key ledger_key, policy_key;
     struct slice request; /* DER */
 };
 
 struct hub_card {
     char fleet[FLEET_NAME_MAX + 1];
     char name[HUB_NAME_MAX + 1];
-    struct note_key ledger_key, bundle_key;
+    struct note_key ledger_key, policy_key, bundle_key;
     struct slice chain[CA_CHAIN_MAX]; /* DER; each reads as a certificate, no more is said */
     size_t chain_len;
 };

@@ -23,6 +23,7 @@ static void write_hub(struct json_writer *j, const struct hub_row *row)
     if (certificate_read(der_read_any(&r, &tag), &issuing) == ERR_NONE)
         json_field_time(j, "issuing_not_after", issuing.not_after);
     json_field_text(j, "ledger_key", row->ledger_key);
+    json_field_text(j, "policy_key", row->policy_key);
     json_field_time(j, "joined_at", row->joined_at);
     if (row->left_at != 0) {
         json_field_time(j, "left_at", row->left_at);
@@ -91,6 +92,9 @@ static enum err take_card(struct api_call *call, struct hub_act *h)
     if (strcmp(card.ledger_key.name, call->hub->facts.ledger_key.name) != 0)
         return problem_set(&call->problem, 403, "hub-card-refused", "ledger_key",
                            "its ledger key is not called %s", call->hub->facts.ledger_key.name);
+    if (strcmp(card.policy_key.name, call->hub->facts.policy_key.name) != 0)
+        return problem_set(&call->problem, 403, "hub-card-refused", "policy_key",
+                           "its policy key is not called %s", call->hub->facts.policy_key.name);
     (void)snprintf(roots, sizeof roots, "%s/root.pem", call->hub->config.state);
     err = ca_hub_check(&card, roots, explain);
     if (err != ERR_NONE)
@@ -98,6 +102,8 @@ static enum err take_card(struct api_call *call, struct hub_act *h)
 
     struct writer key = writer_over(h->hub.ledger_key, sizeof h->hub.ledger_key - 1);
     note_key_write(&key, &card.ledger_key);
+    struct writer policy = writer_over(h->hub.policy_key, sizeof h->hub.policy_key - 1);
+    note_key_write(&policy, &card.policy_key);
     struct writer chain = arena_writer(arena, HUB_CHAIN_MAX);
     for (size_t i = 0; i + 1 < card.chain_len; i++)
         writer_put(&chain, card.chain[i]);

@@ -49,6 +49,7 @@ static enum err entry(struct hub_act *h, struct tx *tx, const char *verb)
     } else {
         json_field_hex(&j, "issuing_sha256", slice_of(h->hub.issuing_sha256.bytes, SHA256_SIZE));
         json_field_text(&j, "ledger_key", h->hub.ledger_key);
+        json_field_text(&j, "policy_key", h->hub.policy_key);
     }
     json_close_object(&j);
     if (out.err != ERR_NONE)
@@ -58,8 +59,20 @@ static enum err entry(struct hub_act *h, struct tx *tx, const char *verb)
 
 /* ---- joining ---- */
 
-/* Devices must know the key before the first checkpoint that it signs: so the owner's bundle comes
- * first. */
+static bool is_named(const struct note_key *keys, size_t n, const char *key)
+{
+    for (size_t i = 0; i < n; i++) {
+        char text[NOTE_KEY_TEXT_MAX + 1];
+        struct writer w = writer_over(text, sizeof text - 1);
+        note_key_write(&w, &keys[i]);
+        if (w.err == ERR_NONE && slice_equal(writer_bytes(&w), slice_of_text(key)))
+            return true;
+    }
+    return false;
+}
+
+/* Devices must know the key before the first checkpoint that it signs, and brokers before the first
+ * rules: so the owner's bundle comes first. */
 static enum err check_bundle(struct hub_act *h, struct tx *tx)
 {
     struct problem *p = &h->act.write.problem;
@@ -76,17 +89,14 @@ static enum err check_bundle(struct hub_act *h, struct tx *tx)
     if (!note_key_equal(&bundle.bundle_key, &h->bundle_key))
         return problem_set(p, 403, "hub-card-refused", "",
                            "the card is not signed with the bundle key of this fleet");
-    for (size_t i = 0; i < bundle.ledger_keys_len; i++) {
-        char text[NOTE_KEY_TEXT_MAX + 1];
-        struct writer w = writer_over(text, sizeof text - 1);
-        note_key_write(&w, &bundle.ledger_keys[i]);
-        if (w.err == ERR_NONE && slice_equal(writer_bytes(&w), slice_of_text(h->hub.ledger_key)))
-            return ERR_NONE;
-    }
-    return problem_set(p, 409, "hub-key-not-in-bundle", "ledger_key",
-                       "the trust bundle that is served does not name its ledger key; install the "
+    bool ledger = is_named(bundle.ledger_keys, bundle.ledger_keys_len, h->hub.ledger_key);
+    if (ledger && is_named(bundle.policy_keys, bundle.policy_keys_len, h->hub.policy_key))
+        return ERR_NONE;
+    return problem_set(p, 409, "hub-key-not-in-bundle", ledger ? "policy_key" : "ledger_key",
+                       "the trust bundle that is served does not name its %s key; install the "
                        "one that `holdfast ca certify` made: `holdfast ca bundle --install --from "
-                       "STATE/bundle`");
+                       "STATE/bundle`",
+                       ledger ? "policy" : "ledger");
 }
 
 static enum err check_new(struct hub_act *h, const struct hubs *hubs)

@@ -4,12 +4,13 @@
 
 #include "base/clock.h"
 #include "base/host.h"
+#include "core/rules.h"
 #include "hub/signer/requests.h"
 #include "pki/public_key.h"
 
-#define DEVICE_URI_MAX  256 /* fleet, tenant and device at full length take 208 */
-#define CHECKPOINT_MAX  1024
-#define COMMON_NAME_MAX 64 /* ub-common-name */
+#define DEVICE_URI_MAX  256  /* fleet, tenant and device at full length take 208 */
+#define CHECKPOINT_MAX  1024 /* bytes of a note: a checkpoint's, or rules' */
+#define COMMON_NAME_MAX 64   /* ub-common-name */
 #define NAME_MAX_LEN    64
 
 /* Segments of a SPIFFE ID's path, section 2.2. */
@@ -176,11 +177,37 @@ static enum err handle_checkpoint(struct signer_keys *k, struct slice body, stru
     if (err != ERR_NONE)
         return err;
     struct checkpoint c = {.size = request.size, .root = request.root};
-    memcpy(c.origin, k->ledger_key.name, sizeof c.origin);
+    memcpy(c.origin, k->ledger.public_key.name, sizeof c.origin);
     uint8_t bytes[CHECKPOINT_MAX];
     struct writer note = writer_over(bytes, sizeof bytes);
     checkpoint_write(&note, &c);
-    err = signer_keys_sign_note(k, &note);
+    err = note_signer_sign(&k->ledger, &note);
+    if (err == ERR_NONE)
+        writer_put(result, writer_bytes(&note));
+    return err;
+}
+
+/* A version that is given out holds a policy that was applied: its text says so, in words of the
+ * signer's own. */
+static enum err handle_rules(struct signer_keys *k, struct slice body, struct writer *result)
+{
+    struct rules_request request;
+    int64_t now = clock_seconds();
+    enum err err = signer_rules_read(body, &request);
+    if (err != ERR_NONE)
+        return err;
+    if (request.made_at < now - SIGNER_FUTURE_MAX || request.made_at > now + SIGNER_FUTURE_MAX ||
+        request.body_len == 0 || request.body_len > RULES_BODY_MAX)
+        return ERR_REFUSED;
+    err =
+        rules_state_advance(&k->rules, request.version, &request.body_sha256, clock_monotonic_ms());
+    if (err != ERR_NONE)
+        return err;
+    uint8_t bytes[CHECKPOINT_MAX];
+    struct writer note = writer_over(bytes, sizeof bytes);
+    rules_write_text(&note, k->fleet, request.version, request.made_at, request.body_len,
+                     request.body_sha256.bytes);
+    err = note_signer_sign(&k->policy, &note);
     if (err == ERR_NONE)
         writer_put(result, writer_bytes(&note));
     return err;
@@ -275,6 +302,7 @@ static const struct {
      handle_crl_begin},
     {SIGNER_CRL_ADD, "serial numbers of that shard, as many as were announced", handle_crl_add},
     {SIGNER_CRL_FINISH, "all that was announced has come", handle_crl_finish},
+    {SIGNER_RULES, "a version newer than the last signed; made now; not too often", handle_rules},
 };
 
 static enum err dispatch(struct signer_keys *k, uint8_t kind, struct slice body,

@@ -64,38 +64,66 @@ static enum err read_key(const struct signer_options *options, const char *name,
     return ERR_NONE;
 }
 
-static enum err open_ledger(const struct signer_options *options, uid_t owner,
-                            struct signer_keys *k, char explain[256])
+static enum err open_note_key(const struct signer_options *options, uid_t owner, const char *file,
+                              const char *name, struct note_signer *s, char explain[256])
 {
-    enum err err = read_key(options, "ledger.key", owner, &k->ledger, explain);
+    enum err err = read_key(options, file, owner, &s->key, explain);
     if (err != ERR_NONE)
         return err;
     uint8_t public_key[ED25519_KEY_SIZE];
     size_t len = sizeof public_key;
-    if (!EVP_PKEY_is_a(k->ledger, "ED25519") ||
-        EVP_PKEY_get_raw_public_key(k->ledger, public_key, &len) != 1 || len != sizeof public_key)
-        return fail(ERR_UNSUPPORTED, explain, "ledger.key is not an Ed25519 key");
-    err = note_key_init(&k->ledger_key, crypto_sha256, slice_of_text(options->origin), public_key);
+    if (!EVP_PKEY_is_a(s->key, "ED25519") ||
+        EVP_PKEY_get_raw_public_key(s->key, public_key, &len) != 1 || len != sizeof public_key)
+        return fail(ERR_UNSUPPORTED, explain, "%s is not an Ed25519 key", file);
+    err = note_key_init(&s->public_key, crypto_sha256, slice_of_text(name), public_key);
     if (err != ERR_NONE)
-        return fail(err, explain, "'%.128s' can't be a ledger's origin", options->origin);
+        return fail(err, explain, "'%.128s' can't be the origin or name of %s", name, file);
+    return ERR_NONE;
+}
 
+/* Of a state that was opened: it belongs to the signer, whoever made it. */
+static enum err take_state(const char *path, int fd, uid_t owner, enum err err, const char *what,
+                           char explain[256])
+{
+    if (err == ERR_SYNTAX)
+        return fail(err, explain, "%.100s is damaged: without it the signer can't tell which %s",
+                    path, what);
+    if (err != ERR_NONE)
+        return fail(err, explain, "%.160s: %s", path, err_text(err));
+    /* made by root at the first start, or moved here with another owner */
+    if (geteuid() == 0 && fchown(fd, owner, (gid_t)-1) != 0)
+        return fail(ERR_IO, explain, "%.160s: %s", path, strerror(errno));
+    return check_private(path, false, owner, explain);
+}
+
+static enum err open_ledger(const struct signer_options *options, uid_t owner,
+                            struct signer_keys *k, char explain[256])
+{
     char path[PATH_MAX];
-    err = path_of(options, "ledger.state", path, explain);
+    enum err err =
+        open_note_key(options, owner, "ledger.key", options->origin, &k->ledger, explain);
+    if (err == ERR_NONE)
+        err = path_of(options, "ledger.state", path, explain);
     if (err != ERR_NONE)
         return err;
     err = ledger_state_open(path, &k->state);
     if (err == ERR_NONE)
         k->state.accept_roll_back = options->accept_roll_back;
-    if (err == ERR_SYNTAX)
-        return fail(err, explain,
-                    "%.100s is damaged: without it the signer can't tell which trees it has signed",
-                    path);
+    return take_state(path, k->state.signed_last.fd, owner, err, "trees it has signed", explain);
+}
+
+static enum err open_policy(const struct signer_options *options, uid_t owner,
+                            struct signer_keys *k, char explain[256])
+{
+    char path[PATH_MAX], name[NOTE_NAME_MAX + 1];
+    (void)snprintf(name, sizeof name, "%s/policy", k->fleet);
+    enum err err = open_note_key(options, owner, "policy.key", name, &k->policy, explain);
+    if (err == ERR_NONE)
+        err = path_of(options, "policy.state", path, explain);
     if (err != ERR_NONE)
-        return fail(err, explain, "%.160s: %s", path, err_text(err));
-    /* made by root at the first start, or moved here with another owner */
-    if (geteuid() == 0 && fchown(k->state.fd, owner, (gid_t)-1) != 0)
-        return fail(ERR_IO, explain, "%.160s: %s", path, strerror(errno));
-    return check_private(path, false, owner, explain);
+        return err;
+    err = rules_state_open(path, &k->rules);
+    return take_state(path, k->rules.signed_last.fd, owner, err, "rules it has signed", explain);
 }
 
 static enum err append_certificate(X509 *certificate, struct writer *w)
@@ -276,7 +304,7 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
                           struct signer_keys *ret_keys, struct signer_facts *ret_facts,
                           char explain[256])
 {
-    struct signer_keys k = {.state.fd = -1};
+    struct signer_keys k = {.state.signed_last.fd = -1, .rules.signed_last.fd = -1};
     struct signer_facts facts = {.pid = 0};
     struct slice fleet = slice_of_text(options->fleet);
     if (!ca_is_fleet_name(fleet))
@@ -295,16 +323,20 @@ enum err signer_keys_open(const struct signer_options *options, uid_t owner,
         err = open_previous(options, owner, &k, &facts, explain);
     if (err == ERR_NONE)
         err = open_ledger(options, owner, &k, explain);
+    if (err == ERR_NONE)
+        err = open_policy(options, owner, &k, explain);
     ERR_clear_error();
     if (err != ERR_NONE) {
         signer_keys_close(&k);
         return err;
     }
-    facts.ledger_key = k.ledger_key;
-    if (k.state.signed_any) {
-        facts.signed_size = k.state.size;
-        facts.signed_root = k.state.root;
+    facts.ledger_key = k.ledger.public_key;
+    if (k.state.signed_last.held) {
+        facts.signed_size = k.state.signed_last.number;
+        facts.signed_root = k.state.signed_last.hash;
     }
+    facts.policy_key = k.policy.public_key;
+    facts.rules_version = k.rules.signed_last.number;
     *ret_keys = k;
     *ret_facts = facts;
     return ERR_NONE;
@@ -317,26 +349,28 @@ void signer_keys_close(struct signer_keys *k)
     crl_desk_close(&k->crl);
     issuer_free(k->previous);
     issuer_free(k->issuer);
-    EVP_PKEY_free(k->ledger);
+    EVP_PKEY_free(k->ledger.key);
+    EVP_PKEY_free(k->policy.key);
     ledger_state_close(&k->state);
+    rules_state_close(&k->rules);
     mem_wipe(k, sizeof *k);
-    k->state.fd = -1;
+    k->state.signed_last.fd = k->rules.signed_last.fd = -1;
 }
 
-enum err signer_keys_sign_note(struct signer_keys *k, struct writer *text)
+enum err note_signer_sign(const struct note_signer *s, struct writer *text)
 {
     uint8_t signature[ED25519_SIGNATURE_SIZE];
     size_t len = sizeof signature;
     struct slice message = writer_bytes(text);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool made = text->err == ERR_NONE && ctx != NULL &&
-                EVP_DigestSignInit(ctx, NULL, NULL, NULL, k->ledger) == 1 &&
+                EVP_DigestSignInit(ctx, NULL, NULL, NULL, s->key) == 1 &&
                 EVP_DigestSign(ctx, signature, &len, message.data, message.len) == 1 &&
                 len == sizeof signature;
     EVP_MD_CTX_free(ctx);
     ERR_clear_error();
     if (!made)
         return text->err != ERR_NONE ? text->err : ERR_CRYPTO;
-    note_write_signature(text, &k->ledger_key, signature);
+    note_write_signature(text, &s->public_key, signature);
     return text->err;
 }

@@ -1,5 +1,5 @@
-/* What the signer holds: its keys, what belongs to them, whom it certifies, and the last tree it
- * signed. */
+/* What the signer holds: its keys, what belongs to them, whom it certifies, and what it signed last
+ * of what only grows. */
 #ifndef HUB_SIGNER_KEYS_H
 #define HUB_SIGNER_KEYS_H
 
@@ -8,9 +8,16 @@
 #include "core/trust_bundle.h"
 #include "hub/signer/crl_desk.h"
 #include "hub/signer/ledger_state.h"
+#include "hub/signer/rules_state.h"
 #include "hub/signer/signer.h"
 #include "pki/issue.h"
 #include "pki/ocsp_responder.h"
+
+/* An Ed25519 key that signs notes. */
+struct note_signer {
+    EVP_PKEY *key;
+    struct note_key public_key;
+};
 
 struct signer_keys {
     char fleet[FLEET_NAME_MAX + 1];
@@ -20,9 +27,10 @@ struct signer_keys {
     struct issuer *issuer;
     struct issuer *previous; /* certifies its responder, and nothing else; NULL: none */
     struct ocsp_responder *responders[AUTHORITY_COUNT]; /* NULL where there is no authority */
-    EVP_PKEY *ledger;
-    struct note_key ledger_key; /* its name is the ledger's origin */
+    struct note_signer ledger;                          /* its name is the ledger's origin */
     struct ledger_state state;
+    struct note_signer policy;
+    struct rules_state rules;
     struct crl_desk crl;
 };
 
@@ -33,6 +41,6 @@ MUST_USE enum err signer_keys_open(const struct signer_options *options, uid_t o
                                    char explain[256]);
 void signer_keys_close(struct signer_keys *k);
 /* Ed25519. ERR_CRYPTO. */
-MUST_USE enum err signer_keys_sign_note(struct signer_keys *k, struct writer *text);
+MUST_USE enum err note_signer_sign(const struct note_signer *s, struct writer *text);
 
 #endif

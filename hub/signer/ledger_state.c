@@ -1,173 +1,31 @@
 #include "hub/signer/ledger_state.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/crypto.h"
-#include "core/cursor.h"
 
-#define MAGIC       SLICE_LITERAL("HFLEDGR1")
-#define SLOT_SIZE   (8 + 8 + SHA256_SIZE + SHA256_SIZE)
-#define SLOT_STRIDE 4096 /* the largest block that disks in use write in one */
-#define FILE_SIZE   (2 * SLOT_STRIDE)
-
-static enum err err_from_errno(void)
-{
-    return errno == ENOSPC || errno == EDQUOT ? ERR_DISK_FULL : ERR_IO;
-}
-
-static void slot_write(struct writer *w, uint64_t size, const struct hash *root)
-{
-    writer_put(w, MAGIC);
-    writer_be64(w, size);
-    writer_put(w, slice_of(root->bytes, sizeof root->bytes));
-    uint8_t checksum[SHA256_SIZE];
-    crypto_sha256_one(writer_bytes(w), checksum);
-    writer_put(w, slice_of(checksum, sizeof checksum));
-}
-
-static enum err slot_read(struct slice slot, uint64_t *ret_size, struct hash *ret_root)
-{
-    struct reader r = reader_over(slot);
-    reader_expect(&r, MAGIC);
-    uint64_t size = reader_be64(&r);
-    struct slice root = reader_take(&r, SHA256_SIZE);
-    uint8_t checksum[SHA256_SIZE];
-    crypto_sha256_one(slice_of(slot.data, slot.len - SHA256_SIZE), checksum);
-    reader_expect(&r, slice_of(checksum, sizeof checksum));
-    enum err err = reader_finish(&r);
-    if (err != ERR_NONE)
-        return err;
-    *ret_size = size;
-    memcpy(ret_root->bytes, root.data, SHA256_SIZE);
-    return ERR_NONE;
-}
-
-static bool is_unused(struct slice slot)
-{
-    for (size_t i = 0; i < slot.len; i++)
-        if (slot.data[i] != 0)
-            return false;
-    return true;
-}
-
-/* A slot that is neither sound nor unused was being written when the power went. With the other one
- * sound, or unused because this was the first, no checkpoint of it ever left this process. */
-static enum err read_slots(const uint8_t file[FILE_SIZE], struct ledger_state *s)
-{
-    unsigned broken = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        struct slice slot = slice_of(file + (size_t)i * SLOT_STRIDE, SLOT_SIZE);
-        uint64_t size;
-        struct hash root;
-        if (is_unused(slot))
-            continue;
-        if (slot_read(slot, &size, &root) != ERR_NONE) {
-            broken++;
-        } else if (!s->signed_any || size > s->size) {
-            s->signed_any = true;
-            s->slot = i;
-            s->size = size;
-            s->root = root;
-        }
-    }
-    return broken == 2 ? ERR_SYNTAX : ERR_NONE;
-}
-
-/* Short where the file is: a power cut while it was being made. */
-static enum err read_file(int fd, uint8_t file[FILE_SIZE], size_t *ret_len)
-{
-    size_t len = 0;
-    while (len < FILE_SIZE) {
-        ssize_t n = pread(fd, file + len, FILE_SIZE - len, (off_t)len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_from_errno();
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    *ret_len = len;
-    return ERR_NONE;
-}
-
-static enum err write_at(int fd, struct slice bytes, size_t at)
-{
-    while (bytes.len > 0) {
-        ssize_t n = pwrite(fd, bytes.data, bytes.len, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_from_errno();
-        bytes = slice_of(bytes.data + n, bytes.len - (size_t)n);
-        at += (size_t)n;
-    }
-    return fdatasync(fd) == 0 ? ERR_NONE : err_from_errno();
-}
-
-static enum err flush_folder(const char *path)
-{
-    size_t n = 0;
-    for (size_t i = 0; path[i] != '\0'; i++)
-        if (path[i] == '/')
-            n = i + 1;
-    char folder[PATH_MAX] = ".";
-    if (n >= sizeof folder)
-        return ERR_LIMIT;
-    if (n > 0) {
-        memcpy(folder, path, n);
-        folder[n] = '\0';
-    }
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return ERR_IO;
-    enum err err = fsync(fd) == 0 || errno == EINVAL ? ERR_NONE : err_from_errno();
-    (void)close(fd);
-    return err;
-}
+#define MAGIC SLICE_LITERAL("HFLEDGR1")
 
 enum err ledger_state_open(const char *path, struct ledger_state *ret_state)
 {
-    struct ledger_state s = {.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-    if (s.fd < 0)
-        return err_from_errno();
-    uint8_t file[FILE_SIZE] = {0};
-    size_t len = 0;
-    enum err err = read_file(s.fd, file, &len);
+    struct ledger_state s = {.accept_roll_back = false};
+    enum err err = slots_open(path, MAGIC, &s.signed_last);
     if (err == ERR_NONE)
-        err = read_slots(file, &s);
-    /* All blocks are there before the first checkpoint: a full disk can't stop a later one. */
-    if (err == ERR_NONE && len < FILE_SIZE) {
-        err = write_at(s.fd, slice_of(file + len, FILE_SIZE - len), len);
-        if (err == ERR_NONE)
-            err = flush_folder(path);
-    }
-    if (err != ERR_NONE) {
-        (void)close(s.fd);
-        return err;
-    }
-    *ret_state = s;
-    return ERR_NONE;
+        *ret_state = s;
+    return err;
 }
 
 void ledger_state_close(struct ledger_state *s)
 {
-    if (s->fd >= 0)
-        (void)close(s->fd);
-    s->fd = -1;
+    slots_close(&s->signed_last);
 }
 
 enum err ledger_state_check(const struct ledger_state *s, uint64_t size, const struct hash *root,
                             const struct hash *proof, size_t proof_len)
 {
-    if (!s->signed_any || (s->accept_roll_back && size > s->size))
+    const struct slots *last = &s->signed_last;
+    if (!last->held || (s->accept_roll_back && size > last->number))
         return ERR_NONE;
-    enum err err =
-        merkle_verify_consistency(crypto_sha256, s->size, &s->root, size, root, proof, proof_len);
+    enum err err = merkle_verify_consistency(crypto_sha256, last->number, &last->hash, size, root,
+                                             proof, proof_len);
     return err == ERR_NONE ? ERR_NONE : ERR_REFUSED;
 }
 
@@ -175,19 +33,10 @@ enum err ledger_state_advance(struct ledger_state *s, uint64_t size, const struc
                               const struct hash *proof, size_t proof_len)
 {
     enum err err = ledger_state_check(s, size, root, proof, proof_len);
-    if (err != ERR_NONE || (s->signed_any && size == s->size))
+    if (err != ERR_NONE || (s->signed_last.held && size == s->signed_last.number))
         return err;
-    uint8_t slot[SLOT_SIZE];
-    struct writer w = writer_over(slot, sizeof slot);
-    slot_write(&w, size, root);
-    unsigned next = s->signed_any ? 1 - s->slot : 0;
-    err = w.err != ERR_NONE ? w.err : write_at(s->fd, writer_bytes(&w), (size_t)next * SLOT_STRIDE);
-    if (err != ERR_NONE)
-        return err;
-    s->slot = next;
-    s->signed_any = true;
-    s->accept_roll_back = false;
-    s->size = size;
-    s->root = *root;
-    return ERR_NONE;
+    err = slots_write(&s->signed_last, size, root);
+    if (err == ERR_NONE)
+        s->accept_roll_back = false;
+    return err;
 }

@@ -1,25 +1,16 @@
-/* The last tree the signer signed, in a file of its own: what keeps it from ever signing one that
- * does not continue it.
- *
- * Two slots, each in a block of the disk of its own, written in turn: a power cut in the middle of
- * a write spoils the slot whose checkpoint was not given out yet. A slot: "HFLEDGR1" | size u64 |
- * root [32] | SHA-256 of what stands before */
+/* The last tree the signer signed: what keeps it from ever signing one that does not continue it.
+ * The file's slots hold size and root. */
 #ifndef HUB_SIGNER_LEDGER_STATE_H
 #define HUB_SIGNER_LEDGER_STATE_H
 
-#include "core/merkle.h"
+#include "hub/signer/slots.h"
 
 struct ledger_state {
-    int fd;
-    unsigned slot; /* the one that holds size and root */
-    bool signed_any;
+    struct slots signed_last;
     bool accept_roll_back; /* the next larger tree needs no proof: its owner vouches for it */
-    uint64_t size;
-    struct hash root;
 };
 
-/* Opens or, at the first start, makes the file. ERR_IO, ERR_DISK_FULL; ERR_SYNTAX where neither
- * slot is sound: then somebody has to look. */
+/* As slots_open(). */
 MUST_USE enum err ledger_state_open(const char *path, struct ledger_state *ret_state);
 void ledger_state_close(struct ledger_state *s);
 

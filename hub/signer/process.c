@@ -140,7 +140,7 @@ static enum err warm_up(struct signer_keys *k, const struct signer_facts *facts)
         return err;
     struct writer w = writer_over(made, sizeof made);
     writer_text(&w, "warm-up\n");
-    err = signer_keys_sign_note(k, &w);
+    err = note_signer_sign(&k->ledger, &w);
     mem_wipe(made, sizeof made);
     return err;
 }

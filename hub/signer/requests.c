@@ -198,6 +198,29 @@ enum err signer_crl_finish_read(struct slice body)
     return body.len > 0 ? ERR_SYNTAX : ERR_NONE;
 }
 
+void signer_rules_write(struct writer *w, const struct rules_request *request)
+{
+    if (request->body_len > UINT32_MAX)
+        writer_fail(w, ERR_LIMIT);
+    writer_be64(w, request->version);
+    writer_be64(w, (uint64_t)request->made_at);
+    writer_be32(w, (uint32_t)request->body_len);
+    writer_put(w, slice_of(request->body_sha256.bytes, sizeof request->body_sha256.bytes));
+}
+
+enum err signer_rules_read(struct slice body, struct rules_request *ret_request)
+{
+    struct reader r = reader_over(body);
+    struct rules_request request = {.version = reader_be64(&r)};
+    request.made_at = (int64_t)reader_be64(&r);
+    request.body_len = reader_be32(&r);
+    read_hash(&r, request.body_sha256.bytes);
+    enum err err = reader_finish(&r);
+    if (err == ERR_NONE)
+        *ret_request = request;
+    return err;
+}
+
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer)
 {
     writer_u8(w, (uint8_t)answer->authority);
@@ -270,6 +293,12 @@ enum err signer_reply_read(struct slice message, struct signer_reply *ret_reply)
     return err;
 }
 
+static void write_note_key(struct writer *w, const struct note_key *key)
+{
+    write_text(w, key->name);
+    writer_put(w, slice_of(key->key, sizeof key->key));
+}
+
 void signer_report_write(struct writer *w, enum err err, const char *explain,
                          const struct signer_facts *facts)
 {
@@ -278,12 +307,13 @@ void signer_report_write(struct writer *w, enum err err, const char *explain,
         writer_text(w, explain);
         return;
     }
-    write_text(w, facts->ledger_key.name);
-    writer_put(w, slice_of(facts->ledger_key.key, sizeof facts->ledger_key.key));
+    write_note_key(w, &facts->ledger_key);
     writer_put(w, slice_of(facts->issuing_sha256, sizeof facts->issuing_sha256));
     writer_be64(w, (uint64_t)facts->issuing_not_after);
     writer_be64(w, facts->signed_size);
     writer_put(w, slice_of(facts->signed_root.bytes, sizeof facts->signed_root.bytes));
+    write_note_key(w, &facts->policy_key);
+    writer_be64(w, facts->rules_version);
     writer_be32(w, (uint32_t)facts->previous_len);
     writer_put(w, slice_of(facts->previous, facts->previous_len));
     writer_put(w, slice_of(facts->chain, facts->chain_len));
@@ -300,7 +330,7 @@ static size_t read_certificates(struct reader *r, struct slice bytes, uint8_t *b
     return bytes.len;
 }
 
-static void read_facts(struct reader *r, struct signer_facts *facts)
+static void read_note_key(struct reader *r, struct note_key *ret_key)
 {
     char name[NOTE_NAME_MAX + 1] = "";
     uint8_t key[SHA256_SIZE] = {0};
@@ -308,11 +338,18 @@ static void read_facts(struct reader *r, struct signer_facts *facts)
     read_text(r, name, sizeof name);
     read_hash(r, key);
     if (r->err == ERR_NONE)
-        reader_fail(r, note_key_init(&facts->ledger_key, crypto_sha256, slice_of_text(name), key));
+        reader_fail(r, note_key_init(ret_key, crypto_sha256, slice_of_text(name), key));
+}
+
+static void read_facts(struct reader *r, struct signer_facts *facts)
+{
+    read_note_key(r, &facts->ledger_key);
     read_hash(r, facts->issuing_sha256);
     facts->issuing_not_after = (int64_t)reader_be64(r);
     facts->signed_size = reader_be64(r);
     read_hash(r, facts->signed_root.bytes);
+    read_note_key(r, &facts->policy_key);
+    facts->rules_version = reader_be64(r);
     struct slice previous = reader_take(r, reader_be32(r));
     facts->previous_len = read_certificates(r, previous, facts->previous, sizeof facts->previous);
     facts->chain_len = read_certificates(r, reader_rest(r), facts->chain, sizeof facts->chain);

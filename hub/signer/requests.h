@@ -13,11 +13,13 @@
  *               | bytes of all entries u64
  *   crl-add     entries: n u8 | serial [n] | date i64 | reason u8, one after the other
  *   crl-finish  nothing
+ *   rules       version u64 | made_at i64 | length of the body u32 | SHA-256 of it [32]
  *   reply     id u32 | kind u8 | error u8 | the certificate, note or response that was signed, the
  *             list's prefix, the bytes of entries still to come (u64), or its suffix: the rest
  *   report    error u8 | explanation: the rest; or, where the error is 0,
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
  *             | not_after i64 | size u64 and root [32] of the last tree signed
+ *             | policy key's name text, key [32] | version u64 of the last rules signed
  *             | length u32 and certificates of the previous authority | chain: the rest
  *
  * The readers take what was written by a process that may have been taken over: bounded, strict,
@@ -40,6 +42,7 @@ enum signer_request_kind {
     SIGNER_CRL_BEGIN = 4,
     SIGNER_CRL_ADD = 5,
     SIGNER_CRL_FINISH = 6,
+    SIGNER_RULES = 7,
 };
 
 struct signer_request_head {
@@ -69,6 +72,9 @@ MUST_USE enum err signer_crl_add_read(struct slice body,
                                       struct crl_entry ret_entries[SIGNER_CRL_ENTRIES],
                                       size_t *ret_n);
 MUST_USE enum err signer_crl_finish_read(struct slice body);
+
+void signer_rules_write(struct writer *w, const struct rules_request *request);
+MUST_USE enum err signer_rules_read(struct slice body, struct rules_request *ret_request);
 
 void signer_ocsp_write(struct writer *w, const struct ocsp_answer *answer);
 MUST_USE enum err signer_ocsp_read(struct slice body, struct ocsp_answer *ret_answer);

@@ -182,7 +182,7 @@ static void call(uint8_t kind, const struct slot *slot, enum err err, struct sli
         slot->done.certificate(slot->ctx, err, body);
     else if (kind == SIGNER_OCSP)
         slot->done.ocsp(slot->ctx, err, body);
-    else if (kind == SIGNER_CHECKPOINT)
+    else if (kind == SIGNER_CHECKPOINT || kind == SIGNER_RULES)
         slot->done.note(slot->ctx, err, body);
     else
         slot->done.crl(slot->ctx, err, body);
@@ -350,6 +350,18 @@ void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_reque
     struct writer body = writer_over(bytes, sizeof bytes);
     signer_checkpoint_write(&body, request);
     const struct slot waiting = {.kind = SIGNER_CHECKPOINT, .done.note = done, .ctx = ctx};
+    enum err err = submit(l, &waiting, &body);
+    if (err != ERR_NONE)
+        done(ctx, err, slice_of(NULL, 0));
+}
+
+void signer_sign_rules(struct signer_link *l, const struct rules_request *request,
+                       signer_note_fn *done, void *ctx)
+{
+    uint8_t bytes[SIGNER_REQUEST_MAX];
+    struct writer body = writer_over(bytes, sizeof bytes);
+    signer_rules_write(&body, request);
+    const struct slot waiting = {.kind = SIGNER_RULES, .done.note = done, .ctx = ctx};
     enum err err = submit(l, &waiting, &body);
     if (err != ERR_NONE)
         done(ctx, err, slice_of(NULL, 0));

@@ -1,6 +1,6 @@
-/* The signer: the one process that holds the issuing key and the ledger key. It is started before
- * anything listens, has no network, opens nothing, and answers typed requests over socket pairs;
- * signer/requests.h is its whole vocabulary. This is the hub's side. */
+/* The signer: the one process that holds the issuing key, the ledger key and the policy key. It is
+ * started before anything listens, has no network, opens nothing, and answers typed requests over
+ * socket pairs; signer/requests.h is its whole vocabulary. This is the hub's side. */
 #ifndef HUB_SIGNER_SIGNER_H
 #define HUB_SIGNER_SIGNER_H
 
@@ -17,7 +17,8 @@ struct signer;      /* the process, as its parent sees it */
 struct signer_link; /* one loop's way to it */
 
 struct signer_options {
-    const char *folder; /* <state>/signer: issuing.key, issuing.pem, ledger.key, ledger.state */
+    const char *folder; /* <state>/signer: issuing.key, issuing.pem, ledger.key, policy.key, and
+                           what was signed last: ledger.state, policy.state */
     const char *user;   /* its own: name or number; NULL: it stays who the hub is */
     const char *fleet;  /* the trust domain every certificate it signs must be in */
     const char *origin; /* of the ledger */
@@ -54,6 +55,8 @@ struct signer_facts {
      * back or edited. */
     uint64_t signed_size;
     struct hash signed_root;
+    struct note_key policy_key;
+    uint64_t rules_version; /* of the last rules it signed; 0 before the first */
     pid_t pid;
 };
 
@@ -118,6 +121,18 @@ struct checkpoint_request {
 typedef void signer_note_fn(void *ctx, enum err err, struct slice note);
 void signer_sign_checkpoint(struct signer_link *l, const struct checkpoint_request *request,
                             signer_note_fn *done, void *ctx);
+
+struct rules_request {
+    uint64_t version; /* 1, 2, ... */
+    int64_t made_at;  /* now */
+    size_t body_len;
+    struct hash body_sha256;
+};
+/* Signs rules (core/rules.h), whose text it writes itself, of a newer version than the last it
+ * signed: ERR_REFUSED for an older one, or the same with another body, across restarts, too.
+ * ERR_BUSY: too many in a row. Gives the signed note. */
+void signer_sign_rules(struct signer_link *l, const struct rules_request *request,
+                       signer_note_fn *done, void *ctx);
 
 /* Signs what it is told of a certificate: an answer that starts now and holds no longer than
  * OCSP_VALIDITY_MAX, for a serial that is its issuer's to speak of. ERR_REFUSED for anything else;

@@ -153,6 +153,10 @@ const struct migration migrations[] = {
         "ALTER TABLE crl_entry ADD COLUMN authority @integer NOT NULL DEFAULT 0",
     }},
     {{
+        "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
+        "CREATE INDEX device_grp ON device (tenant, grp, id)",
+    }},
+    {{
         "CREATE TABLE broker_connect ("
         "tenant @text NOT NULL, broker @text NOT NULL, device @text NOT NULL, "
         "certificate @bytes NOT NULL, connected_at @integer NOT NULL, "

@@ -91,7 +91,7 @@ static const struct column device_columns[] = {
     INTEGER(device_row, changed_at),
     TEXT(device_row, rotation),
     INTEGER(device_row, renew_at),
-    TEXT(device_row, grp),
+    SEARCHABLE_TEXT(device_row, grp),
 };
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
@@ -249,6 +249,7 @@ static const struct column hub_columns[] = {
     INTEGER(hub_row, id),          TEXT(hub_row, name),       INTEGER(hub_row, status),
     HASH(hub_row, issuing_sha256), TEXT(hub_row, ledger_key), TEXT(hub_row, reason),
     INTEGER(hub_row, joined_at),   INTEGER(hub_row, left_at), BLOB(hub_row, chain, HUB_CHAIN_MAX),
+    TEXT(hub_row, policy_key),
 };
 const struct table table_hub = TABLE(17, "hub", hub_row, 1, hub_columns);
 

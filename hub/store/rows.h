@@ -252,7 +252,7 @@ struct crl_entry_row {
     int64_t authority; /* as in its row: whose lists it is in; 0: everybody's */
 };
 
-/* The hubs over this database: each has its own issuing CA and its own ledger key. A row stays when
+/* The hubs over this database: each has its own issuing CA, ledger and policy key. A row stays when
  * its hub has left: what it certified is still in use, and names are not given twice. */
 #define HUBS_MAX      32 /* rows, with those that have left; few enough to be read by their keys */
 #define HUB_CHAIN_MAX (2 * CERTIFICATE_MAX) /* as struct signer_facts has it */
@@ -266,6 +266,7 @@ struct hub_row {
     char reason[REASON_MAX_BYTES + 1]; /* why it left */
     int64_t joined_at, left_at;
     struct slice chain; /* DER: the issuing certificate, then what is between it and the root */
+    char policy_key[NOTE_KEY_TEXT_MAX + 1];
 };
 
 /* A policy that was proposed or applied (policy/policy.h). Its number is its rules' version;

@@ -89,7 +89,9 @@ static const struct {
     {"signer/issuing.key", S_IFREG | 0400, true},
     {"signer/issuing.pem", S_IFREG | 0400, true},
     {"signer/ledger.key", S_IFREG | 0400, true},
+    {"signer/policy.key", S_IFREG | 0400, true},
     {"ledger.vkey", S_IFREG | 0644, false},
+    {"policy.vkey", S_IFREG | 0644, false},
     {"bundle.vkey", S_IFREG | 0644, false},
     {"root.pem", S_IFREG | 0644, false},
 };
@@ -169,6 +171,7 @@ static void makes_two_tiers(void **state)
     } keys[] = {{"offline/root.key", "EC", 384},
                 {"signer/issuing.key", "EC", 256},
                 {"signer/ledger.key", "ED25519", 256},
+                {"signer/policy.key", "ED25519", 256},
                 {"offline/bundle.key", "ED25519", 256}};
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         EVP_PKEY *key = read_key(f, keys[i].name);
@@ -401,6 +404,7 @@ static void shows_what_is_there(void **state)
     assert_string_equal(facts.issuing_subject, "CN=" FLEET " issuing");
     assert_true(facts.root_key_present && facts.bundle_key_present);
     assert_string_equal(facts.ledger_key.name, FLEET "/ledger");
+    assert_string_equal(facts.policy_key.name, FLEET "/policy");
     assert_string_equal(facts.bundle_key.name, FLEET "/bundle");
     X509 *root = read_one(f, "root.pem");
     uint8_t digest[SHA256_SIZE];
@@ -455,6 +459,8 @@ static void makes_bundles(void **state)
     assert_memory_equal(&facts.bundle_key, &bundles[0].bundle_key, sizeof facts.bundle_key);
     assert_int_equal(bundles[0].ledger_keys_len, 1);
     assert_memory_equal(&facts.ledger_key, &bundles[0].ledger_keys[0], sizeof facts.ledger_key);
+    assert_int_equal(bundles[0].policy_keys_len, 1);
+    assert_memory_equal(&facts.policy_key, &bundles[0].policy_keys[0], sizeof facts.policy_key);
     assert_int_equal(bundles[0].server_roots_len, 1);
     uint8_t sha256[SHA256_SIZE];
     crypto_sha256_one(bundles[0].server_roots[0], sha256);

@@ -104,6 +104,8 @@ static void a_hub_is_certified(void **state)
     assert_string_equal(card.fleet, FLEET);
     assert_string_equal(card.name, "hub-2");
     assert_true(note_key_equal(&card.ledger_key, &own));
+    assert_int_equal(ca_vkey_read(in(f->hub, "policy.vkey"), &own), ERR_NONE);
+    assert_true(note_key_equal(&card.policy_key, &own));
     assert_int_equal(card.chain_len, 2);
     assert_int_equal(ca_hub_check(&card, in(f->owner, "root.pem"), f->explain), ERR_NONE);
     assert_int_equal(ca_hub_check_chain(card.chain[0], in(f->owner, "root.pem"), f->explain),
@@ -120,10 +122,10 @@ static void a_hub_is_certified(void **state)
     assert_int_equal(ca_hub_install(f->hub, writer_bytes(&f->card_w), f->explain), ERR_NONE);
 }
 
-static void the_bundle_names_every_ledger(void **state)
+static void the_bundle_names_every_hubs_keys(void **state)
 {
     struct fixture *f = *state;
-    struct note_key first, second;
+    struct note_key first, second, policy;
     uint8_t note[TRUST_BUNDLE_MAX];
     struct writer w = writer_over(note, sizeof note);
     assert_int_equal(ca_vkey_read(in(f->owner, "ledger.vkey"), &first), ERR_NONE);
@@ -133,6 +135,9 @@ static void the_bundle_names_every_ledger(void **state)
     assert_int_equal(b.ledger_keys_len, 2);
     assert_true(note_key_equal(&b.ledger_keys[0], &first));
     assert_true(note_key_equal(&b.ledger_keys[1], &second));
+    assert_int_equal(b.policy_keys_len, 2);
+    assert_int_equal(ca_vkey_read(in(f->hub, "policy.vkey"), &policy), ERR_NONE);
+    assert_true(note_key_equal(&b.policy_keys[1], &policy));
     /* a card made once more asks for no further bundle */
     assert_int_equal(certify(f, NULL), ERR_NONE);
     assert_false(f->answer.bundle_changed);
@@ -147,8 +152,11 @@ static void the_bundle_names_every_ledger(void **state)
     assert_int_equal(b.ledger_keys_len, 1);
     assert_true(note_key_equal(&b.ledger_keys[0], &first));
     w = writer_over(note, sizeof note);
+    assert_int_equal(ca_bundle_change(f->owner, FLEET, NULL, &policy, &w, f->explain), ERR_NONE);
+    assert_int_equal(read_bundle(f).policy_keys_len, 1);
+    w = writer_over(note, sizeof note);
     assert_refused(f, ca_bundle_change(f->owner, FLEET, NULL, &second, &w, f->explain),
-                   ERR_NOT_FOUND, "no such ledger key");
+                   ERR_NOT_FOUND, "no such key");
 }
 
 static void an_owner_without_a_hub_makes_bundles(void **state)
@@ -157,6 +165,7 @@ static void an_owner_without_a_hub_makes_bundles(void **state)
     uint8_t note[TRUST_BUNDLE_MAX];
     struct writer w = writer_over(note, sizeof note);
     assert_int_equal(unlink(in(f->owner, "ledger.vkey")), 0);
+    assert_int_equal(unlink(in(f->owner, "policy.vkey")), 0);
     assert_int_equal(ca_bundle(f->owner, FLEET, &w, f->explain), ERR_NONE);
     assert_int_equal(read_bundle(f).ledger_keys_len, 2);
     assert_int_equal(unlink(in(f->owner, "bundle")), 0);
@@ -265,7 +274,14 @@ static void bad_requests_are_refused(void **state)
     f->request_w = writer_over(f->request, sizeof f->request);
     hub_request_write(&f->request_w, &other);
     sign_text(&f->request_w, key, "elsewhere");
-    assert_refused(f, certify(f, NULL), ERR_REFUSED, "is not called");
+    assert_refused(f, certify(f, NULL), ERR_REFUSED, "ledger key is not called");
+
+    other = r; /* a ledger key that passes for a policy key */
+    other.policy_key = r.ledger_key;
+    f->request_w = writer_over(f->request, sizeof f->request);
+    hub_request_write(&f->request_w, &other);
+    sign_text(&f->request_w, key, FLEET "/ledger");
+    assert_refused(f, certify(f, NULL), ERR_REFUSED, "policy key is not called");
 }
 
 /* ---- cards ---- */
@@ -292,7 +308,7 @@ static void bad_cards_are_refused(void **state)
     memcpy(kept, first.data, len);
     assert_int_equal(request(f, other, "hub-3"), ERR_NONE);
     assert_refused(f, ca_hub_install(other, slice_of(kept, len), f->explain), ERR_REFUSED,
-                   "another ledger key");
+                   "other keys than");
 }
 
 static void another_root_is_refused(void **state)
@@ -346,7 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_hub_is_certified),
-        TEST(the_bundle_names_every_ledger),
+        TEST(the_bundle_names_every_hubs_keys),
         TEST(an_owner_without_a_hub_makes_bundles),
         TEST(ledger_keys_are_bounded),
         TEST(a_request_is_made_anew),

@@ -36,7 +36,17 @@ static enum err found(struct house *h)
     return change(h, &act);
 }
 
-/* Serves a bundle that names the keys of the hubs with these seeds. */
+/* The same public key under the policy keys' name. */
+static struct note_key policy_key(const struct note_key *ledger_key)
+{
+    struct note_key key;
+    assert_int_equal(
+        note_key_init(&key, crypto_sha256, SLICE_LITERAL(FLEET "/policy"), ledger_key->key),
+        ERR_NONE);
+    return key;
+}
+
+/* Serves a bundle that names the keys of the hubs with these ledger keys. */
 static struct note_key serve_bundle(struct house *h, struct note_key keys[], size_t n)
 {
     uint8_t *note = arena_alloc(h->arena, TRUST_BUNDLE_MAX);
@@ -46,7 +56,9 @@ static struct note_key serve_bundle(struct house *h, struct note_key keys[], siz
         fail_msg("%s", explain);
     for (size_t i = 0; i < n; i++) {
         w = writer_over(note, TRUST_BUNDLE_MAX);
-        if (ca_bundle_change(h->s->folder, FLEET, &keys[i], NULL, &w, explain) != ERR_NONE)
+        struct note_key policy = policy_key(&keys[i]);
+        const struct ca_bundle_keys added = {&keys[i], &policy};
+        if (ca_bundle_change(h->s->folder, FLEET, &added, NULL, &w, explain) != ERR_NONE)
             fail_msg("%s", explain);
     }
     unsigned ended;
@@ -73,14 +85,21 @@ static struct note_key ledger_key(uint8_t seed)
     return key;
 }
 
-/* One whose ledger key the bundle may name. */
+static void write_key(char text[NOTE_KEY_TEXT_MAX + 1], const struct note_key *key)
+{
+    struct writer w = writer_over(text, NOTE_KEY_TEXT_MAX);
+    note_key_write(&w, key);
+    text[w.len] = '\0';
+}
+
+/* One whose keys the bundle may name. */
 static struct hub_act admissible(const char *name, uint8_t seed, const struct note_key *bundle_key)
 {
     struct hub_act act = hub_of(name, seed);
     struct note_key key = ledger_key(seed);
-    struct writer w = writer_over(act.hub.ledger_key, sizeof act.hub.ledger_key - 1);
-    note_key_write(&w, &key);
-    act.hub.ledger_key[w.len] = '\0';
+    struct note_key policy = policy_key(&key);
+    write_key(act.hub.ledger_key, &key);
+    write_key(act.hub.policy_key, &policy);
     act.bundle_key = *bundle_key;
     return act;
 }
@@ -123,6 +142,10 @@ static void the_owner_admits(void **state)
     assert_problem(&unnamed.act, 409, "hub-key-not-in-bundle", "ledger_key");
 
     uint64_t size = ledger_size(h);
+    act = admissible("hub-2", 2, &bundle_key);
+    memcpy(act.hub.policy_key, unnamed.hub.policy_key, sizeof act.hub.policy_key);
+    (void)change(h, &act);
+    assert_problem(&act.act, 409, "hub-key-not-in-bundle", "policy_key");
     act = admissible("hub-2", 2, &bundle_key);
     assert_int_equal(change(h, &act), ERR_NONE);
     assert_int_equal(act.hub.id, 2);

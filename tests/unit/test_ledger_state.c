@@ -43,7 +43,7 @@ static enum err advance(struct ledger_state *s, uint64_t size, uint64_t root)
 {
     struct hash h = counted_root(root);
     struct hash proof[MERKLE_PROOF_MAX];
-    size_t len = s->signed_any ? counted_proof(s->size, size, proof) : 0;
+    size_t len = s->signed_last.held ? counted_proof(s->signed_last.number, size, proof) : 0;
     return ledger_state_advance(s, size, &h, proof, len);
 }
 
@@ -60,10 +60,10 @@ static uint64_t size_afresh(const struct fixture *f)
 {
     struct ledger_state s;
     assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-    struct hash root = counted_root(s.size);
-    assert_true(s.signed_any);
-    assert_memory_equal(&s.root, &root, sizeof root);
-    uint64_t size = s.size;
+    struct hash root = counted_root(s.signed_last.number);
+    assert_true(s.signed_last.held);
+    assert_memory_equal(&s.signed_last.hash, &root, sizeof root);
+    uint64_t size = s.signed_last.number;
     ledger_state_close(&s);
     return size;
 }
@@ -88,15 +88,15 @@ static void starts_empty(void **state)
     struct ledger_state s;
     struct stat st;
     assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-    assert_false(s.signed_any);
+    assert_false(s.signed_last.held);
     assert_int_equal(stat(f->path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(st.st_size, FILE_SIZE);
     ledger_state_close(&s);
-    assert_int_equal(s.fd, -1);
+    assert_int_equal(s.signed_last.fd, -1);
     ledger_state_close(&s);
     assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-    assert_false(s.signed_any);
+    assert_false(s.signed_last.held);
     /* the empty tree can be the first */
     assert_int_equal(advance(&s, 0, 0), ERR_NONE);
     assert_int_equal(advance(&s, 0, 1), ERR_REFUSED);
@@ -116,7 +116,7 @@ static void goes_forward_only(void **state)
         assert_int_equal(advance(&s, size - 1, size - 1), ERR_REFUSED);
         assert_int_equal(advance(&s, size, size + 1), ERR_REFUSED);
         assert_int_equal(advance(&s, size, size), ERR_NONE);
-        assert_int_equal(s.size, size);
+        assert_int_equal(s.signed_last.number, size);
         ledger_state_close(&s);
     }
 }
@@ -145,7 +145,7 @@ static void takes_no_fork(void **state)
     /* a proof from a tree that is not the last one signed */
     size_t other_len = counted_proof(99, 200, proof);
     assert_int_equal(ledger_state_advance(&s, 200, &root, proof, other_len), ERR_REFUSED);
-    assert_int_equal(s.size, 100);
+    assert_int_equal(s.signed_last.number, 100);
     ledger_state_close(&s);
     assert_int_equal(size_afresh(f), 100);
     advance_afresh(f, 200);
@@ -169,8 +169,8 @@ static void takes_one_tree_on_its_owners_word(void **state)
     assert_int_equal(ledger_state_advance(&s, UINT64_MAX, &other, NULL, 0), ERR_REFUSED);
     ledger_state_close(&s);
     assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-    assert_int_equal(s.size, UINT64_MAX - 1);
-    assert_memory_equal(&s.root, &other, sizeof other);
+    assert_int_equal(s.signed_last.number, UINT64_MAX - 1);
+    assert_memory_equal(&s.signed_last.hash, &other, sizeof other);
     assert_false(s.accept_roll_back);
     ledger_state_close(&s);
 }
@@ -214,12 +214,12 @@ static void survives_a_torn_start(void **state)
         memcpy(torn, bytes, cut);
         write_file(f, torn, sizeof torn);
         assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-        assert_false(s.signed_any);
+        assert_false(s.signed_last.held);
         ledger_state_close(&s);
         memset(torn, 0, sizeof torn);
         write_file(f, torn, cut * 100);
         assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-        assert_false(s.signed_any);
+        assert_false(s.signed_last.held);
         ledger_state_close(&s);
         advance_afresh(f, 1);
     }
@@ -229,7 +229,7 @@ static void refuses_what_is_damaged_twice(void **state)
 {
     const struct fixture *f = *state;
     uint8_t bytes[FILE_SIZE];
-    struct ledger_state s = {.fd = -7};
+    struct ledger_state s = {.signed_last.fd = -7};
     advance_afresh(f, 5);
     advance_afresh(f, 6);
     read_file(f, bytes);
@@ -238,7 +238,7 @@ static void refuses_what_is_damaged_twice(void **state)
         bytes[SLOT_STRIDE + i] ^= 1;
         write_file(f, bytes, sizeof bytes);
         assert_int_equal(ledger_state_open(f->path, &s), ERR_SYNTAX);
-        assert_int_equal(s.fd, -7);
+        assert_int_equal(s.signed_last.fd, -7);
         bytes[i] ^= 1;
         bytes[SLOT_STRIDE + i] ^= 1;
     }
@@ -253,17 +253,17 @@ static void stays_where_the_disk_fails(void **state)
     struct ledger_state s;
     advance_afresh(f, 5);
     assert_int_equal(ledger_state_open(f->path, &s), ERR_NONE);
-    int good = s.fd;
-    s.fd = open(f->path, O_RDONLY);
+    int good = s.signed_last.fd;
+    s.signed_last.fd = open(f->path, O_RDONLY);
     assert_int_equal(advance(&s, 6, 6), ERR_IO);
-    assert_int_equal(s.size, 5);
+    assert_int_equal(s.signed_last.number, 5);
     assert_int_equal(advance(&s, 5, 5), ERR_NONE);
-    close(s.fd);
-    s.fd = open("/dev/full", O_WRONLY);
+    close(s.signed_last.fd);
+    s.signed_last.fd = open("/dev/full", O_WRONLY);
     assert_int_equal(advance(&s, 6, 6), ERR_DISK_FULL);
-    assert_int_equal(s.size, 5);
-    close(s.fd);
-    s.fd = good;
+    assert_int_equal(s.signed_last.number, 5);
+    close(s.signed_last.fd);
+    s.signed_last.fd = good;
     assert_int_equal(advance(&s, 6, 6), ERR_NONE);
     ledger_state_close(&s);
     assert_int_equal(size_afresh(f), 6);

@@ -57,6 +57,7 @@ static void issues(void **state)
     char explain[256];
     assert_int_equal(ca_show(f->folder, &shown, explain), ERR_NONE);
     assert_memory_equal(&shown.ledger_key, &f->facts.ledger_key, sizeof shown.ledger_key);
+    assert_memory_equal(&shown.policy_key, &f->facts.policy_key, sizeof shown.policy_key);
     assert_int_equal(shown.issuing_not_after, f->facts.issuing_not_after);
 
     struct certificate_request request = device_request(f);

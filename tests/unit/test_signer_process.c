@@ -197,6 +197,10 @@ static void messages_read_as_written(void **state)
     uint8_t key[ED25519_KEY_SIZE] = {9};
     assert_int_equal(
         note_key_init(&facts.ledger_key, crypto_sha256, SLICE_LITERAL("a/ledger"), key), ERR_NONE);
+    key[0] = 10;
+    assert_int_equal(
+        note_key_init(&facts.policy_key, crypto_sha256, SLICE_LITERAL("a/policy"), key), ERR_NONE);
+    facts.rules_version = 7;
     w = writer_over(bytes, sizeof bytes);
     signer_report_write(&w, ERR_NONE, NULL, &facts);
     assert_int_equal(signer_report_read(writer_bytes(&w), &got, explain), ERR_NONE);
@@ -336,7 +340,7 @@ static void shows_that_it_is_confined(void **state)
     assert_non_null(strstr(text, "\nCapPrm:\t0000000000000000\n"));
     assert_non_null(strstr(text, "\nCapEff:\t0000000000000000\n"));
     assert_true(strstr(text, "\nGroups:\t\n") != NULL || strstr(text, "\nGroups:\t \n") != NULL);
-    /* three standard ones, control, three links, ledger.state */
+    /* three standard ones, control, three links, ledger.state, policy.state */
     unsigned open_fds = 0;
     for (int fd = 0; fd < 256; fd++) {
         char path[64], target[256];
@@ -344,7 +348,7 @@ static void shows_that_it_is_confined(void **state)
         ssize_t n = readlink(path, target, sizeof target - 1);
         open_fds += n > 0;
     }
-    assert_int_equal(open_fds, 8);
+    assert_int_equal(open_fds, 9);
 }
 
 /* As `user`, or as ourselves: 0 where every way to the keys is shut, else the number of the one
@@ -357,8 +361,8 @@ static int intrude(const struct fixture *f, const char *user, pid_t signer)
         assert_int_equal(sandbox_user(user, &uid, &gid), ERR_NONE);
     pid_t pid = fork();
     if (pid == 0) {
-        static const char *const names[] = {"issuing.key", "ledger.key", "issuing.pem",
-                                            "ledger.state"};
+        static const char *const names[] = {"issuing.key", "ledger.key",   "policy.key",
+                                            "issuing.pem", "ledger.state", "policy.state"};
         if (user != NULL && sandbox_become(uid, gid) != ERR_NONE)
             _exit(100);
         /* may read its own files and signal its own processes, but not trace this one */
@@ -491,6 +495,10 @@ static void needs_its_files_in_order(void **state)
     assert_int_equal(file_read(path, 10000, &key, &key_len), ERR_NONE);
     path_of(f, "issuing.pem", path);
     assert_int_equal(file_read(path, 10000, &issuing, &issuing_len), ERR_NONE);
+    uint8_t *ledger;
+    size_t ledger_len;
+    path_of(f, "ledger.key", path);
+    assert_int_equal(file_read(path, 10000, &ledger, &ledger_len), ERR_NONE);
     /* another key than the certificate's; not an Ed25519 key */
     EVP_PKEY *other = NULL;
     assert_int_equal(ca_key_new(KEY_P256, &other), ERR_NONE);
@@ -518,6 +526,11 @@ static void needs_its_files_in_order(void **state)
     path_of(f, "ledger.key", path);
     assert_int_equal(unlink(path), 0);
     assert_does_not_start(f, "ledger.key");
+    replace(f, "ledger.key", slice_of(ledger, ledger_len));
+    path_of(f, "policy.key", path);
+    assert_int_equal(unlink(path), 0);
+    assert_does_not_start(f, "policy.key");
+    file_free_secret(ledger, ledger_len);
     file_free_secret(key, key_len);
     file_free_secret(issuing, issuing_len);
     file_free_secret(foreign, foreign_len);

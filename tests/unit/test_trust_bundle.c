@@ -12,7 +12,7 @@
 #include "tests/unit/openssl_crypto.h"
 
 /* Key pairs: each seed is one byte repeated. */
-enum { OWNER = 1, NEXT_OWNER, STRANGER, LEDGER, ROOT };
+enum { OWNER = 1, NEXT_OWNER, STRANGER, LEDGER, ROOT, POLICY };
 
 static uint8_t root_der[CERTIFICATE_MAX];
 static size_t root_len;
@@ -28,7 +28,9 @@ static struct note_key key_of(int who)
 {
     uint8_t public_key[ED25519_KEY_SIZE];
     test_ed25519_public(seed_of(who), public_key);
-    const char *name = who == LEDGER ? "fleet.example/ledger" : "fleet.example/bundle";
+    const char *name = who == LEDGER   ? "fleet.example/ledger"
+                       : who == POLICY ? "fleet.example/policy"
+                                       : "fleet.example/bundle";
     struct note_key k;
     assert_int_equal(note_key_init(&k, test_sha256, slice_of_text(name), public_key), ERR_NONE);
     return k;
@@ -65,6 +67,8 @@ static struct trust_bundle bundle_of(uint64_t version, int owner)
         .bundle_key = key_of(owner),
         .ledger_keys = {key_of(LEDGER)},
         .ledger_keys_len = 1,
+        .policy_keys = {key_of(POLICY)},
+        .policy_keys_len = 1,
         .server_roots = {slice_of(root_der, root_len)},
         .server_roots_len = 1,
     };
@@ -105,6 +109,9 @@ static void assert_same(const struct trust_bundle *a, const struct trust_bundle 
     assert_int_equal(a->ledger_keys_len, b->ledger_keys_len);
     for (size_t i = 0; i < a->ledger_keys_len; i++)
         assert_memory_equal(&a->ledger_keys[i], &b->ledger_keys[i], sizeof a->ledger_keys[i]);
+    assert_int_equal(a->policy_keys_len, b->policy_keys_len);
+    for (size_t i = 0; i < a->policy_keys_len; i++)
+        assert_memory_equal(&a->policy_keys[i], &b->policy_keys[i], sizeof a->policy_keys[i]);
     assert_int_equal(a->server_roots_len, b->server_roots_len);
     for (size_t i = 0; i < a->server_roots_len; i++)
         assert_true(slice_equal(a->server_roots[i], b->server_roots[i]));
@@ -114,14 +121,18 @@ static void test_both_ways(void **state)
 {
     (void)state;
     static const struct {
-        size_t ledgers, roots;
-    } cases[] = {{1, 1}, {2, 3}, {TRUST_LEDGERS_MAX, TRUST_ROOTS_MAX}};
+        size_t ledgers, policies, roots;
+    } cases[] = {
+        {1, 1, 1}, {2, 0, 3}, {1, 2, 1}, {TRUST_LEDGERS_MAX, TRUST_POLICY_MAX, TRUST_ROOTS_MAX}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct trust_bundle b = bundle_of(3, OWNER);
         b.ledger_keys_len = cases[i].ledgers;
+        b.policy_keys_len = cases[i].policies;
         b.server_roots_len = cases[i].roots;
         for (size_t k = 1; k < b.ledger_keys_len; k++)
             b.ledger_keys[k] = key_of((int)(100 + k));
+        for (size_t k = 1; k < b.policy_keys_len; k++)
+            b.policy_keys[k] = key_of((int)(200 + k));
         for (size_t k = 1; k < b.server_roots_len; k++)
             b.server_roots[k] = b.server_roots[0];
         struct writer w = writer_over(note, sizeof note);
@@ -238,7 +249,7 @@ static void write_changed(struct writer *w, struct slice text, size_t changed,
 static void test_bad_texts(void **state)
 {
     (void)state;
-    enum { HEAD, FLEET, VERSION, FLOOR, BUNDLE_KEY, LEDGER_KEY, SERVER_ROOT };
+    enum { HEAD, FLEET, VERSION, FLOOR, BUNDLE_KEY, LEDGER_KEY, POLICY_KEY, SERVER_ROOT };
 #define LABEL_63 "a23456789b23456789c23456789d23456789e23456789f23456789g23456789"
     static const struct {
         size_t line;
@@ -298,6 +309,12 @@ static void test_bad_texts(void **state)
         {LEDGER_KEY,
          "ledger-key remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2\n",
          ERR_UNSUPPORTED},
+        {POLICY_KEY, "", ERR_NONE}, /* a fleet of before there were policies */
+        {POLICY_KEY, "%\n%\n%\n%\n%\n%\n%\n%\n", ERR_NONE},
+        {POLICY_KEY, "%\n%\n%\n%\n%\n%\n%\n%\n%\n", ERR_LIMIT},
+        {POLICY_KEY, "policy-key PeterNeumann+c74f20a4+AR\n", ERR_SYNTAX},
+        {POLICY_KEY, "policy-keys x\n", ERR_SYNTAX},
+        {LEDGER_KEY, "policy-key x\n%\n", ERR_SYNTAX},
         {SERVER_ROOT, "", ERR_SYNTAX},
         {SERVER_ROOT, "%\n%\n%\n%\n", ERR_NONE},
         {SERVER_ROOT, "%\n%\n%\n%\n%\n", ERR_LIMIT},
@@ -350,7 +367,7 @@ static void test_writer_refuses(void **state)
 {
     (void)state;
     struct trust_bundle good = bundle_of(3, OWNER);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         struct trust_bundle b = good;
         if (i == 0)
             b.ledger_keys_len = 0;
@@ -361,12 +378,14 @@ static void test_writer_refuses(void **state)
         if (i == 3)
             b.server_roots_len = TRUST_ROOTS_MAX + 1;
         if (i == 4)
-            b.fleet[0] = '\0';
+            b.policy_keys_len = TRUST_POLICY_MAX + 1;
         if (i == 5)
+            b.fleet[0] = '\0';
+        if (i == 6)
             b.fleet[1] = '\n';
         struct writer w = writer_over(note, sizeof note);
         trust_bundle_write(&w, &b);
-        assert_int_equal(w.err, i < 4 ? ERR_LIMIT : ERR_SYNTAX);
+        assert_int_equal(w.err, i < 5 ? ERR_LIMIT : ERR_SYNTAX);
         assert_int_equal(w.len, 0);
     }
 }

@@ -34,6 +34,7 @@ export const operation = (id) => operations.find((one) => one.id === id);
 const isType = {
   string: (value) => typeof value === 'string',
   integer: Number.isSafeInteger,
+  boolean: (value) => typeof value === 'boolean',
   object: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
   array: Array.isArray,
 };
