@@ -1,16 +1,15 @@
 #include "broker/table.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
+
+#include "broker/index.h"
 
 #define CHUNK_BITS 16
 #define CHUNK_LEN  (1U << CHUNK_BITS)
-#define LARGE_PAGE ((size_t)2 << 20)
 #define TEXT_CHUNK ((size_t)1 << 20)
 #define NAMES_MAX  8192       /* tenants, models and groups together */
 #define MORE_MAX   (1U << 20) /* second certificates, and passwords: each a device's exception */
-#define EMPTY      0U         /* in an index: numbers stand there plus one */
 #define FIRST_BITS 10
 
 /* What a decision asks for stands first: a million entries are in no cache, so what counts is how
@@ -35,13 +34,6 @@ struct more {
     struct device_certificate second;
     struct device_password password;
     uint32_t next_free;
-};
-
-/* Numbers found by hash. A slot holds 32 bits of the hash beside its number plus one, so that what
- * only lies in the way costs no look at a device, and an index grows without looking at any. */
-struct index {
-    uint64_t *slots;
-    uint32_t mask, used;
 };
 
 struct table {
@@ -105,49 +97,6 @@ static struct slice entry_name(const struct entry *e)
 static const uint8_t *certificate_at(const struct table *t, const struct entry *e, unsigned i)
 {
     return i == 0 ? e->sha256 : t->more[e->more - 1].second.sha256;
-}
-
-static uint64_t slot_of(uint64_t hash, uint32_t value)
-{
-    return hash << 32 | value;
-}
-
-static uint32_t slot_value(uint64_t slot)
-{
-    return (uint32_t)slot;
-}
-
-static uint32_t slot_hash(uint64_t slot)
-{
-    return (uint32_t)(slot >> 32);
-}
-
-/* Asks for large pages, too: with small ones most lookups in a table of a million pay for finding
- * their page as well. */
-static void *calloc_large(size_t n, size_t size)
-{
-    uint8_t *p = calloc(n, size);
-    size_t before = -(uintptr_t)p % LARGE_PAGE;
-    if (p != NULL && n * size > before + LARGE_PAGE)
-        (void)madvise(p + before, (n * size - before) / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
-    return p;
-}
-
-static bool index_new(struct index *x, uint32_t slots)
-{
-    x->slots = calloc_large(slots, sizeof *x->slots);
-    x->mask = slots - 1;
-    x->used = 0;
-    return x->slots != NULL;
-}
-
-static void index_put(struct index *x, uint64_t slot)
-{
-    uint32_t at = slot_hash(slot) & x->mask;
-    while (x->slots[at] != EMPTY)
-        at = (at + 1) & x->mask;
-    x->slots[at] = slot;
-    x->used++;
 }
 
 enum err table_new(uint32_t devices_max, struct table **ret_table)
@@ -308,27 +257,6 @@ static void forget_certificate(struct table *t, uint32_t device, unsigned which)
 
 /* ---- growing ---- */
 
-static bool is_tight(const struct index *x, uint64_t n)
-{
-    return (x->used + n) * 4 > ((uint64_t)x->mask + 1) * 3;
-}
-
-/* The one that follows, where `n` more would make this one tight; false where memory is out. */
-static bool index_grow(const struct index *x, uint64_t n, struct index *next)
-{
-    if (!is_tight(x, n) || next->slots != NULL)
-        return true;
-    uint64_t slots = (uint64_t)x->mask + 1;
-    while ((x->used + n) * 2 > slots)
-        slots *= 2;
-    if (slots > UINT32_MAX || !index_new(next, (uint32_t)slots))
-        return false;
-    for (uint32_t i = 0; i <= x->mask; i++)
-        if (x->slots[i] != EMPTY)
-            index_put(next, x->slots[i]);
-    return true;
-}
-
 enum err table_prepare(struct table *t, uint32_t n)
 {
     return index_grow(&t->by_name, n, &t->next_by_name) &&
@@ -338,19 +266,10 @@ enum err table_prepare(struct table *t, uint32_t n)
                : ERR_NO_MEMORY;
 }
 
-static void adopt(struct index *x, struct index *next)
-{
-    if (next->slots == NULL)
-        return;
-    free(x->slots);
-    *x = *next;
-    *next = (struct index){0};
-}
-
 void table_adopt(struct table *t)
 {
-    adopt(&t->by_name, &t->next_by_name);
-    adopt(&t->by_certificate, &t->next_by_certificate);
+    index_adopt(&t->by_name, &t->next_by_name);
+    index_adopt(&t->by_certificate, &t->next_by_certificate);
 }
 
 /* ---- taking a record ---- */
@@ -402,7 +321,7 @@ static struct entry *entry_new(struct table *t, const struct device_record *reco
         return NULL;
     struct entry **chunk = &t->chunks[t->len >> CHUNK_BITS];
     if (*chunk == NULL)
-        *chunk = calloc_large(CHUNK_LEN, sizeof **chunk);
+        *chunk = index_calloc(CHUNK_LEN, sizeof **chunk);
     if (*chunk == NULL)
         return NULL;
     struct entry *e = entry_at(t, t->len);
