@@ -20,6 +20,13 @@
 #define RECHECK_MS  5000 /* certificates that run out, and knowledge that gets stale */
 #define TICK_MS     100  /* 2.1 may sleep for seconds where nobody says otherwise */
 
+/* The same place in both: so a plugin that was built for 2.0 ticks in 2.1, too. */
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+#define NEXT_MS next_ms
+#else
+#define NEXT_MS next_ns
+#endif
+
 struct plugin {
     struct broker broker;
     mosquitto_plugin_id_t *id;
@@ -183,13 +190,8 @@ static int on_tick(int event, void *event_data, void *user)
         gate_recheck(&p->broker);
     }
     end_what_must_end(&p->broker);
-#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
     struct mosquitto_evt_tick *e = event_data;
-    e->next_s = 0;
-    e->next_ms = TICK_MS;
-#else
-    (void)event_data;
-#endif
+    e->NEXT_MS = TICK_MS; /* 2.0 does not look at it */
     return MOSQ_ERR_SUCCESS;
 }
 
