@@ -8,6 +8,7 @@
 #include "base/http.h"
 #include "base/rate.h"
 #include "hub/access/tokens.h"
+#include "hub/brokers/brokers.h"
 #include "hub/config.h"
 #include "hub/identity/identity.h"
 #include "hub/ledger/ledger.h"
@@ -29,6 +30,7 @@ struct hub_loop {
     struct store_reader *reader;
     struct signer_link *signer;
     struct sightings *sightings;
+    struct broker_feed *brokers;
     struct ledger_shown *shown;
     struct loop_task tick, last;
     atomic_bool tick_pending;
@@ -44,7 +46,8 @@ struct hub {
     struct subjects *subjects;
     struct identity *identity;
     struct tokens *tokens;
-    struct refusals *refusals;
+    struct brokers *brokers;
+    struct refusals *refusals, *broker_refusals; /* their own, and those that brokers tell of */
     struct crl_service *crls;
     struct ocsp_service *ocsp; /* NULL where nobody listens for it */
     struct rate_table *rates;
