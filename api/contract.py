@@ -12,7 +12,8 @@ from strict_yaml import Map, List, Text, fail
 
 METHODS = ('get', 'post', 'put', 'patch', 'delete')
 LISTENERS = ('device', 'bootstrap', 'operator', 'status', 'local')
-RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'broker')
+RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'hooks',
+         'broker')
 # who may call -> the security schemes that say so
 CALLERS = {
     'public': [],
@@ -23,9 +24,11 @@ CALLERS = {
     'broker': ['deviceCertificate'],
     'token-ledger': ['readerToken'],
     'token-metrics': ['readerToken'],
+    'token-hooks': ['brokerToken', 'brokerBasic'],
     'local': ['localSocket'],
 }
 BODY_LIMIT_MAX = 4 * 1024 * 1024
+FORM_TYPE = 'application/x-www-form-urlencoded'
 
 KEYWORDS = {
     'document': 'openapi info servers tags paths components',
@@ -224,8 +227,8 @@ class Contract:
                 fail(schema, f'{where}: {name!r} is required and not among the properties')
         if isinstance(schema.get('additionalProperties'), Map):
             self.check_schema(f'{where} values', schema['additionalProperties'])
-        elif schema.get('additionalProperties', 'false') != 'false':
-            fail(schema, f'{where}: additionalProperties must be false or a schema')
+        elif truth(where, schema, 'additionalProperties') and 'properties' not in schema:
+            fail(schema, f'{where}: additionalProperties: true stands beside properties')
         if 'propertyNames' in schema:
             self.check_schema(f'{where} names', schema['propertyNames'])
         if kind == 'array':
@@ -373,10 +376,10 @@ class Contract:
             fail(value, f'{where}: x-holdfast-body-limit must be 1 to {BODY_LIMIT_MAX}')
         media, content = next(iter(body['content'].items()))
         operation.body_type = str(media)
-        if media == 'application/json':
+        if media in ('application/json', FORM_TYPE):
             _, name = self.resolve(content['schema'], 'schemas')
             if name is None:
-                fail(content, f'{where}: the schema of a JSON body must be a $ref')
+                fail(content, f'{where}: the schema of a JSON body or a form must be a $ref')
             operation.body_schema = name
 
     def _check_security(self, where, value, operation):

@@ -29,6 +29,7 @@ enum caller {
     CALLER_BROKER,
     CALLER_TOKEN_LEDGER,
     CALLER_TOKEN_METRICS,
+    CALLER_TOKEN_HOOKS,
     CALLER_LOCAL,
     CALLER_COUNT
 };
@@ -41,6 +42,7 @@ enum rate_class {
     RATE_OPERATOR,
     RATE_LEDGER,
     RATE_STATUS,
+    RATE_HOOKS,
     RATE_BROKER,
     RATE_CLASS_COUNT
 };

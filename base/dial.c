@@ -27,7 +27,8 @@ enum err dial_wait(int fd, short events, int64_t deadline_ms, int cancel_fd)
     }
 }
 
-/* SO_SNDTIMEO bounds connect() on Unix sockets, which poll() would not where the backlog is full. */
+/* SO_SNDTIMEO bounds connect() on Unix sockets, which poll() would not where the backlog is full.
+ */
 static bool connect_unix(int fd, const struct sockaddr *to, socklen_t size, int64_t left_ms)
 {
     struct timeval patience = {.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};

@@ -1,6 +1,6 @@
 /* TLS on OpenSSL: the client's side over a non-blocking socket, with a
- * deadline for each call. The server's certificate is always checked. For base/http_client.c, and for
- * what speaks another protocol over TLS. */
+ * deadline for each call. The server's certificate is always checked. For base/http_client.c, and
+ * for what speaks another protocol over TLS. */
 #ifndef BASE_TLS_CLIENT_H
 #define BASE_TLS_CLIENT_H
 
@@ -18,7 +18,8 @@ void tls_client_free(struct tls_client *c); /* NULL is fine */
 MUST_USE enum err tls_client_set_certificate(struct tls_client *c, const char *chain_path,
                                              const char *key_path, char explain[256]);
 
-/* Whatever waits is over, with ERR_CLOSED, as soon as there is something to read from `cancel_fd`. */
+/* Whatever waits is over, with ERR_CLOSED, as soon as there is something to read from `cancel_fd`.
+ */
 void tls_client_set_cancel(struct tls_client *c, int cancel_fd);
 /* Shakes hands over `fd`, which stays the caller's, with `host` (a name or an IP address) as it has
  * to stand in the certificate. Deadlines are of clock_monotonic_ms(). ERR_BAD_SIGNATURE,

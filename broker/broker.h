@@ -28,35 +28,39 @@ struct broker {
     char secret[CONTROL_SECRET_SIZE * 2 + 1];
     struct journal *journal;
     char software[64]; /* "mosquitto 2.0.11" */
-    /* How the plugin speaks: to the broker's log. `level` as in base/log.h's words: 'e', 'w', 'n'. */
+    /* How the plugin speaks: to the broker's log. `level` as in base/log.h's words: 'e', 'w', 'n'.
+     */
     void (*log)(char level, const char *text);
 
     pthread_mutex_t lock; /* for all that follows */
+    uint32_t
+        epoch; /* counts up whenever rules or a device change: what was decided before is void */
     struct table *table;
     struct rules rules; /* where has_rules */
     bool has_rules;
-    int64_t strictest; /* least limit of staleness of those that were admitted by them; 0: none yet */
+    int64_t
+        strictest; /* least limit of staleness of those that were admitted by them; 0: none yet */
     uint8_t *rules_bytes;
     uint64_t position; /* the ledger's size that the table reflects; 0: it is not whole */
     struct contact contact;
-    bool caught_up; /* a hub has told everything once since the start */
+    bool caught_up;        /* a hub has told everything once since the start */
     int64_t admit_from_ms; /* monotonic: no longer waited for that */
     struct sessions *sessions;
     struct traces *traces;
     struct cuts cuts;
     struct reports reports;
-    struct rate_table *sources; /* password attempts, by address */
-    int64_t passwords_us;       /* of all */
+    struct rate_table *sources;              /* password attempts, by address */
+    int64_t passwords_us;                    /* of all */
     const void *own[BROKER_OWN_CLIENTS_MAX]; /* the plugin's own connections */
     uint32_t rechecks[BROKER_RECHECKS_MAX];  /* devices that changed, and have sessions */
     uint32_t rechecks_len;
     bool recheck_all;
-    uint32_t recheck_cursor; /* how far that has come */
+    uint32_t recheck_cursor;                              /* how far that has come */
     char tidy[BROKER_TIDY_MAX][BROKER_CLIENT_ID_MAX + 1]; /* client ids to discard */
     uint32_t tidy_len;
-    uint32_t ending;      /* the device whose session is being ended just now, TABLE_NONE: none */
-    uint8_t ending_cut;   /* mask of enum rules_cut that this goes by */
-    char trouble[256];    /* why the hub, or the own broker, can't be reached; for the status */
+    uint32_t ending;    /* the device whose session is being ended just now, TABLE_NONE: none */
+    uint8_t ending_cut; /* mask of enum rules_cut that this goes by */
+    char trouble[256];  /* why the hub, or the own broker, can't be reached; for the status */
 
     /* Each thread's sign to go on: cond for cutter and reporter, with `lock`. */
     pthread_cond_t work;

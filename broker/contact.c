@@ -46,7 +46,8 @@ int64_t contact_date(const struct contact *c, const struct contact_now *now)
 
 void contact_answered(struct contact *c, const struct contact_now *now)
 {
-    c->wall = now->wall; /* the hub's certificate is good by this date: also where an earlier was wrong */
+    c->wall =
+        now->wall; /* the hub's certificate is good by this date: also where an earlier was wrong */
     c->answered = now->wall;
     c->boot_seconds = now->boot_seconds;
     c->stale = 0;
@@ -76,7 +77,8 @@ void contact_write(struct writer *w, const struct contact *c, const struct conta
     writer_be64(w, (uint64_t)c->answered);
 }
 
-enum err contact_read(struct slice bytes, const struct contact_now *now, struct contact *ret_contact)
+enum err contact_read(struct slice bytes, const struct contact_now *now,
+                      struct contact *ret_contact)
 {
     struct reader r = reader_over(bytes);
     struct contact c = {.wall = (int64_t)reader_be64(&r)};

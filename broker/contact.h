@@ -9,7 +9,7 @@
 
 #include "core/cursor.h"
 
-#define CONTACT_BOOT_SIZE 16
+#define CONTACT_BOOT_SIZE  16
 #define CONTACT_STALE_EVER INT64_MAX
 
 /* The clocks as they stand. */
@@ -21,11 +21,11 @@ struct contact_now {
 void contact_now(struct contact_now *ret_now);
 
 struct contact {
-    bool in_touch;       /* the last request was answered, and the next is not late */
-    int64_t stale;       /* seconds, when `boot_seconds` was; CONTACT_STALE_EVER: not known */
+    bool in_touch; /* the last request was answered, and the next is not late */
+    int64_t stale; /* seconds, when `boot_seconds` was; CONTACT_STALE_EVER: not known */
     int64_t boot_seconds;
-    int64_t wall;        /* the latest date there ever was */
-    int64_t answered;    /* the date of the last answer; 0: never */
+    int64_t wall;     /* the latest date there ever was */
+    int64_t answered; /* the date of the last answer; 0: never */
 };
 
 void contact_init(struct contact *c);

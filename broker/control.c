@@ -174,8 +174,7 @@ enum err control_connect(struct control *c, struct slice client_id, bool clean_s
     drop(c);
     int64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
     const char *host = c->settings->control_host, *fault = NULL;
-    c->fd = dial_host(host, c->settings->control_port, deadline_ms, c->cancel_fd,
-                      &fault);
+    c->fd = dial_host(host, c->settings->control_port, deadline_ms, c->cancel_fd, &fault);
     if (c->fd < 0) {
         (void)snprintf(explain, 256,
                        "cannot reach the broker's own listener at %.80s port %.10s: %.60s: see "
@@ -183,7 +182,8 @@ enum err control_connect(struct control *c, struct slice client_id, bool clean_s
                        host, c->settings->control_port, fault);
         return ERR_IO;
     }
-    enum err err = tls_client_connect(c->tls, c->fd, c->settings->control_name, deadline_ms, explain);
+    enum err err =
+        tls_client_connect(c->tls, c->fd, c->settings->control_name, deadline_ms, explain);
     if (err == ERR_NONE)
         err = check_pin(c, explain);
     struct mqtt_connack connack = {0};

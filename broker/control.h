@@ -1,6 +1,6 @@
 /* The plugin's own connection to the broker that it lives in: a small MQTT 5 client over TLS, which
- * knows the broker by the digest of the certificate that both use, and is known by it and by a secret
- * that never leaves the process.
+ * knows the broker by the digest of the certificate that both use, and is known by it and by a
+ * secret that never leaves the process.
  *
  * It is written here because libmosquitto cannot be linked into its broker: both have functions of
  * the same names (mosquitto_*, packet__*, ...), and the broker's would be called. */
@@ -23,7 +23,8 @@ MUST_USE enum err control_new(const struct settings *settings, const char *secre
 void control_free(struct control *c); /* NULL is fine */
 
 /* Connects as `client_id`; *ret_session_present: there was a session under it. It ends with the
- * connection. ERR_REFUSED, ERR_BAD_SIGNATURE (that is not our broker), ERR_TIMEOUT, ERR_IO, explained. */
+ * connection. ERR_REFUSED, ERR_BAD_SIGNATURE (that is not our broker), ERR_TIMEOUT, ERR_IO,
+ * explained. */
 MUST_USE enum err control_connect(struct control *c, struct slice client_id, bool clean_start,
                                   bool *ret_session_present, char explain[256]);
 bool control_is_connected(const struct control *c);

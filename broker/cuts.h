@@ -1,6 +1,6 @@
-/* Cuts on their way: a device that the hub has cut off goes through three hands, the broker's thread,
- * which ends its sessions (TO_END), the one that makes sure nothing is left (TO_CLEAN), and the one
- * that reports (TO_REPORT). Under the broker's lock. */
+/* Cuts on their way: a device that the hub has cut off goes through three hands, the broker's
+ * thread, which ends its sessions (TO_END), the one that makes sure nothing is left (TO_CLEAN), and
+ * the one that reports (TO_REPORT). Under the broker's lock. */
 #ifndef BROKER_CUTS_H
 #define BROKER_CUTS_H
 
@@ -10,8 +10,8 @@ enum cut_step { CUT_TO_END, CUT_TO_CLEAN, CUT_TO_REPORT, CUT_STEPS };
 
 struct cut {
     uint32_t device;
-    uint64_t at;       /* the ledger's size that told of it */
-    int64_t taken_ms;  /* when that came; monotonic */
+    uint64_t at;      /* the ledger's size that told of it */
+    int64_t taken_ms; /* when that came; monotonic */
     int64_t latency_ms;
     bool is_news;      /* it came as a change; else it stood in the table as a whole */
     uint32_t sessions; /* ended, as the broker has said */

@@ -38,9 +38,8 @@ static enum err connect_as_itself(struct broker *b, struct control **control, co
     enum err err = own_client_id(what, id);
     if (err == ERR_NONE)
         err = control_new(&b->settings, b->secret, b->stop_fd, control, explain);
-    return err == ERR_NONE
-               ? control_connect(*control, slice_of_text(id), true, &present, explain)
-               : err;
+    return err == ERR_NONE ? control_connect(*control, slice_of_text(id), true, &present, explain)
+                           : err;
 }
 
 /* ---- waking the broker's thread ---- */
@@ -50,7 +49,8 @@ static void look_at_certificate(struct broker *b)
     bool changed = false;
     if (settings_look_at_own(&b->settings, &changed) != ERR_NONE || !changed)
         return;
-    broker_log(b, 'n', "%s was renewed: the broker's listeners take it now", b->settings.certificate);
+    broker_log(b, 'n', "%s was renewed: the broker's listeners take it now",
+               b->settings.certificate);
     broker_reload(b);
 }
 
@@ -74,7 +74,8 @@ void *waker_run(void *broker)
         if (control == NULL || !control_is_connected(control)) {
             err = connect_as_itself(b, &control, "wake", explain);
             if (err != ERR_NONE && !told)
-                broker_log(b, 'w', "%s; cuts take a little longer, and what they leave stays", explain);
+                broker_log(b, 'w', "%s; cuts take a little longer, and what they leave stays",
+                           explain);
             told = err != ERR_NONE;
             if (err != ERR_NONE && !broker_sleep(b, RETRY_MS))
                 break;
@@ -194,13 +195,14 @@ static enum err clear_retained(struct cutter *c, struct cut *cut)
 }
 
 /* What the policy says is to go. Both false where the device is no longer cut. */
-static void what_goes(struct broker *b, const struct cut *cut, bool *ret_sessions, bool *ret_retained)
+static void what_goes(struct broker *b, const struct cut *cut, bool *ret_sessions,
+                      bool *ret_retained)
 {
     struct rules_subject subject;
     struct rules_model model = {0};
     broker_lock(b);
-    bool known = table_subject(b->table, cut->device, &subject) &&
-                 table_is_cut(b->table, cut->device);
+    bool known =
+        table_subject(b->table, cut->device, &subject) && table_is_cut(b->table, cut->device);
     bool final = known && (subject.state == DEVICE_REVOKED || subject.state == DEVICE_RETIRED);
     if (!known || !b->has_rules || !rules_find_model(&b->rules, subject.model, &model))
         model.cut = RULES_CUT_CLEAR_RETAINED; /* of an unknown model: all of it */

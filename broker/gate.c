@@ -90,7 +90,8 @@ static bool password_is_right(struct broker *b, uint32_t device, const struct ga
     uint8_t seal[SHA256_SIZE + BROKER_PASSWORD_MAX];
     memcpy(seal, record.password.stored_key, SHA256_SIZE);
     memcpy(seal + SHA256_SIZE, password.data, password.len);
-    crypto_hmac_sha256((const uint8_t *)b->secret, slice_of(seal, SHA256_SIZE + password.len), known);
+    crypto_hmac_sha256((const uint8_t *)b->secret, slice_of(seal, SHA256_SIZE + password.len),
+                       known);
     mem_wipe(seal, sizeof seal);
     if (mem_equal_constant_time(known, usage->password_known, sizeof known))
         return true;
@@ -103,8 +104,7 @@ static bool password_is_right(struct broker *b, uint32_t device, const struct ga
     struct slice salt = slice_of(record.password.salt, sizeof record.password.salt);
     enum err err = crypto_scram_stored_key(password, salt, record.password.iterations, key);
     broker_lock(b);
-    if (err != ERR_NONE ||
-        !mem_equal_constant_time(key, record.password.stored_key, sizeof key))
+    if (err != ERR_NONE || !mem_equal_constant_time(key, record.password.stored_key, sizeof key))
         return false;
     struct device_record again; /* it may have been replaced meanwhile */
     table_record(b->table, device, &again);
@@ -153,12 +153,11 @@ static uint32_t identify(struct broker *b, const struct gate_peer *peer, int64_t
     return device;
 }
 
-/* A client id that may leave a session behind is remembered; where the device has too many, the oldest
- * one that is not connected is discarded. */
+/* A client id that may leave a session behind is remembered; where the device has too many, the
+ * oldest one that is not connected is discarded. */
 static bool remember_client_id(struct broker *b, uint32_t device, struct slice client_id)
 {
-    enum traces_verdict verdict =
-        traces_remember(b->traces, TRACE_CLIENT_ID, device, client_id);
+    enum traces_verdict verdict = traces_remember(b->traces, TRACE_CLIENT_ID, device, client_id);
     if (verdict != TRACES_FULL)
         return verdict == TRACES_KNOWN || verdict == TRACES_ADDED;
     struct slice text, oldest = {0};
@@ -211,7 +210,8 @@ static void write_username(const struct asker *a, char ret_username[GATE_USERNAM
 static enum gate_verdict admit_device(struct broker *b, const struct gate_peer *peer,
                                       char ret_username[GATE_USERNAME_SIZE])
 {
-    /* Before a hub has told what happened while the broker was off, nobody is let in, for a while. */
+    /* Before a hub has told what happened while the broker was off, nobody is let in, for a while.
+     */
     if (!b->caught_up && clock_monotonic_ms() < b->admit_from_ms)
         return GATE_REFUSE;
     int64_t date = 0, stale = stale_now(b, &date);
@@ -221,12 +221,14 @@ static enum gate_verdict admit_device(struct broker *b, const struct gate_peer *
         return GATE_REFUSE;
     if (!know(b, device, &a) || !may_be_here(&a, stale))
         return refuse(b, REFUSAL_STATE, peer->address);
+    /* Names with a slash would make usernames that say two things. */
+    if (!rules_name_ok(a.subject.tenant) || !rules_name_ok(a.subject.device))
+        return refuse(b, REFUSAL_FORM, peer->address);
     if (peer->client_id.len > BROKER_CLIENT_ID_MAX || !is_text(peer->client_id) ||
         !is_client_id_of(peer->client_id, a.subject.device))
         return refuse(b, REFUSAL_CLIENT_ID, a.subject.device);
-    if (peer->certificate == NULL &&
-        (!a.model.password_ok || !password_is_right(b, device, peer) || !know(b, device, &a) ||
-         !may_be_here(&a, stale)))
+    if (peer->certificate == NULL && (!a.model.password_ok || !password_is_right(b, device, peer) ||
+                                      !know(b, device, &a) || !may_be_here(&a, stale)))
         return refuse(b, REFUSAL_PASSWORD, peer->address);
     enum gate_verdict verdict = enter(b, peer, &a, date);
     if (verdict == GATE_ADMIT)
@@ -290,9 +292,22 @@ static bool remember_retained(struct broker *b, const struct asker *a, const str
             (void)traces_forget(b->traces, TRACE_RETAINED, q->topic);
         return true;
     }
-    enum traces_verdict verdict =
-        traces_remember(b->traces, TRACE_RETAINED, a->device, q->topic);
+    enum traces_verdict verdict = traces_remember(b->traces, TRACE_RETAINED, a->device, q->topic);
     return verdict == TRACES_KNOWN || verdict == TRACES_ADDED;
+}
+
+static bool keeps_rate(struct broker *b, struct session *session, uint32_t device,
+                       const struct rules_limits *limits, uint32_t payload_len)
+{
+    struct limits_usage *usage = sessions_usage(b->sessions, device);
+    if (usage == NULL)
+        return false;
+    enum limits_verdict verdict = limits_message(usage, limits, payload_len, clock_monotonic_us());
+    if (verdict == LIMITS_FLOOD && session != NULL && !session->to_end) {
+        session->to_end = true;
+        broker_recheck_all(b);
+    }
+    return verdict == LIMITS_FINE;
 }
 
 static bool may_publish(struct broker *b, struct session *session, const struct asker *a,
@@ -300,22 +315,40 @@ static bool may_publish(struct broker *b, struct session *session, const struct 
 {
     if (a->model.limits.payload_max != 0 && q->payload_len > a->model.limits.payload_max)
         return deny(b, REFUSAL_PAYLOAD, a);
-    struct limits_usage *usage = sessions_usage(b->sessions, a->device);
-    if (usage == NULL)
-        return false;
-    enum limits_verdict verdict =
-        limits_message(usage, &a->model.limits, q->payload_len, clock_monotonic_us());
-    if (verdict == LIMITS_FLOOD && session != NULL && !session->to_end) {
-        session->to_end = true;
-        broker_recheck_all(b);
-    }
-    if (verdict != LIMITS_FINE)
+    if (!keeps_rate(b, session, a->device, &a->model.limits, q->payload_len))
         return deny(b, REFUSAL_RATE, a);
     return remember_retained(b, a, q) || deny(b, REFUSAL_TOPIC, a);
 }
 
-/* While a session is being ended by us, its last will is asked for, and by 2.1 its subscriptions, too:
- * the policy says what becomes of them, whatever the device's state is by now. */
+/* What was decided last for this session, while nothing has changed: only its rate is left to look
+ * at. */
+static bool was_granted(const struct broker *b, const struct session *s,
+                        const struct gate_request *q)
+{
+    if (s == NULL || b->ending == s->device)
+        return false;
+    if (q->access == GATE_RECEIVE)
+        return session_grant_holds(&s->received, b->epoch, q->topic);
+    return q->access == GATE_PUBLISH && !q->retain &&
+           session_grant_holds(&s->published, b->epoch, q->topic) &&
+           (s->limits.payload_max == 0 || q->payload_len <= s->limits.payload_max);
+}
+
+static void grant(const struct broker *b, struct session *s, const struct asker *a,
+                  const struct gate_request *q)
+{
+    if (s == NULL || b->ending == s->device)
+        return;
+    if (q->access == GATE_RECEIVE)
+        session_grant_set(&s->received, b->epoch, q->topic);
+    if (q->access == GATE_PUBLISH) {
+        session_grant_set(&s->published, b->epoch, q->topic);
+        s->limits = a->model.limits;
+    }
+}
+
+/* While a session is being ended by us, its last will is asked for, and by 2.1 its subscriptions,
+ * too: the policy says what becomes of them, whatever the device's state is by now. */
 static bool is_last_word(const struct broker *b, const struct asker *a, enum gate_access access)
 {
     if (b->ending == TABLE_NONE || b->ending != a->device)
@@ -353,12 +386,31 @@ static bool decide(struct broker *b, struct session *session, struct asker *a,
     return true;
 }
 
+static bool ask(struct broker *b, struct session *session, const struct gate_request *q)
+{
+    struct asker a;
+    if (was_granted(b, session, q)) {
+        if (q->access == GATE_RECEIVE ||
+            keeps_rate(b, session, session->device, &session->limits, q->payload_len))
+            return true;
+        return know(b, session->device, &a) && deny(b, REFUSAL_RATE, &a);
+    }
+    uint32_t device = TABLE_NONE;
+    if (session != NULL)
+        device = session->device;
+    else if (q->username != NULL)
+        device = find_by_username(b, slice_of_text(q->username));
+    bool allowed = know(b, device, &a) && decide(b, session, &a, q);
+    if (allowed)
+        grant(b, session, &a, q);
+    return allowed;
+}
+
 bool gate_allows(struct broker *b, const struct gate_request *q)
 {
     broker_lock(b);
     struct session *session = sessions_find(b->sessions, q->client);
     bool allowed = false;
-    struct asker a;
     if (is_own(b, q->client)) {
         /* It clears and wakes, and never receives: what is queued for a session that it takes over
          * is not for it. */
@@ -370,12 +422,7 @@ bool gate_allows(struct broker *b, const struct gate_request *q)
     } else if (slice_starts_with(q->topic, SLICE_LITERAL("$CONTROL/"))) {
         allowed = false;
     } else if (session == NULL || !session->to_end) {
-        uint32_t device = TABLE_NONE;
-        if (session != NULL)
-            device = session->device;
-        else if (q->username != NULL)
-            device = find_by_username(b, slice_of_text(q->username));
-        allowed = know(b, device, &a) && decide(b, session, &a, q);
+        allowed = ask(b, session, q);
     }
     broker_unlock(b);
     return allowed;

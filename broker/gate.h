@@ -8,9 +8,9 @@
 struct gate_peer {
     const void *client; /* the broker's pointer: a key, not looked into */
     struct slice client_id, address;
-    const uint8_t *certificate; /* digest; NULL: it has shown none */
+    const uint8_t *certificate;      /* digest; NULL: it has shown none */
     const char *username, *password; /* or NULL */
-    bool session_may_stay; /* the broker may keep its session when it has gone */
+    bool session_may_stay;           /* the broker may keep its session when it has gone */
 };
 
 enum gate_verdict {
@@ -45,13 +45,14 @@ struct gate_ending {
     uint32_t device;
     uint8_t cut;
 };
-/* Looks again at whoever must be looked at again; then the next session that is to be ended. `cut` is
- * the one that is being carried out, or NULL. False where there is none. */
+/* Looks again at whoever must be looked at again; then the next session that is to be ended. `cut`
+ * is the one that is being carried out, or NULL. False where there is none. */
 bool gate_next_ending(struct broker *b, const struct cut *cut, struct gate_ending *ret_ending);
 /* Before the broker is told to end it, and after: *ret_ended where it said that it did. */
 void gate_begin_ending(struct broker *b, const struct gate_ending *ending);
 bool gate_end_ending(struct broker *b, const struct gate_ending *ending);
-/* Marks the sessions that would not be admitted any more: as time passes, and the hub stays away. */
+/* Marks the sessions that would not be admitted any more: as time passes, and the hub stays away.
+ */
 void gate_recheck(struct broker *b);
 
 #endif

@@ -25,8 +25,8 @@ struct journal {
     pthread_mutex_t lock;
     char path[4096], path_new[4096];
     int fd;
-    int fd_new;          /* while it is written anew */
-    uint8_t *buffer;     /* of that */
+    int fd_new;      /* while it is written anew */
+    uint8_t *buffer; /* of that */
     size_t buffered;
     uint64_t size;       /* of whole frames */
     uint64_t size_first; /* when it was opened or written anew */
@@ -61,7 +61,8 @@ static bool read_frame(struct reader *r, uint8_t *ret_kind, struct slice *ret_pa
     return memcmp(head, start, HEAD_SIZE) == 0;
 }
 
-static enum err replay(struct journal *j, struct slice bytes, journal_frame_fn *frame, void *context)
+static enum err replay(struct journal *j, struct slice bytes, journal_frame_fn *frame,
+                       void *context)
 {
     struct reader r = reader_over(bytes);
     uint8_t kind = 0;

@@ -3,7 +3,8 @@
  * is dropped, with all behind it.
  *
  *   journal = "HFJOURN1" frame*
- *   frame   = kind{8} length{32} check{8B} payload    check: SHA-256 of kind, length and payload, cut
+ *   frame   = kind{8} length{32} check{8B} payload    check: SHA-256 of kind, length and payload,
+ * cut
  *
  * What the kinds mean stands in broker/keeper.h; here they are bytes. Each call is one
  * step for any thread. */
@@ -31,8 +32,8 @@ void journal_close(struct journal *j); /* NULL is fine */
  * came before. ERR_IO, ERR_DISK_FULL. */
 MUST_USE enum err journal_add(struct journal *j, uint8_t kind, struct slice payload, bool durable);
 
-/* Writes it anew: `write` calls journal_put() for each frame. The old file stays until the new one is
- * whole and durable. */
+/* Writes it anew: `write` calls journal_put() for each frame. The old file stays until the new one
+ * is whole and durable. */
 typedef enum err journal_write_fn(void *context, struct journal *j);
 MUST_USE enum err journal_renew(struct journal *j, journal_write_fn *write, void *context);
 MUST_USE enum err journal_put(struct journal *j, uint8_t kind, struct slice payload);

@@ -69,6 +69,7 @@ static enum err take_record(struct broker *b, const struct device_record *record
     enum err err = table_take(b->table, record, &device, &changed);
     if (err == ERR_NONE && !is_live && record->cut)
         table_note(b->table, device, TABLE_SETTLED, false); /* until a later frame says it is */
+    b->epoch += changed;
     if (err != ERR_NONE || !is_live)
         return err;
     if (record->cut && (is_news || !table_noted(b->table, device, TABLE_SETTLED) || changed))
@@ -126,7 +127,8 @@ enum err keeper_take_changes(struct broker *b, struct slice bytes, struct device
     broker_lock(b);
     b->position = feed.at;
     broker_unlock(b);
-    /* Sessions are ended before the disk is waited for: a crash between the two takes them along. */
+    /* Sessions are ended before the disk is waited for: a crash between the two takes them along.
+     */
     if (feed.count > 0)
         broker_wake(b);
     if (feed.count > 0 || moves)
@@ -169,8 +171,10 @@ void keeper_sweep(struct broker *b)
     for (uint32_t i = 0; i < table_len(b->table); i++) {
         broker_lock(b);
         for (uint32_t n = 0; n < STEP && i < table_len(b->table); n++, i++)
-            if (table_sweep(b->table, i))
+            if (table_sweep(b->table, i)) {
+                b->epoch++;
                 recheck(b, i);
+            }
         i--;
         broker_unlock(b);
     }
@@ -194,6 +198,7 @@ void keeper_adopt_rules(struct broker *b, const struct rules *rules, uint8_t *by
     b->rules = *rules;
     b->rules_bytes = bytes;
     b->has_rules = true;
+    b->epoch++;
     b->strictest = 0;
     broker_recheck_all(b);
     broker_unlock(b);
@@ -260,8 +265,8 @@ void keeper_lost(struct broker *b, const char *why)
     (void)snprintf(b->trouble, sizeof b->trouble, "%s", why);
     broker_unlock(b);
     if (was)
-        broker_log(b, 'w', "no hub answers: %s; known devices go on for as long as their models may",
-                   why);
+        broker_log(b, 'w',
+                   "no hub answers: %s; known devices go on for as long as their models may", why);
 }
 
 /* Cuts that found no room when they came: they stand in the table. */

@@ -7,7 +7,8 @@
 #include "base/crypto.h"
 #include "base/file.h"
 
-#define FLUSH_MAX ((size_t)4 << 20) /* more than the changes that traces.h notes, with their names */
+#define FLUSH_MAX                                                                                  \
+    ((size_t)4 << 20) /* more than the changes that traces.h notes, with their names */
 
 /* ---- writing ---- */
 
@@ -228,7 +229,8 @@ void keeper_settled(struct broker *b, uint32_t device)
 
 void keeper_seen(struct broker *b, const uint8_t certificate[SHA256_SIZE])
 {
-    keeper_note_disk(b, journal_add(b->journal, KEEPER_SEEN, slice_of(certificate, SHA256_SIZE), false));
+    keeper_note_disk(
+        b, journal_add(b->journal, KEEPER_SEEN, slice_of(certificate, SHA256_SIZE), false));
 }
 
 /* ---- reading it again ---- */
@@ -346,8 +348,7 @@ static void load_rules(struct broker *b)
 enum err keeper_open(struct broker *b, char explain[256])
 {
     uint64_t dropped = 0;
-    enum err err =
-        journal_open(b->settings.state, load_frame, b, &b->journal, &dropped, explain);
+    enum err err = journal_open(b->settings.state, load_frame, b, &b->journal, &dropped, explain);
     if (err != ERR_NONE)
         return err;
     if (dropped > 0)

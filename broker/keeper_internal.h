@@ -18,8 +18,9 @@ enum keeper_kind {
 /* Every byte of a feed, before any of it is taken. */
 MUST_USE enum err keeper_check_feed(struct slice bytes, struct device_feed *ret_feed);
 /* `is_live`: it comes from the hub now, not from disk; `is_news`: as changes. */
-MUST_USE enum err keeper_take_records(struct broker *b, const struct device_feed *feed, bool is_news,
-                                      bool is_live, char ret_last[RULES_NAME_MAX + 1]);
+MUST_USE enum err keeper_take_records(struct broker *b, const struct device_feed *feed,
+                                      bool is_news, bool is_live,
+                                      char ret_last[RULES_NAME_MAX + 1]);
 /* A cut that has come: to be carried out from the start. Under the lock. */
 void keeper_take_cut(struct broker *b, uint32_t device, uint64_t at, bool is_news);
 /* Those that a whole table did not name are not known any more. */

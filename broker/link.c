@@ -9,7 +9,7 @@
 
 #define TABLE_LIMIT    2000 /* devices in a page: some 250 KB */
 #define WAIT_MAX       20   /* seconds that a hub may hold the question for changes */
-#define TIMEOUT_EXTRA  8    /* and that its answer may then take: a link that swallows all is noticed */
+#define TIMEOUT_EXTRA  8    /* and that its answer may then take */
 #define RESPONSE_MAX   (DEVICE_FEED_MAX + RULES_MAX)
 #define BACKOFF_MIN_MS 250
 #define BACKOFF_MAX_MS 30000
@@ -32,8 +32,8 @@ int64_t link_backoff_ms(unsigned attempt)
     return most / 2 + most / 2 * random / UINT16_MAX;
 }
 
-enum err link_dial(const struct broker *b, unsigned hub, size_t response_max,
-                   int64_t timeout_ms, struct http_client **ret_client, char explain[256])
+enum err link_dial(const struct broker *b, unsigned hub, size_t response_max, int64_t timeout_ms,
+                   struct http_client **ret_client, char explain[256])
 {
     char host[128], port[16];
     const struct settings *settings = &b->settings;
@@ -55,8 +55,8 @@ static enum err fail(struct link *l, const char *what, unsigned status)
 {
     char host[128], port[16];
     settings_hub(&l->b->settings, l->hub, host, port);
-    (void)snprintf(l->explain, sizeof l->explain, "the hub at %.100s port %s answers %u for %s%s", host,
-                   port, status, what,
+    (void)snprintf(l->explain, sizeof l->explain, "the hub at %.100s port %s answers %u for %s%s",
+                   host, port, status, what,
                    status == 403 || status == 401
                        ? ": is this broker on its list (`holdfast broker add`), and not cut off?"
                        : "");
@@ -67,8 +67,8 @@ static enum err fail(struct link *l, const char *what, unsigned status)
 static enum err get(struct link *l, const char *what, const char *target, unsigned *ret_status,
                     struct slice *ret_body)
 {
-    enum err err = http_client_request(l->client, "GET", target, NULL, (struct slice){0}, ret_status,
-                                       ret_body, l->explain);
+    enum err err = http_client_request(l->client, "GET", target, NULL, (struct slice){0},
+                                       ret_status, ret_body, l->explain);
     if (err != ERR_NONE)
         return err;
     if (*ret_status == 200 || *ret_status == 204 || *ret_status == 409) {
@@ -81,12 +81,13 @@ static enum err get(struct link *l, const char *what, const char *target, unsign
 static enum err explain_bytes(struct link *l, enum err err, const char *what)
 {
     if (err != ERR_NONE)
-        (void)snprintf(l->explain, sizeof l->explain, "what the hub sent as %s is not taken: %s", what,
-                       err_text(err));
+        (void)snprintf(l->explain, sizeof l->explain, "what the hub sent as %s is not taken: %s",
+                       what, err_text(err));
     return err;
 }
 
-/* Names of devices come from the hub, and go back into a path: what is no plain letter is escaped. */
+/* Names of devices come from the hub, and go back into a path: what is no plain letter is escaped.
+ */
 static void write_escaped(struct writer *w, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -230,8 +231,8 @@ void *link_run(void *broker)
     struct link l = {.b = broker};
     struct broker *b = broker;
     while (!atomic_load(&b->stop)) {
-        enum err err = link_dial(b, l.hub, RESPONSE_MAX,
-                                 (wait_seconds(b) + TIMEOUT_EXTRA) * 1000, &l.client, l.explain);
+        enum err err = link_dial(b, l.hub, RESPONSE_MAX, (wait_seconds(b) + TIMEOUT_EXTRA) * 1000,
+                                 &l.client, l.explain);
         if (err == ERR_NONE)
             err = follow(&l);
         http_client_free(l.client);

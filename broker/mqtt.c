@@ -59,7 +59,8 @@ enum err mqtt_connack_read(const struct mqtt_packet *packet, struct mqtt_connack
     struct reader r = reader_over(packet->body);
     uint8_t flags = reader_u8(&r);
     struct mqtt_connack connack = {.session_present = (flags & 1) != 0, .reason = reader_u8(&r)};
-    /* A broker that does not take version 5 says so in a CONNACK of version 3, without properties. */
+    /* A broker that does not take version 5 says so in a CONNACK of version 3, without properties.
+     */
     if (reader_left(&r) > 0)
         skip_properties(&r);
     if (packet->type != MQTT_CONNACK || packet->flags != 0 || flags > 1)
@@ -113,7 +114,8 @@ void mqtt_write_connect(struct writer *w, const struct mqtt_connect *connect)
     write_length(w, len);
     write_text(w, SLICE_LITERAL("MQTT"));
     writer_u8(w, 5);
-    writer_u8(w, 0xc0 | (connect->clean_start ? 2 : 0)); /* username and password, section 3.1.2.3 */
+    writer_u8(w,
+              0xc0 | (connect->clean_start ? 2 : 0)); /* username and password, section 3.1.2.3 */
     writer_be16(w, connect->keep_alive);
     write_length(w, PROPERTIES);
     writer_u8(w, 0x21);

@@ -1,5 +1,5 @@
-/* The few packets of MQTT 5.0 that the plugin's own connection to its broker is made of: written, and
- * read as foreign bytes. Sections are of the OASIS standard. */
+/* The few packets of MQTT 5.0 that the plugin's own connection to its broker is made of: written,
+ * and read as foreign bytes. Sections are of the OASIS standard. */
 #ifndef BROKER_MQTT_H
 #define BROKER_MQTT_H
 
@@ -8,19 +8,19 @@
 #define MQTT_PACKET_MAX 65536 /* of what we let the broker send us; said in CONNECT */
 
 enum mqtt_type { /* section 2.1.2 */
-    MQTT_CONNACK = 2,
-    MQTT_PUBLISH = 3,
-    MQTT_PUBACK = 4,
-    MQTT_PINGRESP = 13,
-    MQTT_DISCONNECT = 14,
+                 MQTT_CONNACK = 2,
+                 MQTT_PUBLISH = 3,
+                 MQTT_PUBACK = 4,
+                 MQTT_PINGRESP = 13,
+                 MQTT_DISCONNECT = 14,
 };
 
 struct mqtt_packet {
     uint8_t type, flags;
     struct slice body; /* variable header and payload */
 };
-/* The first packet of `bytes`; *ret_used is 0 where it is not whole yet. ERR_SYNTAX (section 1.5.5's
- * length), ERR_LIMIT. */
+/* The first packet of `bytes`; *ret_used is 0 where it is not whole yet. ERR_SYNTAX
+ * (section 1.5.5's length), ERR_LIMIT. */
 MUST_USE enum err mqtt_packet_read(struct slice bytes, struct mqtt_packet *ret_packet,
                                    size_t *ret_used);
 
@@ -34,7 +34,8 @@ struct mqtt_puback { /* section 3.4 */
     uint16_t id;
     uint8_t reason;
 };
-MUST_USE enum err mqtt_puback_read(const struct mqtt_packet *packet, struct mqtt_puback *ret_puback);
+MUST_USE enum err mqtt_puback_read(const struct mqtt_packet *packet,
+                                   struct mqtt_puback *ret_puback);
 
 struct mqtt_connect { /* section 3.1; a session expiry of 0: the session ends with the connection */
     struct slice client_id, username, password;

@@ -1,5 +1,5 @@
-/* Mosquitto's side: the callbacks of its plugin interface, version 5, for 2.0.11 and 2.1. Each takes
- * what the broker says apart, asks gate.h, and says what came out; none waits. */
+/* Mosquitto's side: the callbacks of its plugin interface, version 5, for 2.0.11 and 2.1. Each
+ * takes what the broker says apart, asks gate.h, and says what came out; none waits. */
 #if defined(__has_include) && __has_include(<mosquitto/broker.h>)
 #include <mosquitto.h>
 #else
@@ -203,11 +203,11 @@ int mosquitto_plugin_version(int supported_version_count, const int *supported_v
     return -1;
 }
 
+/* The version that this was built for: a broker of 2.0 does not tell its own. */
 static void say_software(struct broker *b)
 {
-    int major = 0, minor = 0, revision = 0;
-    (void)mosquitto_lib_version(&major, &minor, &revision);
-    (void)snprintf(b->software, sizeof b->software, "mosquitto %d.%d.%d", major, minor, revision);
+    (void)snprintf(b->software, sizeof b->software, "mosquitto %d.%d.%d", LIBMOSQUITTO_MAJOR,
+                   LIBMOSQUITTO_MINOR, LIBMOSQUITTO_REVISION);
 }
 
 static const struct {
@@ -215,10 +215,8 @@ static const struct {
     MOSQ_FUNC_generic_callback callback;
     const char *topic;
 } callbacks[] = {
-    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL},
-    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL},
-    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL},
-    {MOSQ_EVT_TICK, on_tick, NULL},
+    {MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL},    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL},
+    {MOSQ_EVT_DISCONNECT, on_disconnect, NULL},    {MOSQ_EVT_TICK, on_tick, NULL},
     {MOSQ_EVT_CONTROL, on_control, CONTROL_TOPIC},
 };
 

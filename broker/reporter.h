@@ -1,6 +1,6 @@
-/* The thread that tells the hub what happened (POST /v1/broker/reports): cuts that are complete, first
- * connects, refusals; and that keeps the journal and the status file up to date. What the hub has not
- * taken is told again. */
+/* The thread that tells the hub what happened (POST /v1/broker/reports): cuts that are complete,
+ * first connects, refusals; and that keeps the journal and the status file up to date. What the hub
+ * has not taken is told again. */
 #ifndef BROKER_REPORTER_H
 #define BROKER_REPORTER_H
 

@@ -56,8 +56,8 @@ static struct report_refusal *find(struct reports *r, uint8_t kind, struct slice
     uint32_t at = (uint32_t)(h >> 20) % BROKER_REFUSALS_MAX;
     for (uint32_t i = 0; i < 16; i++, at = (at + 1) % BROKER_REFUSALS_MAX) {
         struct report_refusal *x = &r->refusals[at];
-        if (x->count == 0 || (x->kind == kind &&
-                              slice_equal(slice_of(x->source, x->source_len), source)))
+        if (x->count == 0 ||
+            (x->kind == kind && slice_equal(slice_of(x->source, x->source_len), source)))
             return x;
     }
     return NULL;
@@ -82,9 +82,11 @@ void reports_put_refusal(struct reports *r, const struct report_refusal *refusal
 void reports_refusal(struct reports *r, enum refusal kind, struct slice source)
 {
     struct report_refusal one = {.kind = (uint8_t)kind, .count = 1};
+    if (source.len == 0)
+        source = SLICE_LITERAL("unknown");
     one.source_len = (uint8_t)(source.len < REPORTS_SOURCE_MAX ? source.len : REPORTS_SOURCE_MAX);
-    if (one.source_len > 0)
-        memcpy(one.source, source.data, one.source_len);
+    for (size_t i = 0; i < one.source_len; i++) /* the hub takes printable ASCII */
+        one.source[i] = source.data[i] < 0x20 || source.data[i] > 0x7e ? '?' : (char)source.data[i];
     r->total[kind]++;
     reports_put_refusal(r, &one);
 }
@@ -107,7 +109,8 @@ uint32_t reports_take_refusals(struct reports *r, struct report_refusal *refusal
         if (r->refusals[i].count == 0)
             continue;
         refusals[n++] = r->refusals[i];
-        r->refusals[i].count = 0; /* a gap: what stands behind it may be counted twice, and is added up */
+        r->refusals[i].count =
+            0; /* a gap: what stands behind it may be counted twice, and is added up */
         r->refusals_len--;
     }
     for (unsigned kind = 0; kind < REFUSAL_KINDS && n < max; kind++) {

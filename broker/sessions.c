@@ -191,7 +191,8 @@ bool sessions_has_client_id(const struct sessions *s, uint32_t device, struct sl
     return false;
 }
 
-/* FNV-1a. Two filters of one session that meet count as one: the device's own loss, or gain of one. */
+/* FNV-1a. Two filters of one session that meet count as one: the device's own loss, or gain of one.
+ */
 static uint64_t filter_hash(struct slice filter)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
@@ -233,4 +234,19 @@ void sessions_unsubscribed(struct session *s, struct slice filter)
         s->filters[i] = s->filters[--s->filters_len];
         return;
     }
+}
+
+bool session_grant_holds(const struct session_grant *grant, uint32_t epoch, struct slice topic)
+{
+    return grant->epoch == epoch && grant->len == topic.len && topic.len > 0 &&
+           memcmp(grant->topic, topic.data, topic.len) == 0;
+}
+
+void session_grant_set(struct session_grant *grant, uint32_t epoch, struct slice topic)
+{
+    if (topic.len == 0 || topic.len > SESSION_GRANT_MAX)
+        return;
+    grant->epoch = epoch;
+    grant->len = (uint16_t)topic.len;
+    memcpy(grant->topic, topic.data, topic.len);
 }

@@ -38,7 +38,8 @@ static const struct config_key keys[] = {
     KEY("control-name", CONFIG_TEXT, control_name, NULL,
         "name or address that stands in the broker's certificate"),
     KEY("passwords", CONFIG_BOOL, passwords, "false",
-        "true: devices without a certificate may show their password; every listener must have TLS"),
+        "true: devices without a certificate may show their password; every listener must have "
+        "TLS"),
     NUMBER("startup-wait", CONFIG_DURATION, startup_wait, 0, 60, "5s",
            "how long nobody is admitted after a start while the hub is asked for news"),
     NUMBER("devices-max", CONFIG_INTEGER, devices_max, 1, BROKER_DEVICES_MAX, "2097152",
@@ -79,10 +80,11 @@ static enum err check(const char *path, struct settings *s, struct config_error 
         if (!split_hub(s->hubs.items[i], host, port))
             return fail(error, path, "hubs is a list of host:port; an IPv6 address stands in []");
     if (note_key_read(slice_of_text(s->policy_key_text), crypto_sha256, &s->policy_key) != ERR_NONE)
-        return fail(error, path, "policy-key is no verifier key (NAME+HASH+BASE64): copy it from "
-                                 "`holdfast policy show`");
-    if (s->status[0] == '\0' &&
-        (size_t)snprintf(s->status, sizeof s->status, "%s/status.json", s->state) >= sizeof s->status)
+        return fail(error, path,
+                    "policy-key is no verifier key (NAME+HASH+BASE64): copy it from "
+                    "`holdfast policy show`");
+    if (s->status[0] == '\0' && (size_t)snprintf(s->status, sizeof s->status, "%s/status.json",
+                                                 s->state) >= sizeof s->status)
         return fail(error, path, "the name of the state folder is too long");
     return ERR_NONE;
 }

@@ -1,5 +1,6 @@
 /* What the plugin is told: the file that `plugin_opt_config` names in Mosquitto's configuration.
- * `holdfast broker enrol` writes it; the keys stand in settings.c, each with a line on what it is. */
+ * `holdfast broker enrol` writes it; the keys stand in settings.c, each with a line on what it is.
+ */
 #ifndef BROKER_SETTINGS_H
 #define BROKER_SETTINGS_H
 
@@ -16,13 +17,14 @@ struct settings {
     char certificate[CONFIG_TEXT_MAX], key[CONFIG_TEXT_MAX], roots[CONFIG_TEXT_MAX];
     char policy_key_text[CONFIG_TEXT_MAX];
     char state[CONFIG_TEXT_MAX], status[CONFIG_TEXT_MAX];
-    char control_host[CONFIG_TEXT_MAX], control_port[CONFIG_TEXT_MAX], control_name[CONFIG_TEXT_MAX];
+    char control_host[CONFIG_TEXT_MAX], control_port[CONFIG_TEXT_MAX],
+        control_name[CONFIG_TEXT_MAX];
     bool passwords;
     int64_t startup_wait, devices_max, sessions_max;
 
     struct note_key policy_key;
 
-    pthread_mutex_t own_lock; /* private, as are the next three: certificates of our own */
+    pthread_mutex_t own_lock;    /* private, as are the next three: certificates of our own */
     uint8_t own[2][SHA256_SIZE]; /* the one in use, and the one before */
     unsigned own_len;
 };

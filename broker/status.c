@@ -46,8 +46,9 @@ static void write_status(const struct broker *b, struct writer *w)
     json_field_integer(&j, "devices", table_known(b->table));
     json_field_integer(&j, "sessions", sessions_len(b->sessions));
     json_field_integer(&j, "remembered", traces_len(b->traces));
-    json_field_integer(&j, "cuts_open", b->cuts.count[CUT_TO_END] + b->cuts.count[CUT_TO_CLEAN] +
-                                            b->cuts.count[CUT_TO_REPORT]);
+    json_field_integer(&j, "cuts_open",
+                       b->cuts.count[CUT_TO_END] + b->cuts.count[CUT_TO_CLEAN] +
+                           b->cuts.count[CUT_TO_REPORT]);
     json_key(&j, "refusals");
     json_open_object(&j);
     for (unsigned kind = 0; kind < REFUSAL_KINDS; kind++)

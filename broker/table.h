@@ -21,8 +21,9 @@ void table_free(struct table *t); /* NULL is fine */
  * groups than there is room for), ERR_NO_MEMORY; then it stands as before, or unknown. */
 MUST_USE enum err table_take(struct table *t, const struct device_record *record,
                              uint32_t *ret_device, bool *ret_changed);
-/* Before `n` records are taken: makes larger indexes where those in use would get full. It takes its
- * time, and runs without the lock, so that what happens under the lock stays short. ERR_NO_MEMORY. */
+/* Before `n` records are taken: makes larger indexes where those in use would get full. It takes
+ * its time, and runs without the lock, so that what happens under the lock stays short.
+ * ERR_NO_MEMORY. */
 MUST_USE enum err table_prepare(struct table *t, uint32_t n);
 /* Takes what was prepared into use: under the lock. */
 void table_adopt(struct table *t);
@@ -32,7 +33,7 @@ void table_begin_anew(struct table *t);
 /* True where `device` is gone, which it is from now on. For each in turn. */
 bool table_sweep(struct table *t, uint32_t device);
 
-uint32_t table_len(const struct table *t); /* numbers in use */
+uint32_t table_len(const struct table *t);   /* numbers in use */
 uint32_t table_known(const struct table *t); /* devices that the hub knows */
 /* TABLE_NONE where nobody has it. */
 uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA256_SIZE],

@@ -5,15 +5,16 @@
 
 #include "broker/table.h"
 
-#define HEADS_BITS  10
-#define HEADS_LEN   (1U << HEADS_BITS)
-#define CHANGES_MAX ((size_t)1 << 20) /* bytes between two writings of the journal, a second apart */
+#define HEADS_BITS 10
+#define HEADS_LEN  (1U << HEADS_BITS)
+#define CHANGES_MAX                                                                                \
+    ((size_t)1 << 20) /* bytes between two writings of the journal, a second apart */
 
 struct trace {
     uint8_t *text; /* NULL: free */
     uint32_t device;
-    uint32_t chain;         /* of its bucket, or of free ones; 1 + place */
-    uint32_t older, newer;  /* of the device, of its kind; 1 + place */
+    uint32_t chain;        /* of its bucket, or of free ones; 1 + place */
+    uint32_t older, newer; /* of the device, of its kind; 1 + place */
     uint16_t len;
     uint8_t kind;
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/cut.h"
 #include "cli/when.h"
 
 enum text_colour device_colour(const char *state)
@@ -41,6 +42,17 @@ static void show_certificate(const json_t *c, int64_t now)
     show_time("  issued", c, "issued_at", now);
     show_time("  first used", c, "first_used_at", now);
     show_time("  until", c, "not_after", now);
+}
+
+static void show_password(const json_t *p, int64_t now)
+{
+    if (p == NULL)
+        return;
+    text_pair("password", "the weaker kind: whoever hears it once has it", COLOUR_WARN);
+    show_time("  made", p, "made_at", now);
+    show_time("  first used", p, "used_at", now);
+    show_time("  until", p, "expires_at", now);
+    show_time("  one before", p, "previous_until", now);
 }
 
 static void show_report(const json_t *d, int64_t now)
@@ -120,6 +132,8 @@ void device_show(const json_t *d)
         text_pair("check-ins", count, COLOUR_NONE);
     }
     show_certificate(json_object_get(d, "certificate"), now);
+    show_password(json_object_get(d, "password"), now);
+    cut_show(json_object_get(d, "cut"));
     show_grace(d, now);
     show_report(d, now);
 }

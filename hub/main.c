@@ -28,6 +28,7 @@
 #include "hub/database.h"
 #include "hub/domains.h"
 #include "hub/follower.h"
+#include "hub/kicker.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
 #include "hub/membership.h"
@@ -276,6 +277,9 @@ static int start(int signals_fd)
     err = domains_open_crls(&hub, explain);
     if (err != ERR_NONE)
         return fail("crl.start", err, explain);
+    err = kicker_open(&hub, explain);
+    if (err != ERR_NONE)
+        return fail("emqx.config", err, explain);
     err = listeners_make_tls(&hub, explain);
     if (err != ERR_NONE)
         return fail("tls.start", err, explain);
@@ -299,6 +303,8 @@ static int start(int signals_fd)
         err = loop_start(hub.loops[i].loop);
     if (err == ERR_NONE)
         err = crl_service_start(hub.crls);
+    if (err == ERR_NONE)
+        err = kicker_start(&hub);
     if (err == ERR_NONE)
         err = served_bundle_load(&hub);
     if (err == ERR_NONE)
@@ -406,6 +412,7 @@ static void stop(void)
     brokers_flush(hub.brokers);
     domains_flush(&hub);
     crl_service_free(hub.crls);
+    kicker_stop();
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)
         loop_stop(hub.loops[i].loop);

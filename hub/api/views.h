@@ -25,6 +25,7 @@ MUST_USE enum err view_read_cut(struct api_call *call, const char *device,
                                 struct view_cut *ret_cut);
 struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
+    const struct device_password_row *password;
     const struct identity_grace *grace;
     const struct device_seen_row *seen;
     const struct view_cut *cut;

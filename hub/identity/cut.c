@@ -80,6 +80,19 @@ static enum err add_hub(void *ctx, const void *row)
     return hub->status == HUB_JOINED ? add_leg(ctx, name, hub->joined_at) : ERR_NONE;
 }
 
+/* As long as the hub that looks after it is there. */
+static enum err add_leg_of_hub(void *ctx, const char *leg, int64_t hub, int64_t since)
+{
+    const struct cut_legs *legs = ctx;
+    char name[CUT_LEG_MAX + 1];
+    cut_leg_of_hub(name, hub);
+    for (size_t i = 0; i < legs->len; i++) {
+        if (strcmp(legs->items[i].name, name) == 0)
+            return add_leg(ctx, leg, since);
+    }
+    return ERR_NONE;
+}
+
 static enum err add_broker(void *ctx, const void *row)
 {
     const struct broker_row *broker = row;
@@ -101,6 +114,8 @@ enum err identity_cut_legs(struct store_reader *reader, const char *tenant, stru
     enum err err = store_list(reader, &hubs, arena, add_hub, &legs);
     if (err == ERR_NONE)
         err = store_list(reader, &brokers, arena, add_broker, &legs);
+    if (err == ERR_NONE)
+        err = identity_legs_of_hubs(reader, arena, add_leg_of_hub, &legs);
     if (err == ERR_NONE)
         *ret_legs = legs;
     return err;
@@ -212,7 +227,7 @@ static enum err confirm_apply(struct write *w, struct tx *tx)
 
 static const struct write_kind confirm_kind = {
     .name = "device.cut-leg",
-    .lane = STORE_LANE_NORMAL,
+    .lane = STORE_LANE_PRIORITY, /* whoever made the cut waits for it */
     .reads = confirm_reads,
     .apply = confirm_apply,
     .done = act_done,

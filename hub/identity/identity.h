@@ -195,9 +195,9 @@ bool identity_can_move(enum device_move move, int64_t state);
 
 /* ---- cuts: a device that is cut off is seen gone at each leg, from its far side ---- */
 
-/* The legs of a cut are the hubs that had joined by then, "api/1" with the hub's number, and the
- * brokers that were added by then, "broker/mqtt-1". Those that leave are not waited for any more.
- */
+/* The legs of a cut are the hubs that had joined by then, "api/1" with the hub's number; the
+ * brokers that were added by then, "broker/mqtt-1"; and what a hub looks after for the fleet, such
+ * as "emqx/mqtt.example". Those that leave are not waited for any more. */
 struct cut_leg {
     char name[CUT_LEG_MAX + 1];
     int64_t since; /* seconds since 1970: cuts from then on have it */
@@ -212,6 +212,23 @@ void cut_leg_of_broker(char ret_leg[CUT_LEG_MAX + 1], const char *broker);
 /* In the arena. ERR_LIMIT: more brokers than CUT_LEGS_MAX has room for. */
 MUST_USE enum err identity_cut_legs(struct store_reader *reader, const char *tenant,
                                     struct arena *arena, struct cut_legs *ret_legs);
+
+/* A hub looks after a leg from now on, or does not any more. Of one that is there nothing changes.
+ */
+#define CUT_LEG_OF_HUB_MAX 56 /* bytes of its name */
+struct leg_act {
+    struct act act;
+    char leg[CUT_LEG_OF_HUB_MAX + 1];
+    int64_t hub;
+    bool removal;
+};
+void identity_change_leg(struct identity *identity, const struct act_origin *origin,
+                         struct leg_act *l);
+/* Those legs, of all hubs, in the order of their names. */
+MUST_USE enum err identity_legs_of_hubs(struct store_reader *reader, struct arena *arena,
+                                        enum err (*leg)(void *ctx, const char *name, int64_t hub,
+                                                        int64_t since),
+                                        void *ctx);
 
 /* What one leg has seen of a device. */
 struct cut_seen {
@@ -273,6 +290,38 @@ struct identity_grace {
  */
 MUST_USE enum err identity_grace(struct store_reader *reader, struct arena *arena,
                                  const struct device_row *device, struct identity_grace *ret_grace);
+
+/* ---- passwords, for devices that can hold no certificate ---- */
+
+/* 4,096 is the least that RFC 7677 section 4 allows. More would slow down brokers and nobody else:
+ * iterations make guessing costly, and 128 random bits can't be guessed. */
+#define IDENTITY_PASSWORD_ITERATIONS 4096
+#define IDENTITY_PASSWORD_LEN        30    /* characters: as a claim code */
+#define IDENTITY_PASSWORD_OVERLAP    86400 /* seconds in which the one before goes on working */
+
+struct password_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    bool removal;
+    char password[IDENTITY_CLAIM_TEXT]; /* of IDENTITY_PASSWORD_LEN, made by
+                                           identity_change_password(); wipe it once told */
+    int64_t expires_at;
+    int64_t previous_until; /* the one before works until the new one is used, but no longer than
+                               this; 0: there was none */
+
+    struct device_password_row row; /* private to password.c */
+};
+/* Makes a new one, with which the device becomes what its model's proof allows; or removes it, and
+ * the device is expected again. Whether its model's devices may have one is for the caller to know.
+ * problems: device-not-found, password-not-possible, password-not-found */
+void identity_change_password(struct identity *identity, const struct act_origin *origin,
+                              struct password_act *p);
+/* Is it the device's? ERR_REFUSED where not. The first use of a new one ends the one before, by an
+ * act that nobody waits for. *ret_until: when this one ends. Costs some two milliseconds. */
+MUST_USE enum err identity_check_password(struct identity *identity, struct store_reader *reader,
+                                          struct loop *loop, struct arena *arena,
+                                          const struct device_row *device, struct slice password,
+                                          int64_t *ret_until);
 
 struct report_act {
     struct act act;

@@ -58,14 +58,32 @@ enum err incident_check_renewal(const struct row_source *rows, struct enrolment 
                        e->device);
 }
 
+/* A password that was touched is gone: the one that is there is newer. */
+static enum err check_password(struct tx *tx, const struct device_row *device, const char *field,
+                               struct problem *problem)
+{
+    struct device_password_row row = password_row_of(device->tenant, device->id);
+    enum err err = tx_get(tx, &table_device_password, &row);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    return problem_set(problem, 409, "key-not-new", field,
+                       "'%s' has no password any more; `holdfast device password %s` makes a new "
+                       "one first",
+                       device->id, device->id);
+}
+
 enum err incident_check_release(struct tx *tx, const struct device_row *device, const char *field,
                                 struct problem *problem)
 {
     struct device_grace_row grace = grace_row_of(device->tenant, device->id);
     struct certificate_row used = certificate_row_of(device->confirmed);
+    if (device->certificate[0] == '\0') /* its password ended with the quarantine */
+        return ERR_NONE;
     enum err err = tx_get(tx, &table_device_grace, &grace);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_NONE : err;
+    if (device->credential == CREDENTIAL_PASSWORD)
+        return check_password(tx, device, field, problem);
     if (grace.closed_before == GRACE_CLOSED)
         return problem_set(problem, 409, "key-not-new", field,
                            "the keys of '%s' may be in other hands; it has to renew with a new one "

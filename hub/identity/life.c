@@ -70,6 +70,9 @@ static void reads_device(struct keyset *keys, const char *tenant, const char *id
     const struct device_cut_row cut = cut_row_of(tenant, id);
     if (move != MOVE_APPROVE)
         keyset_add(keys, &table_device_cut, &cut);
+    const struct device_password_row password = password_row_of(tenant, id);
+    if (move != MOVE_APPROVE)
+        keyset_add(keys, &table_device_password, &password);
     const struct device_grace_row grace = grace_row_of(tenant, id);
     if (keys_touched || move == MOVE_RELEASE)
         keyset_add(keys, &table_device_grace, &grace);
@@ -115,6 +118,9 @@ static enum err move_rest(const struct moving *m, struct tx *tx, const struct de
     enum err err = ERR_NONE;
     if (m->keys_touched)
         err = grace_close(tx, device->tenant, device->id, GRACE_CLOSED);
+    bool ends = rule->certificates != NULL && rule->certificates->ends;
+    if (err == ERR_NONE && (ends || m->keys_touched))
+        err = password_end(tx, device->tenant, device->id);
     if (err == ERR_NONE && rule->certificates != NULL)
         err = certificates_change(m->act, tx, device, rule->certificates);
     if (err != ERR_NONE || m->move == MOVE_APPROVE)

@@ -66,7 +66,7 @@ export function misfits(value, given, at = 'it') {
       const known = schema.properties?.[name];
       if (known) wrong.push(...misfits(inner, known, `${at}.${name}`));
       else if (typeof schema.additionalProperties === 'object') wrong.push(...misfits(inner, schema.additionalProperties, `${at}.${name}`));
-      else check(schema.properties === undefined, `has a field that is not described: ${name}`);
+      else check(schema.properties === undefined || schema.additionalProperties === true, `has a field that is not described: ${name}`);
     }
   }
   return wrong;
