@@ -77,6 +77,8 @@ enum err incident_check_release(struct tx *tx, const struct device_row *device, 
 {
     struct device_grace_row grace = grace_row_of(device->tenant, device->id);
     struct certificate_row used = certificate_row_of(device->confirmed);
+    if (device->certificate[0] == '\0') /* its password ended with the quarantine */
+        return ERR_NONE;
     enum err err = tx_get(tx, &table_device_grace, &grace);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_NONE : err;
