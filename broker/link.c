@@ -231,6 +231,7 @@ void *link_run(void *broker)
     struct link l = {.b = broker};
     struct broker *b = broker;
     while (!atomic_load(&b->stop)) {
+        l.explain[0] = '\0';
         enum err err = link_dial(b, l.hub, RESPONSE_MAX, (wait_seconds(b) + TIMEOUT_EXTRA) * 1000,
                                  &l.client, l.explain);
         if (err == ERR_NONE)
@@ -239,7 +240,7 @@ void *link_run(void *broker)
         l.client = NULL;
         if (atomic_load(&b->stop))
             break;
-        keeper_lost(b, l.explain);
+        keeper_lost(b, l.explain[0] != '\0' ? l.explain : err_text(err));
         broker_wake(b);
         l.hub++;
         /* All hubs once without a pause that matters, then ever more slowly. */
