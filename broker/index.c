@@ -28,8 +28,8 @@ bool index_new(struct index *x, uint32_t slots)
 
 void index_put(struct index *x, uint64_t slot)
 {
-    uint32_t at = slot_hash(slot) & x->mask;
-    while (x->slots[at] != EMPTY)
+    uint32_t at = index_hash(slot) & x->mask;
+    while (x->slots[at] != INDEX_EMPTY)
         at = (at + 1) & x->mask;
     x->slots[at] = slot;
     x->used++;
@@ -50,7 +50,7 @@ bool index_grow(const struct index *x, uint64_t n, struct index *next)
     if (slots > UINT32_MAX || !index_new(next, (uint32_t)slots))
         return false;
     for (uint32_t i = 0; i <= x->mask; i++)
-        if (x->slots[i] != EMPTY)
+        if (x->slots[i] != INDEX_EMPTY)
             index_put(next, x->slots[i]);
     return true;
 }

@@ -172,7 +172,7 @@ static bool keep_name(struct table *t, struct slice name, uint16_t *id)
         return true;
     uint32_t mask = ARRAY_LEN(t->name_slots) - 1;
     uint32_t at = (uint32_t)hash_bytes(t->seed, name) & mask;
-    for (; t->name_slots[at] != EMPTY; at = (at + 1) & mask) {
+    for (; t->name_slots[at] != INDEX_EMPTY; at = (at + 1) & mask) {
         uint16_t found = (uint16_t)(t->name_slots[at] - 1);
         if (slice_equal(t->names[found], name)) {
             *id = found;
@@ -196,10 +196,10 @@ uint32_t table_find(const struct table *t, struct slice tenant, struct slice dev
 {
     uint64_t slot;
     uint32_t hash = (uint32_t)name_hash(t, tenant, device), at = hash & t->by_name.mask;
-    for (; (slot = t->by_name.slots[at]) != EMPTY; at = (at + 1) & t->by_name.mask) {
-        if (slot_hash(slot) != hash)
+    for (; (slot = t->by_name.slots[at]) != INDEX_EMPTY; at = (at + 1) & t->by_name.mask) {
+        if (index_hash(slot) != hash)
             continue;
-        uint32_t found = slot_value(slot) - 1;
+        uint32_t found = index_value(slot) - 1;
         const struct entry *e = entry_at(t, found);
         if (slice_equal(entry_name(e), device) && slice_equal(t->names[e->tenant], tenant))
             return found;
@@ -212,10 +212,11 @@ static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA
 {
     uint64_t slot;
     uint32_t hash = (uint32_t)certificate_hash(t, sha256), at = hash & t->by_certificate.mask;
-    for (; (slot = t->by_certificate.slots[at]) != EMPTY; at = (at + 1) & t->by_certificate.mask) {
-        if (slot_hash(slot) != hash)
+    for (; (slot = t->by_certificate.slots[at]) != INDEX_EMPTY;
+         at = (at + 1) & t->by_certificate.mask) {
+        if (index_hash(slot) != hash)
             continue;
-        uint32_t value = slot_value(slot) - 1;
+        uint32_t value = index_value(slot) - 1;
         const struct device_certificate *c =
             certificate_at(t, value / DEVICE_CERTIFICATES_MAX, value % DEVICE_CERTIFICATES_MAX);
         if (memcmp(c->sha256, sha256, SHA256_SIZE) == 0)
@@ -227,8 +228,8 @@ static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA
 uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA256_SIZE],
                                 int64_t *ret_not_after)
 {
-    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
-    if (value == EMPTY)
+    uint32_t value = index_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
+    if (value == INDEX_EMPTY)
         return TABLE_NONE;
     uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
     *ret_not_after = certificate_at(t, device, (value - 1) % DEVICE_CERTIFICATES_MAX)->not_after;
@@ -241,20 +242,20 @@ static void forget_certificate(struct table *t, uint32_t device, unsigned which)
 {
     struct index *x = &t->by_certificate;
     uint32_t hole = certificate_slot(t, certificate_at(t, device, which)->sha256);
-    if (x->slots[hole] == EMPTY ||
-        (slot_value(x->slots[hole]) - 1) / DEVICE_CERTIFICATES_MAX != device)
+    if (x->slots[hole] == INDEX_EMPTY ||
+        (index_value(x->slots[hole]) - 1) / DEVICE_CERTIFICATES_MAX != device)
         return;
     for (uint32_t at = hole;;) {
         at = (at + 1) & x->mask;
-        if (x->slots[at] == EMPTY)
+        if (x->slots[at] == INDEX_EMPTY)
             break;
-        uint32_t home = slot_hash(x->slots[at]) & x->mask;
+        uint32_t home = index_hash(x->slots[at]) & x->mask;
         if (((at - home) & x->mask) < ((at - hole) & x->mask))
             continue;
         x->slots[hole] = x->slots[at];
         hole = at;
     }
-    x->slots[hole] = EMPTY;
+    x->slots[hole] = INDEX_EMPTY;
     x->used--;
 }
 
@@ -389,9 +390,9 @@ static void take_certificates(struct table *t, uint32_t device, struct entry *e,
         const uint8_t *sha256 = certificate_at(t, device, i)->sha256;
         uint32_t slot = certificate_slot(t, sha256);
         /* One certificate is one device's: where a hub says otherwise, the later word counts. */
-        if (t->by_certificate.slots[slot] == EMPTY)
+        if (t->by_certificate.slots[slot] == INDEX_EMPTY)
             t->by_certificate.used++;
-        t->by_certificate.slots[slot] = slot_of(certificate_hash(t, sha256), value);
+        t->by_certificate.slots[slot] = index_slot(certificate_hash(t, sha256), value);
     }
 }
 
@@ -408,7 +409,8 @@ enum err table_take(struct table *t, const struct device_record *record, uint32_
         if (e == NULL)
             return t->len == t->max ? ERR_LIMIT : ERR_NO_MEMORY;
         device = t->len++;
-        index_put(&t->by_name, slot_of(name_hash(t, record->tenant, record->device), device + 1));
+        index_put(&t->by_name,
+                  index_slot(name_hash(t, record->tenant, record->device), device + 1));
     }
     bool changed = !is_same(t, device, record);
     uint16_t model = e->model, group = e->group;
@@ -517,8 +519,8 @@ void table_note(struct table *t, uint32_t device, enum table_note note, bool on)
 
 bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
-    if (value == EMPTY)
+    uint32_t value = index_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
+    if (value == INDEX_EMPTY)
         return false;
     struct entry *e = entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX);
     e->seen = (uint8_t)((e->seen | 1U << ((value - 1) % DEVICE_CERTIFICATES_MAX)) & 3);
@@ -527,8 +529,8 @@ bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE])
 
 bool table_seen(const struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
-    return value != EMPTY && (entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX)->seen >>
-                                  ((value - 1) % DEVICE_CERTIFICATES_MAX) &
-                              1);
+    uint32_t value = index_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
+    return value != INDEX_EMPTY && (entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX)->seen >>
+                                        ((value - 1) % DEVICE_CERTIFICATES_MAX) &
+                                    1);
 }
