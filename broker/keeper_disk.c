@@ -335,8 +335,7 @@ static void load_rules(struct broker *b)
     if (err == ERR_NONE)
         err = file_read(path, RULES_MAX + NOTE_MAX + 64, &bytes, &len);
     if (err == ERR_NONE)
-        err = rules_read(slice_of(bytes, len), &b->settings.policy_key, crypto_sha256,
-                         crypto_ed25519_verify, &rules);
+        err = keeper_read_rules(b, slice_of(bytes, len), &rules);
     if (err == ERR_NONE) {
         keeper_adopt_rules(b, &rules, bytes);
         return;

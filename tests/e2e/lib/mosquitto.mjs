@@ -162,6 +162,7 @@ export class FakeHub {
 }
 
 export class Mosquitto {
+  otherKey = new PolicyKey('fleet.example/policy-2', randomBytes(32)); // of another hub
   host = 'broker.example';
   // `policy`: policy.yaml; `devices`: names of model thermo, or {name, ...fields of the record}; `config`: further
   // lines of the plugin's file; `mosquitto`: of Mosquitto's; `certificates`: whether its listener requires them.
@@ -244,7 +245,7 @@ export class Mosquitto {
   async configure(config, mosquitto, certificates) {
     const conf = {
       hubs: `127.0.0.1:${this.hub.port}`, certificate: this.identity.certificate, key: this.identity.key, roots: this.ca.roots,
-      'policy-key': this.policyKey.text, state: this.state, 'control-port': String(this.port), 'control-name': this.host, ...config,
+      'policy-key': `${this.policyKey.text}, ${this.otherKey.text}`, state: this.state, 'control-port': String(this.port), 'control-name': this.host, ...config,
     };
     await writeFile(join(this.folder, 'broker.conf'), Object.entries(conf).map(([k, v]) => `${k} = ${v}\n`).join(''));
     this.conf = join(this.folder, 'mosquitto.conf');
