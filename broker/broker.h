@@ -70,7 +70,7 @@ struct broker {
     pthread_t threads[BROKER_THREADS];
     unsigned threads_len; /* how many were started */
 
-    char status_text[2048]; /* the reporter's own: what the status file says */
+    char status_text[4096]; /* the reporter's own: what the status file says */
     size_t status_len;
     int64_t status_ms;
 };

@@ -275,11 +275,11 @@ void keeper_answered(struct broker *b)
 void keeper_lost(struct broker *b, const char *why)
 {
     broker_lock(b);
-    bool was = b->contact.in_touch;
+    bool told = b->trouble[0] != '\0';
     contact_lost(&b->contact);
     (void)snprintf(b->trouble, sizeof b->trouble, "%s", why);
     broker_unlock(b);
-    if (was)
+    if (!told)
         broker_log(b, 'w',
                    "no hub answers: %s; known devices go on for as long as their models may", why);
 }

@@ -154,11 +154,13 @@ static enum err take_rules(struct link *l)
 }
 
 /* Short enough that a hub which went silent is noticed in time for the strictest model. */
-static int64_t wait_seconds(const struct broker *b)
+static int64_t wait_seconds(struct broker *b)
 {
-    int64_t wait = WAIT_MAX;
-    if (b->strictest > 0 && b->strictest / 2 < wait)
-        wait = b->strictest / 2;
+    broker_lock(b);
+    int64_t wait = WAIT_MAX, strictest = b->strictest;
+    broker_unlock(b);
+    if (strictest > 0 && strictest / 2 < wait)
+        wait = strictest / 2;
     return wait < 1 ? 1 : wait;
 }
 
