@@ -69,8 +69,8 @@ extern const struct cli_option cli_global_options[];
 extern const size_t cli_global_options_len;
 
 extern const struct cli_noun noun_backup, noun_ca, noun_completion, noun_device, noun_doctor,
-    noun_help, noun_hub, noun_ledger, noun_manifest, noun_model, noun_rotation, noun_store,
-    noun_subject, noun_token, noun_version, noun_witness;
+    noun_help, noun_hub, noun_ledger, noun_manifest, noun_model, noun_policy, noun_rotation,
+    noun_store, noun_subject, noun_token, noun_version, noun_witness;
 
 /* NULL where there is none. */
 const struct cli_noun *cli_noun_find(const char *name);

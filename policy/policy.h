@@ -111,6 +111,10 @@ void policy_test_text(struct writer *w, const struct policy_test *test);
 void policy_test_verdict(struct writer *w, const struct policy_test *test,
                          const struct rules *rules);
 
+/* A JSON Schema (draft 7) of the file, for editors: at most POLICY_SCHEMA_MAX bytes. */
+#define POLICY_SCHEMA_MAX (64U << 10)
+void policy_write_schema(struct writer *w);
+
 /* ---- what a change of policy means ---- */
 
 enum policy_effect { POLICY_GAINS, POLICY_LOSES, POLICY_CHANGES };

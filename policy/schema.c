@@ -383,4 +383,4 @@ static const struct schema file_keys[] = {
 };
 
 const struct schema policy_schema = {
-    .kind = SCHEMA_MAP, KEYS(file_keys), .help = "A fleet's policy (holdfast-policy.yaml(5))."};
+    .kind = SCHEMA_MAP, KEYS(file_keys), .help = "A fleet's policy (holdfast-policy(5))."};

@@ -219,16 +219,13 @@ static enum err check_filter(const char *what, const struct yaml_node *node,
                       "'%.*s' is no topic filter: '+' stands for one whole level, '#' for all that "
                       "follow and only at the end",
                       SHOWN(text));
-    if (slice_starts_with(text, SLICE_LITERAL("$share/")))
-        return REFUSE(ERR_SYNTAX,
-                      "a shared subscription is asked for by its filter alone: leave out "
-                      "'$share/NAME/'");
+    bool may_read = slice_starts_with(text, SLICE_LITERAL("$SYS/")) ||
+                    slice_starts_with(text, SLICE_LITERAL("$share/"));
     if (slice_starts_with(text, SLICE_LITERAL("$")) &&
-        (slice_equal(slice_of_text(what), SLICE_LITERAL("publish")) ||
-         !slice_starts_with(text, SLICE_LITERAL("$SYS/"))))
+        (!may_read || slice_equal(slice_of_text(what), SLICE_LITERAL("publish"))))
         return REFUSE(ERR_SYNTAX,
-                      "'%.*s': topics that begin with '$' belong to the broker; of these, devices "
-                      "can be let to subscribe to $SYS/ alone",
+                      "'%.*s': topics that begin with '$' belong to the broker; devices can be let "
+                      "to subscribe to $SYS/... and $share/NAME/... alone",
                       SHOWN(text));
     return ERR_NONE;
 }

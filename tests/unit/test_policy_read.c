@@ -221,7 +221,7 @@ static const struct {
     {MODEL "    publish: [\"{model}-{device}\"]\n", 6, 15, "two variables in one level"},
     {MODEL "    publish: [$SYS/broker]\n", 6, 15, "belong to the broker"},
     {MODEL "    subscribe: [$CONTROL/holdfast/v1]\n", 6, 17, "belong to the broker"},
-    {MODEL "    subscribe: [$share/g/a]\n", 6, 17, "leave out '$share/NAME/'"},
+    {MODEL "    publish: [$share/g/a]\n", 6, 15, "belong to the broker"},
     {MODEL "    limits: {messages: 60}\n", 6, 24,
      "'messages' must be a rate such as 60/min or "
      "2/s, or unlimited, not '60'"},

@@ -133,7 +133,7 @@ static const struct refused refusals[] = {
             ERR_SYNTAX, 1, 1, "not UTF-8"), /* UTF-16 */
     REFUSED("a: \"x\\0y\"", ERR_SYNTAX, 1, 4, "in one line"),
     REFUSED("a: \"x\\u202ey\"", ERR_SYNTAX, 1, 4, "in one line"),
-    REFUSED("a: \"x\\uD800y\"", ERR_SYNTAX, 1, 9, "invalid Unicode character code"),
+    REFUSED("a: \"x\\uD800y\"", ERR_SYNTAX, 1, 8, "invalid Unicode character escape code"),
     REFUSED("a: |\n  two\n  lines\n", ERR_SYNTAX, 1, 4, "in one line"),
     REFUSED("\"a\\nb\": 1", ERR_SYNTAX, 1, 1, "in one line"),
 };
