@@ -12,7 +12,7 @@ from strict_yaml import Map, List, Text, fail
 
 METHODS = ('get', 'post', 'put', 'patch', 'delete')
 LISTENERS = ('device', 'bootstrap', 'operator', 'status', 'local')
-RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status')
+RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'hooks')
 # who may call -> the security schemes that say so
 CALLERS = {
     'public': [],
@@ -22,9 +22,11 @@ CALLERS = {
     'device-expired': ['deviceCertificate'],
     'token-ledger': ['readerToken'],
     'token-metrics': ['readerToken'],
+    'token-hooks': ['brokerToken', 'brokerBasic'],
     'local': ['localSocket'],
 }
 BODY_LIMIT_MAX = 4 * 1024 * 1024
+FORM_TYPE = 'application/x-www-form-urlencoded'
 
 KEYWORDS = {
     'document': 'openapi info servers tags paths components',
@@ -45,6 +47,7 @@ SCHEMA_KEYWORDS = {
     'string': 'format pattern minLength maxLength enum contentEncoding x-holdfast-bytes '
               'x-holdfast-max-bytes',
     'integer': 'format minimum maximum',
+    'boolean': '', # of answers alone
     'object': 'properties required additionalProperties propertyNames minProperties maxProperties oneOf',
     'array': 'items minItems maxItems uniqueItems',
 }
@@ -222,8 +225,8 @@ class Contract:
                 fail(schema, f'{where}: {name!r} is required and not among the properties')
         if isinstance(schema.get('additionalProperties'), Map):
             self.check_schema(f'{where} values', schema['additionalProperties'])
-        elif schema.get('additionalProperties', 'false') != 'false':
-            fail(schema, f'{where}: additionalProperties must be false or a schema')
+        elif truth(where, schema, 'additionalProperties') and 'properties' not in schema:
+            fail(schema, f'{where}: additionalProperties: true stands beside properties')
         if 'propertyNames' in schema:
             self.check_schema(f'{where} names', schema['propertyNames'])
         if kind == 'array':
@@ -371,10 +374,10 @@ class Contract:
             fail(value, f'{where}: x-holdfast-body-limit must be 1 to {BODY_LIMIT_MAX}')
         media, content = next(iter(body['content'].items()))
         operation.body_type = str(media)
-        if media == 'application/json':
+        if media in ('application/json', FORM_TYPE):
             _, name = self.resolve(content['schema'], 'schemas')
             if name is None:
-                fail(content, f'{where}: the schema of a JSON body must be a $ref')
+                fail(content, f'{where}: the schema of a JSON body or a form must be a $ref')
             operation.body_schema = name
 
     def _check_security(self, where, value, operation):

@@ -151,9 +151,12 @@ static enum err decode_object(struct decoder *d, const struct shape *shape, cons
         const char *name = json_object_iter_key(at);
         const struct place here = {.in = place, .name = name};
         const struct field *f = shape_find_field(shape, slice_of_text(name));
+        const json_t *value = json_object_iter_value(at);
+        if (shape->foreign && (f == NULL || json_is_null(value)))
+            continue;
         if (f == NULL)
             return decoder_refuse(d, &here, "field-unknown", "There is no such field here.");
-        enum err err = decode_value(d, f, json_object_iter_value(at), &here, ret);
+        enum err err = decode_value(d, f, value, &here, ret);
         if (err != ERR_NONE)
             return err;
         shape_note_field(shape, f, ret, &seen);

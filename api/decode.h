@@ -8,7 +8,8 @@
  * has a `bool has_NAME` in front and is zero then; what has a default needs none.
  *
  * Every refusal is a problem with status 400 that names the field: field-unknown, field-missing,
- * field-type, field-value, field-size, field-range, field-choice, field-repeated, query-malformed;
+ * field-type, field-value, field-size, field-range, field-choice, field-repeated, query-malformed,
+ * form-malformed;
  * and what base/json.h finds. Values are never quoted: they may be secrets. */
 #ifndef API_DECODE_H
 #define API_DECODE_H
@@ -63,6 +64,8 @@ struct shape {
     size_t fields_len; /* at most SHAPE_FIELDS_MAX */
     size_t fields_min; /* so many must be there, at least */
     uint32_t choice;   /* mask of fields of which exactly one must be there; 0 where none */
+    bool foreign; /* written by somebody else's program: what is not described is passed over, and
+                     null is as if it were not there */
 };
 #define SHAPE_FIELDS_MAX 32
 
@@ -70,6 +73,10 @@ struct shape {
  * the contract does not allow, else as json_read_object(); ERR_NO_MEMORY. */
 MUST_USE enum err decode_body(const struct shape *shape, struct slice body, struct arena *arena,
                               void *ret, struct problem *problem);
+/* A body of application/x-www-form-urlencoded: names and values percent-encoded, "+" for a blank
+ * (URL Standard, section 5.1). The problem form-malformed besides those above. */
+MUST_USE enum err decode_web_form(const struct shape *shape, struct slice body, struct arena *arena,
+                                  void *ret, struct problem *problem);
 /* `query` as it stands behind "?"; may be empty. */
 MUST_USE enum err decode_query(const struct shape *shape, const char *query, struct arena *arena,
                                void *ret, struct problem *problem);

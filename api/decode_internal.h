@@ -47,6 +47,10 @@ void shape_set_standards(const struct shape *shape, uint8_t *base);
 /* Field f is there: marks it in *seen and in the struct. */
 void shape_note_field(const struct shape *shape, const struct field *f, uint8_t *base,
                       uint32_t *seen);
+/* A value that stands in a query or a web form as text. */
+MUST_USE enum err decoder_read_parameter(struct decoder *d, const struct field *f,
+                                         const struct place *place, struct slice text,
+                                         uint8_t *base);
 /* Is everything there that must be? */
 MUST_USE enum err decoder_check_fields(struct decoder *d, const struct shape *shape,
                                        const struct place *place, uint32_t seen);

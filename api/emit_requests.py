@@ -2,7 +2,7 @@
 
 import re
 
-from contract import number, text, texts, truth
+from contract import FORM_TYPE, number, text, texts, truth
 from patterns import UNBOUNDED, compile_pattern
 from strict_yaml import Map, fail
 
@@ -33,7 +33,7 @@ class Requests:
         self.words = {}    # C name -> [text]
         self.structs = {}  # C name -> [member lines]
         self.shapes = {}   # C name -> C text of its table
-        self.bodies, self.queries = [], []
+        self.bodies, self.web_forms, self.queries = [], [], []
         for operation in contract.operations:
             for segment in operation.segments:
                 if not isinstance(segment, str):
@@ -43,9 +43,13 @@ class Requests:
                 self.query(operation)
             if operation.body_schema:
                 name = f'request_{snake(operation.body_schema)}'
-                if name not in self.bodies:
-                    self.bodies.append(name)
-                self.object(operation.body_schema)
+                form = operation.body_type == FORM_TYPE
+                if name in (self.bodies if form else self.web_forms):
+                    fail(None, f'{operation.path}: {operation.body_schema} is JSON here and a form there')
+                readers = self.web_forms if form else self.bodies
+                if name not in readers:
+                    readers.append(name)
+                self.object(operation.body_schema, flat=form)
 
     # ---- leaves
 
@@ -186,22 +190,24 @@ class Requests:
 
     # ---- structs
 
-    def object(self, component):
-        """Adds the struct of a component, inner ones first, and gives its C name."""
+    def object(self, component, flat=False):
+        """Adds the struct of a component, inner ones first, and gives its C name. A flat one has
+        no fields but those that a query can have."""
         struct = f'request_{snake(component)}'
         if struct in self.structs:
             return struct
         schema = self.contract.schemas[component]
         where = f'schema {component}'
-        if schema['type'] != 'object' or schema.get('additionalProperties') != 'false':
-            fail(schema, f'{where}: a request is an object with additionalProperties: false')
+        if schema['type'] != 'object' or schema.get('additionalProperties') not in ('false', 'true'):
+            fail(schema, f'{where}: a request is an object with additionalProperties: false, or true')
         if 'maxProperties' in schema or 'propertyNames' in schema:
             fail(schema, f'{where}: maxProperties and propertyNames are for maps')
         required = texts(where, schema, 'required')
         choice = self.contract.choice(where, schema)
         fields = [(name, value, name in required) for name, value in schema['properties'].items()]
         self._struct(where, struct, snake(component), fields, choice,
-                     number(where, schema, 'minProperties', 0))
+                     number(where, schema, 'minProperties', 0), flat,
+                     truth(where, schema, 'additionalProperties'))
         return struct
 
     def query(self, operation):
@@ -209,7 +215,8 @@ class Requests:
         self._struct(f'query of {operation.id}', f'query_{operation.id}', operation.id, fields, [], 0,
                      in_query=True)
 
-    def _struct(self, where, struct, owner, fields, choice, fields_min, in_query=False):
+    def _struct(self, where, struct, owner, fields, choice, fields_min, in_query=False,
+                foreign=False):
         if not 0 < len(fields) <= FIELDS_MAX or fields_min > len(fields):
             fail(None, f'{where}: an object has 1 to {FIELDS_MAX} fields')
         members, table = [], []
@@ -231,13 +238,16 @@ class Requests:
                f'    .fields = {struct}_fields,',
                f'    .fields_len = ARRAY_LEN({struct}_fields),']
             + ([f'    .fields_min = {fields_min},'] if fields_min else [])
-            + ([f'    .choice = {mask:#x},'] if mask else []) + ['};'])
+            + ([f'    .choice = {mask:#x},'] if mask else [])
+            + (['    .foreign = true,'] if foreign else []) + ['};'])
 
     # ---- C
 
     def functions(self):
         for name in self.bodies:
             yield name, 'struct slice body', 'decode_body', 'body'
+        for name in self.web_forms:
+            yield name, 'struct slice body', 'decode_web_form', 'body'
         for name in self.queries:
             yield name, 'const char *query', 'decode_query', 'query'
 
@@ -259,7 +269,8 @@ class Requests:
             lines += [f'extern const struct text_form {name};']
         lines += ['', '/* X(name) for each name_read(): for tests that go through all of them. */',
                   '#define API_REQUEST_READERS(X) \\']
-        lines += [f'    X({name}) \\' for name in self.bodies[:-1]] + [f'    X({self.bodies[-1]})']
+        bodies = self.bodies + self.web_forms
+        lines += [f'    X({name}) \\' for name in bodies[:-1]] + [f'    X({bodies[-1]})']
         lines += ['#define API_QUERY_READERS(X) \\']
         lines += [f'    X({name}) \\' for name in self.queries[:-1]] + [f'    X({self.queries[-1]})']
         return '\n'.join(lines + ['', '#endif', ''])

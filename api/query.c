@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-static enum err decode_parameter(struct decoder *d, const struct field *f,
-                                 const struct place *place, struct slice text, uint8_t *base)
+enum err decoder_read_parameter(struct decoder *d, const struct field *f, const struct place *place,
+                                struct slice text, uint8_t *base)
 {
     if (f->kind != FIELD_INTEGER)
         return decoder_read_text(d, f, place, text, base + f->offset);
@@ -72,7 +72,7 @@ enum err decode_query(const struct shape *shape, const char *query, struct arena
         const struct place here = {.name = f->name};
         if ((seen >> (f - shape->fields) & 1) != 0)
             return decoder_refuse(&d, &here, "field-repeated", "It stands in the query already.");
-        err = decode_parameter(&d, f, &here, value, decoded);
+        err = decoder_read_parameter(&d, f, &here, value, decoded);
         if (err != ERR_NONE)
             return err;
         shape_note_field(shape, f, decoded, &seen);

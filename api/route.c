@@ -92,6 +92,7 @@ const char *caller_text(enum caller caller)
         [CALLER_DEVICE_EXPIRED] = "device-expired",
         [CALLER_TOKEN_LEDGER] = "token-ledger",
         [CALLER_TOKEN_METRICS] = "token-metrics",
+        [CALLER_TOKEN_HOOKS] = "token-hooks",
         [CALLER_LOCAL] = "local",
     };
     return (unsigned)caller < CALLER_COUNT ? texts[caller] : "unknown";
@@ -103,7 +104,7 @@ const char *rate_class_text(enum rate_class rate)
         [RATE_PUBLIC] = "public",           [RATE_ENROLMENT] = "enrolment",
         [RATE_DEVICE_READ] = "device-read", [RATE_DEVICE_WRITE] = "device-write",
         [RATE_OPERATOR] = "operator",       [RATE_LEDGER] = "ledger",
-        [RATE_STATUS] = "status",
+        [RATE_STATUS] = "status",           [RATE_HOOKS] = "hooks",
     };
     return (unsigned)rate < RATE_CLASS_COUNT ? texts[rate] : "unknown";
 }

@@ -69,6 +69,21 @@ enum err crypto_ed25519_verify(const uint8_t key[ED25519_KEY_SIZE], struct slice
     return good ? ERR_NONE : ERR_BAD_SIGNATURE;
 }
 
+enum err crypto_scram_stored_key(struct slice password, struct slice salt, uint32_t iterations,
+                                 uint8_t ret_key[SHA256_SIZE])
+{
+    uint8_t salted[SHA256_SIZE], client_key[SHA256_SIZE];
+    if (password.len > INT_MAX || salt.len > INT_MAX || iterations == 0 || iterations > INT_MAX ||
+        PKCS5_PBKDF2_HMAC((const char *)password.data, (int)password.len, salt.data, (int)salt.len,
+                          (int)iterations, EVP_sha256(), SHA256_SIZE, salted) != 1)
+        return ERR_CRYPTO;
+    crypto_hmac_sha256(salted, SLICE_LITERAL("Client Key"), client_key);
+    crypto_sha256_one(slice_of(client_key, sizeof client_key), ret_key);
+    mem_wipe(salted, sizeof salted);
+    mem_wipe(client_key, sizeof client_key);
+    return ERR_NONE;
+}
+
 enum err crypto_random(void *bytes, size_t n)
 {
     if (n > INT_MAX)

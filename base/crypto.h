@@ -12,6 +12,10 @@ void crypto_sha256_one(struct slice bytes, uint8_t ret_hash[SHA256_SIZE]);
 /* HMAC (RFC 2104) with SHA-256. */
 void crypto_hmac_sha256(const uint8_t key[SHA256_SIZE], struct slice bytes,
                         uint8_t ret_mac[SHA256_SIZE]);
+/* SCRAM-SHA-256's StoredKey of a password (RFC 5802 section 3, RFC 7677): some half a millisecond
+ * for each 1,000 iterations. ERR_CRYPTO. */
+MUST_USE enum err crypto_scram_stored_key(struct slice password, struct slice salt,
+                                          uint32_t iterations, uint8_t ret_key[SHA256_SIZE]);
 /* Random bytes from the operating system's generator by way of OpenSSL's. ERR_CRYPTO. */
 MUST_USE enum err crypto_random(void *bytes, size_t n);
 

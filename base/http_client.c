@@ -1,22 +1,18 @@
 #include "base/http_client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/dial.h"
 #include "base/tls_client.h"
 
 #define EXPLAIN_SIZE 256
@@ -28,6 +24,7 @@ struct http_client {
     char *unix_path, *host, *port, *bearer; /* copies; NULL where not given */
     int64_t timeout_ms;
     size_t response_max;
+    int cancel_fd;
     struct tls_client *tls; /* NULL over a Unix socket */
     int fd;                 /* -1 while not connected */
     uint8_t *buffer;        /* head and body of the answer */
@@ -63,6 +60,7 @@ enum err http_client_new(const struct http_client_options *options, struct http_
     c->fd = -1;
     c->timeout_ms = options->timeout_ms;
     c->response_max = options->response_max;
+    c->cancel_fd = options->cancel_fd;
     c->buffer = malloc(HTTP1_HEAD_MAX + options->response_max);
     enum err err = ERR_NONE;
     if (c->buffer == NULL || !copy_text(&c->unix_path, options->unix_path) ||
@@ -73,6 +71,11 @@ enum err http_client_new(const struct http_client_options *options, struct http_
         err = fail(ERR_SYNTAX, explain, "neither a socket nor a host and its port is given");
     else if (c->unix_path == NULL)
         err = tls_client_new(options->roots_path, &c->tls, explain);
+    if (err == ERR_NONE && c->tls != NULL)
+        tls_client_set_cancel(c->tls, options->cancel_fd);
+    if (err == ERR_NONE && c->tls != NULL && options->certificate_path != NULL)
+        err = tls_client_set_certificate(c->tls, options->certificate_path, options->key_path,
+                                         explain);
     if (err != ERR_NONE) {
         http_client_free(c);
         return err;
@@ -110,32 +113,6 @@ void http_client_free(struct http_client *c)
     free(c);
 }
 
-/* A socket connected to `to`, non-blocking from then on; -1 and errno. SO_SNDTIMEO bounds connect()
- * on Unix sockets, too, which poll() would not where the backlog is full. */
-static int open_connection(const struct sockaddr *to, socklen_t size, int64_t deadline_ms)
-{
-    int64_t left = deadline_ms - clock_monotonic_ms();
-    if (left <= 0) {
-        errno = ETIMEDOUT;
-        return -1;
-    }
-    int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    struct timeval patience = {.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
-    int on = 1;
-    bool ok = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 &&
-              connect(fd, to, size) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
-    if (ok && to->sa_family != AF_UNIX)
-        ok = setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
-    if (ok)
-        return fd;
-    int saved = errno == EAGAIN || errno == EINPROGRESS ? ETIMEDOUT : errno;
-    (void)close(fd);
-    errno = saved;
-    return -1;
-}
-
 static enum err explain_connect(const struct http_client *c, char *explain)
 {
     switch (errno) {
@@ -162,37 +139,19 @@ static enum err connect_unix(struct http_client *c, int64_t deadline_ms, char *e
         return fail(ERR_LIMIT, explain, "the path of the socket is longer than %zu bytes: %s",
                     sizeof to.sun_path - 1, c->place);
     memcpy(to.sun_path, c->unix_path, n);
-    c->fd = open_connection((const struct sockaddr *)&to, sizeof to, deadline_ms);
+    c->fd = dial((const struct sockaddr *)&to, sizeof to, deadline_ms, c->cancel_fd);
     return c->fd >= 0 ? ERR_NONE : explain_connect(c, explain);
 }
 
 static enum err connect_tls(struct http_client *c, int64_t deadline_ms, char *explain)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *addresses = NULL;
-    int failed = getaddrinfo(c->host, c->port, &hints, &addresses);
-    if (failed != 0)
-        return fail(ERR_IO, explain, "cannot find %s: %s", c->place, gai_strerror(failed));
-    for (const struct addrinfo *a = addresses; a != NULL && c->fd < 0; a = a->ai_next)
-        c->fd = open_connection(a->ai_addr, a->ai_addrlen, deadline_ms);
-    int saved = errno;
-    freeaddrinfo(addresses);
-    errno = saved;
+    const char *fault = NULL;
+    c->fd = dial_host(c->host, c->port, deadline_ms, c->cancel_fd, &fault);
+    if (c->fd < 0 && errno == 0)
+        return fail(ERR_IO, explain, "cannot find %s: %s", c->place, fault);
     if (c->fd < 0)
         return explain_connect(c, explain);
     return tls_client_connect(c->tls, c->fd, c->host, deadline_ms, explain);
-}
-
-static enum err wait_until(int fd, short events, int64_t deadline_ms)
-{
-    for (;;) {
-        int64_t left = deadline_ms - clock_monotonic_ms();
-        if (left <= 0)
-            return ERR_TIMEOUT;
-        struct pollfd p = {.fd = fd, .events = events};
-        if (poll(&p, 1, left > INT_MAX ? INT_MAX : (int)left) > 0)
-            return ERR_NONE;
-    }
 }
 
 static enum err send_all(struct http_client *c, struct slice bytes, int64_t deadline_ms)
@@ -207,7 +166,7 @@ static enum err send_all(struct http_client *c, struct slice bytes, int64_t dead
         }
         if (errno != EAGAIN && errno != EINTR)
             return ERR_IO;
-        enum err err = wait_until(c->fd, POLLOUT, deadline_ms);
+        enum err err = dial_wait(c->fd, POLLOUT, deadline_ms, c->cancel_fd);
         if (err != ERR_NONE)
             return err;
     }
@@ -230,7 +189,7 @@ static enum err receive_some(struct http_client *c, uint8_t *bytes, size_t max, 
             return ERR_CLOSED;
         if (errno != EAGAIN && errno != EINTR)
             return ERR_IO;
-        enum err err = wait_until(c->fd, POLLIN, deadline_ms);
+        enum err err = dial_wait(c->fd, POLLIN, deadline_ms, c->cancel_fd);
         if (err != ERR_NONE)
             return err;
     }

@@ -1,5 +1,6 @@
-/* A small blocking HTTP client for the CLI: over the hub's Unix socket, or over HTTPS with the
- * server's certificate checked against roots the caller holds (there is no way not to). */
+/* A small blocking HTTP client for the CLI and the broker's plugin: over the hub's Unix socket, or
+ * over HTTPS with the server's certificate checked against roots the caller holds (there is no way
+ * not to). */
 #ifndef BASE_HTTP_CLIENT_H
 #define BASE_HTTP_CLIENT_H
 
@@ -11,10 +12,12 @@ struct http_client_options {
     const char *unix_path; /* or NULL, and then the three below */
     const char *host;
     const char *port;
-    const char *roots_path; /* PEM; NULL: the system's */
-    const char *bearer;     /* token for Authorization, or NULL */
-    int64_t timeout_ms;     /* for each request */
+    const char *roots_path;                  /* PEM; NULL: the system's */
+    const char *certificate_path, *key_path; /* PEM, both, for mutual TLS; or NULL */
+    const char *bearer;                      /* token for Authorization, or NULL */
+    int64_t timeout_ms;                      /* for each request */
     size_t response_max;
+    int cancel_fd; /* where > 0: once there is something to read from it, nothing is waited for */
 };
 
 /* `explain` says what to do next: "cannot reach the hub at ...: is it running?" */

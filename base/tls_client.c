@@ -12,13 +12,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
+#include "base/dial.h"
 
 struct tls_client {
     SSL_CTX *ctx;
     BIO_METHOD *socket_method;
     SSL *ssl; /* NULL while there is no connection */
-    int fd;
+    int fd, cancel_fd;
     bool broken; /* after a fatal error nothing more may be said, not even goodbye */
 };
 
@@ -102,6 +102,34 @@ enum err tls_client_new(const char *roots_path, struct tls_client **ret_client, 
     return ERR_NONE;
 }
 
+enum err tls_client_set_certificate(struct tls_client *c, const char *chain_path,
+                                    const char *key_path, char explain[256])
+{
+    const char *fault = NULL;
+    if (SSL_CTX_use_certificate_chain_file(c->ctx, chain_path) != 1)
+        fault = "holds no certificate in PEM";
+    else if (SSL_CTX_use_PrivateKey_file(c->ctx, key_path, SSL_FILETYPE_PEM) != 1)
+        fault = "does not belong to the key file beside it, or that cannot be read";
+    ERR_clear_error();
+    if (fault == NULL)
+        return ERR_NONE;
+    (void)snprintf(explain, 256, "the file %.150s %s", chain_path, fault);
+    return ERR_IO;
+}
+
+enum err tls_client_peer_sha256(const struct tls_client *c, uint8_t ret_digest[SHA256_SIZE])
+{
+    X509 *certificate = c->ssl == NULL ? NULL : SSL_get0_peer_certificate(c->ssl);
+    if (certificate == NULL || X509_digest(certificate, EVP_sha256(), ret_digest, NULL) != 1)
+        return ERR_NOT_FOUND;
+    return ERR_NONE;
+}
+
+void tls_client_set_cancel(struct tls_client *c, int cancel_fd)
+{
+    c->cancel_fd = cancel_fd;
+}
+
 void tls_client_free(struct tls_client *c)
 {
     if (c == NULL)
@@ -124,26 +152,14 @@ void tls_client_disconnect(struct tls_client *c)
     c->fd = -1;
 }
 
-static enum err wait_until(int fd, short events, int64_t deadline_ms)
-{
-    for (;;) {
-        int64_t left = deadline_ms - clock_monotonic_ms();
-        if (left <= 0)
-            return ERR_TIMEOUT;
-        struct pollfd p = {.fd = fd, .events = events};
-        if (poll(&p, 1, left > INT_MAX ? INT_MAX : (int)left) > 0)
-            return ERR_NONE;
-    }
-}
-
 /* What to make of a call that did not succeed: ERR_NONE where it is to be made again. */
 static enum err after(struct tls_client *c, int result, int64_t deadline_ms)
 {
     switch (SSL_get_error(c->ssl, result)) {
     case SSL_ERROR_WANT_READ:
-        return wait_until(c->fd, POLLIN, deadline_ms);
+        return dial_wait(c->fd, POLLIN, deadline_ms, c->cancel_fd);
     case SSL_ERROR_WANT_WRITE:
-        return wait_until(c->fd, POLLOUT, deadline_ms);
+        return dial_wait(c->fd, POLLOUT, deadline_ms, c->cancel_fd);
     case SSL_ERROR_ZERO_RETURN:
         return ERR_CLOSED;
     default:

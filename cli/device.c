@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cli/device_password.h"
 #include "cli/device_show.h"
 #include "cli/list.h"
 #include "cli/rotation.h"
@@ -29,6 +30,9 @@ static enum err device_row(struct table *t, const json_t *d, int64_t now)
     enum err err = table_add(t, json_text_of(d, "id"), COLOUR_NONE);
     if (err == ERR_NONE)
         err = table_add(t, state, device_colour(state));
+    const char *by = json_text_of(d, "credential");
+    if (err == ERR_NONE)
+        err = table_add(t, by, strcmp(by, "password") == 0 ? COLOUR_WARN : COLOUR_NONE);
     if (err == ERR_NONE)
         err = table_add(t, json_text_of(d, "model"), COLOUR_NONE);
     if (err == ERR_NONE)
@@ -45,6 +49,7 @@ static int run_list(struct cli *cli)
     static const struct table_column columns[] = {
         {.name = "DEVICE", .fixed = true},
         {.name = "STATE", .fixed = true},
+        {.name = "BY", .fixed = true},
         {.name = "MODEL"},
         {.name = "OWNER"},
         {.name = "MANIFEST"},
@@ -520,6 +525,14 @@ static const struct cli_command commands[] = {
      CLI_OPTIONS(claim_options),
      .summary = "make a fresh claim code; the one before it is void",
      .run = run_claim},
+    {.verb = "password",
+     .operands = {DEVICE},
+     CLI_OPTIONS(password_options),
+     .summary = "make a password for a device that can hold no certificate",
+     .help =
+         "The weaker kind: its model needs `password` in the policy in force. The one before it\n"
+         "goes on working until the new one is first used, a day at most.\n",
+     .run = run_password},
     {.verb = "certificates",
      .operands = {DEVICE},
      .summary = "all certificates that a device was given, the newest first",

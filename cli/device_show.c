@@ -43,6 +43,17 @@ static void show_certificate(const json_t *c, int64_t now)
     show_time("  until", c, "not_after", now);
 }
 
+static void show_password(const json_t *p, int64_t now)
+{
+    if (p == NULL)
+        return;
+    text_pair("password", "the weaker kind: whoever hears it once has it", COLOUR_WARN);
+    show_time("  made", p, "made_at", now);
+    show_time("  first used", p, "used_at", now);
+    show_time("  until", p, "expires_at", now);
+    show_time("  one before", p, "previous_until", now);
+}
+
 static void show_report(const json_t *d, int64_t now)
 {
     const json_t *r = json_object_get(d, "report");
@@ -119,6 +130,7 @@ void device_show(const json_t *d)
         text_pair("check-ins", count, COLOUR_NONE);
     }
     show_certificate(json_object_get(d, "certificate"), now);
+    show_password(json_object_get(d, "password"), now);
     show_grace(d, now);
     show_report(d, now);
 }

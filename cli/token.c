@@ -1,4 +1,4 @@
-/* holdfast token: what lets others read the ledger or metrics over HTTPS. */
+/* holdfast token: what lets others read the ledger or metrics, or a broker ask, over HTTPS. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -153,8 +153,8 @@ static const struct cli_option create_options[] = {
      .value = "SCOPES",
      .required = true,
      .complete = COMPLETE_WORDS,
-     .words = "ledger metrics ledger,metrics",
-     .help = "what it may read, with commas: ledger, metrics"},
+     .words = "ledger metrics ledger,metrics hooks",
+     .help = "what it is for, with commas: ledger, metrics, hooks"},
     {.name = "valid",
      .value = "TIME",
      .help = "until when: a duration or a date; standard: " VALID_STANDARD},
@@ -183,7 +183,7 @@ static const struct cli_command commands[] = {
 
 const struct cli_noun noun_token = {
     .name = "token",
-    .summary = "tokens for readers of the ledger and of metrics",
+    .summary = "tokens for readers of the ledger and of metrics, and for brokers",
     .commands = commands,
     .commands_len = ARRAY_LEN(commands),
 };

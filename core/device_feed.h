@@ -15,8 +15,8 @@
 
 #include "core/rules.h"
 
-#define DEVICE_CERTIFICATES_MAX 2 /* the one in use, and its successor that was not seen yet */
-#define DEVICE_RECORD_MAX       512
+#define DEVICE_CERTIFICATES_MAX 2   /* the one in use, and its successor that was not seen yet */
+#define DEVICE_RECORD_MAX       512 /* bytes, its length included */
 #define DEVICE_FEED_RECORDS_MAX 4096
 #define DEVICE_FEED_MAX         (28U + DEVICE_FEED_RECORDS_MAX * DEVICE_RECORD_MAX)
 
@@ -26,11 +26,12 @@ struct device_certificate {
 };
 
 /* SCRAM-SHA-256's StoredKey (RFC 5802 section 3) of a password that was made for this device. */
-#define DEVICE_SALT_SIZE 16
+#define DEVICE_SALT_SIZE      16
+#define DEVICE_ITERATIONS_MAX (1U << 20) /* no record holds a broker up for seconds */
 struct device_password {
     bool present;
     uint8_t salt[DEVICE_SALT_SIZE];
-    uint32_t iterations;
+    uint32_t iterations; /* from 1 */
     uint8_t stored_key[SHA256_SIZE];
 };
 
@@ -43,8 +44,11 @@ struct device_record {
     struct device_password password;
 };
 
+/* ERR_SYNTAX in the writer for names that are empty (but for the group) or hold U+0000, no state,
+ * or a final one with certificates or a password; ERR_LIMIT. */
 void device_record_write(struct writer *w, const struct device_record *record);
-/* The next record; its names are slices of the reader's bytes. Errors stick in the reader. */
+/* The next record; its names are slices of the reader's bytes. Errors stick in the reader; then the
+ * record is left as it was. */
 void device_record_read(struct reader *r, struct device_record *ret_record);
 
 struct device_feed {
@@ -53,7 +57,9 @@ struct device_feed {
     uint32_t count;
     struct reader records; /* take `count` of them, then reader_finish() */
 };
+/* ERR_LIMIT in the writer for more than DEVICE_FEED_RECORDS_MAX records. */
 void device_feed_write_head(struct writer *w, uint64_t at, uint64_t rules, uint32_t count);
+/* ERR_SYNTAX, ERR_LIMIT. */
 MUST_USE enum err device_feed_read_head(struct slice bytes, struct device_feed *ret_feed);
 
 #endif

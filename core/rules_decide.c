@@ -2,20 +2,34 @@
 
 /* ---- what the rules know ---- */
 
-/* The entry of that name, from what follows its name on; NULL where there is none. */
+/* How many bytes are the same at the start of both; the first `from` are known to be. */
+static size_t common(struct slice a, struct slice b, size_t from)
+{
+    size_t most = a.len < b.len ? a.len : b.len;
+    while (from < most && a.data[from] == b.data[from])
+        from++;
+    return from;
+}
+
+/* The entry of that name, from what follows its name on; NULL where there is none. Names of models
+ * are often long and alike: what is common with the names below and above is not read again. */
 static const uint8_t *find(const struct rules *r, uint32_t table, uint32_t len, struct slice name)
 {
-    uint32_t low = 0;
-    while (low < len) {
-        uint32_t middle = low + (len - low) / 2;
+    uint32_t low = 0, high = len;
+    size_t common_low = 0, common_high = 0;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
         struct slice found = rules_name_at(rules_entry_at(r, table, middle));
-        int order = rules_name_compare(name, found);
-        if (order == 0)
+        size_t same = common(name, found, common_low < common_high ? common_low : common_high);
+        if (same == name.len && same == found.len)
             return found.data + found.len;
-        if (order < 0)
-            len = middle;
-        else
+        if (same == name.len || (same < found.len && name.data[same] < found.data[same])) {
+            high = middle;
+            common_high = same;
+        } else {
             low = middle + 1;
+            common_low = same;
+        }
     }
     return NULL;
 }

@@ -71,12 +71,13 @@ static struct signer_keys *make_keys(void)
     make_note_key(SLICE_LITERAL("acme.example/ledger"), &k.ledger);
     make_note_key(SLICE_LITERAL("acme.example/policy"), &k.policy);
     X509 *certificate = make_certificate(issuing);
-    require(issuer_new(issuing, certificate, &k.issuer) == ERR_NONE);
+    for (size_t i = 0; i < AUTHORITY_COUNT; i++)
+        require(issuer_new(issuing, certificate, &k.issuers[i]) == ERR_NONE);
     uint8_t *der = NULL;
     int der_len = i2d_X509(certificate, &der);
     require(der_len > 0 &&
-            ocsp_responder_new(k.issuer, slice_of(der, (size_t)der_len), "acme.example",
-                               &k.responders[AUTHORITY_CURRENT]) == ERR_NONE);
+            ocsp_responder_new(k.issuers[AUTHORITY_CURRENT], slice_of(der, (size_t)der_len),
+                               "acme.example", &k.responders[AUTHORITY_CURRENT]) == ERR_NONE);
     OPENSSL_free(der);
     X509_free(certificate);
     EVP_PKEY_free(issuing);
@@ -263,7 +264,7 @@ static void check_reply(const struct signer_keys *k, struct slice message, struc
     }
     assert(certificate_read(reply.body, &c) == ERR_NONE);
     assert(c.uri.len == 0 || slice_starts_with(c.uri, SLICE_LITERAL("spiffe://acme.example/")));
-    assert(c.not_after <= issuer_not_after(k->issuer));
+    assert(c.not_after <= issuer_not_after(k->issuers[AUTHORITY_CURRENT]));
     check_server_names(k, reader_rest(&r), reply.body);
 }
 
@@ -281,7 +282,7 @@ static void begin_list(struct signer_keys *k)
                                         .entries_len = 36};
     uint8_t prefix[CRL_PREFIX_MAX];
     struct writer w = writer_over(prefix, sizeof prefix);
-    require(crl_desk_begin(&k->crl, k->issuer, &request, &w) == ERR_NONE);
+    require(crl_desk_begin(&k->crl, k->issuers, &request, &w) == ERR_NONE);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -78,6 +78,8 @@ const struct config_key hub_config_keys[] = {
         "requests with one token"),
     KEY("status-per-minute", CONFIG_INTEGER, status_per_minute, 1, MANY, "6000",
         "questions from one address whether certificates are revoked"),
+    KEY("hooks-per-minute", CONFIG_INTEGER, hooks_per_minute, 1, MANY, "600000",
+        "questions of one broker about its clients"),
     KEY("ocsp-validity", CONFIG_DURATION, ocsp_validity, 60, OCSP_VALIDITY_MAX, "1h",
         "how long an OCSP answer may be used again"),
     KEY("rotation-per-minute", CONFIG_INTEGER, rotation_per_minute, 1, MANY, "6000",

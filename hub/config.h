@@ -39,6 +39,7 @@ struct hub_config {
     int64_t public_per_minute;
     int64_t reader_per_minute;
     int64_t status_per_minute;
+    int64_t hooks_per_minute;
     int64_t ocsp_validity; /* seconds */
     int64_t rotation_per_minute;
     char log_target[CONFIG_TEXT_MAX];

@@ -19,12 +19,13 @@ static enum err make_ocsp(struct hub *hub)
         return ERR_NONE;
     struct reader chain = reader_over(slice_of(hub->facts.chain, hub->facts.chain_len));
     struct reader previous = reader_over(slice_of(hub->facts.previous, hub->facts.previous_len));
-    const struct ocsp_options options = {
+    struct ocsp_options options = {
         .store = hub->store,
-        .issuers = {[AUTHORITY_CURRENT] = der_read_any(&chain, NULL),
-                    [AUTHORITY_PREVIOUS] = der_read_any(&previous, NULL)},
+        .issuers = {[AUTHORITY_CURRENT] = der_read_any(&chain, NULL)},
         .validity = hub->config.ocsp_validity,
     };
+    if (hub->facts.previous_signs)
+        options.issuers[AUTHORITY_PREVIOUS] = der_read_any(&previous, NULL);
     return ocsp_service_new(&options, &hub->ocsp);
 }
 
@@ -101,18 +102,47 @@ enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
     return err;
 }
 
+/* That of the first certificate. */
+static enum err number_of(struct slice certificates, uint32_t *ret_number)
+{
+    struct reader r = reader_over(certificates);
+    struct certificate c;
+    enum err err = certificate_read(der_read_any(&r, NULL), &c);
+    if (err == ERR_NONE)
+        *ret_number = authority_number(c.subject_key);
+    return err;
+}
+
+/* A key that was only certified anew is one authority all the same. */
+static enum err list_authorities(const struct hub *hub, struct crl_options *options)
+{
+    const struct signer_facts *facts = &hub->facts;
+    uint32_t previous = 0;
+    enum err err = number_of(slice_of(facts->chain, facts->chain_len), &options->authorities[0]);
+    options->authorities_len = 1;
+    if (err != ERR_NONE || !facts->previous_signs)
+        return err;
+    err = number_of(slice_of(facts->previous, facts->previous_len), &previous);
+    if (err == ERR_NONE && previous != options->authorities[0])
+        options->authorities[options->authorities_len++] = previous;
+    return err;
+}
+
 enum err domains_open_crls(struct hub *hub, char explain[256])
 {
     static char path[PATH_MAX];
     enum err err = data_path(hub, "crl", path);
     if (err != ERR_NONE)
         return err;
-    const struct crl_options options = {.folder = path,
-                                        .store = hub->store,
-                                        .signer = hub->signer,
-                                        .shards = domains_crl_shards(hub),
-                                        .lifetime = hub->config.crl_lifetime,
-                                        .delta_lifetime = hub->config.crl_delta_lifetime};
+    struct crl_options options = {.folder = path,
+                                  .store = hub->store,
+                                  .signer = hub->signer,
+                                  .shards = domains_crl_shards(hub),
+                                  .lifetime = hub->config.crl_lifetime,
+                                  .delta_lifetime = hub->config.crl_delta_lifetime};
+    err = list_authorities(hub, &options);
+    if (err != ERR_NONE)
+        return err;
     return crl_service_new(&options, &hub->crls, explain);
 }
 

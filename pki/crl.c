@@ -93,12 +93,13 @@ void crl_header_write(struct writer *w, uint64_t len)
     put_header(w, DER_SEQUENCE, len);
 }
 
-/* Section 5.2.5. Certificates of authorities name no such point, so none is in its scope. */
-static void put_issuing_distribution_point(struct der_writer *w, struct slice url)
+/* Section 5.2.5: one of its names must be the certificate's. Certificates of authorities name no
+ * such point, so none is in its scope. */
+static void put_issuing_distribution_point(struct der_writer *w, const struct slice urls[2])
 {
     size_t mark = der_mark(w);
     der_put(w, DER_CONTEXT(1), SLICE_LITERAL("\xff")); /* onlyContainsUserCerts */
-    put_distribution_point_name(w, url);
+    put_distribution_point_name(w, urls, urls[1].len > 0 ? 2 : 1);
     der_wrap(w, DER_SEQUENCE, mark);
     put_extension(w, OID_ISSUING_DISTRIBUTION_POINT, true, mark);
 }
@@ -117,8 +118,8 @@ static void put_extensions(struct der_writer *w, const struct issuer *i,
     size_t whole = der_mark(w);
     if (frame->freshest.len > 0)
         put_distribution_points(w, OID_FRESHEST_CRL, frame->freshest);
-    if (frame->distribution_point.len > 0)
-        put_issuing_distribution_point(w, frame->distribution_point);
+    if (frame->distribution_points[0].len > 0)
+        put_issuing_distribution_point(w, frame->distribution_points);
     if (frame->base > 0)
         put_number(w, OID_DELTA_CRL_INDICATOR, true, frame->base);
     put_number(w, OID_CRL_NUMBER, false, frame->number);
@@ -152,7 +153,9 @@ static enum err check_frame(const struct issuer *i, const struct crl_frame *fram
     bool is_delta = frame->base > 0;
     if (frame->number == 0 || (is_delta && frame->base > frame->number) ||
         (is_delta && frame->freshest.len > 0) || frame->next_update <= frame->this_update ||
-        !is_url(frame->distribution_point) || !is_url(frame->freshest))
+        !is_url(frame->distribution_points[0]) || !is_url(frame->distribution_points[1]) ||
+        (frame->distribution_points[0].len == 0 && frame->distribution_points[1].len > 0) ||
+        !is_url(frame->freshest))
         return ERR_SYNTAX;
     return ERR_NONE;
 }
@@ -277,19 +280,29 @@ unsigned crl_shard_of(struct slice serial, unsigned shards)
     return shards == 0 || serial.len == 0 ? 0 : serial.data[serial.len - 1] & (shards - 1);
 }
 
-void crl_url_write(struct writer *w, struct slice public_url, unsigned shards, unsigned shard,
-                   bool delta)
+void crl_url_write(struct writer *w, const struct crl_url *url)
 {
-    writer_put(w, public_url);
+    writer_put(w, url->base);
     writer_text(w, "/crl/");
-    if (shard == CRL_WHOLE) {
+    if (url->authority != 0) {
+        crl_authority_write(w, url->authority);
+        writer_text(w, "/");
+    }
+    if (url->shard == CRL_WHOLE) {
         writer_text(w, "all");
     } else {
-        writer_decimal(w, shards);
+        writer_decimal(w, url->shards);
         writer_text(w, "/");
-        writer_decimal(w, shard);
+        writer_decimal(w, url->shard);
     }
-    writer_text(w, delta ? "-delta.crl" : ".crl");
+    writer_text(w, url->delta ? "-delta.crl" : ".crl");
+}
+
+void crl_authority_write(struct writer *w, uint32_t authority)
+{
+    const uint8_t octets[] = {(uint8_t)(authority >> 24), (uint8_t)(authority >> 16),
+                              (uint8_t)(authority >> 8), (uint8_t)authority};
+    writer_hex(w, slice_of(octets, sizeof octets));
 }
 
 /* ---- reading ---- */

@@ -30,9 +30,9 @@ struct crl_frame {
     int64_t this_update, next_update;
     uint64_t number; /* CRLNumber, at least 1 */
     uint64_t base;   /* of a delta: BaseCRLNumber, section 5.2.4; 0: a complete list */
-    /* The part of the issuer's certificates that it is about: those of devices that name this URL
-     * as their distribution point. Empty: all of them. */
-    struct slice distribution_point;
+    /* The part of the issuer's certificates that it is about: those of devices that name one of
+     * these URLs as their distribution point. Empty: all of them; the second may be, besides. */
+    struct slice distribution_points[2];
     struct slice freshest; /* of a complete list: where its delta is; empty: there is none */
 };
 
@@ -69,12 +69,21 @@ void crl_header_write(struct writer *w, uint64_t len);
 /* By the last bits of the serial number, which are random. */
 unsigned crl_shard_of(struct slice serial, unsigned shards);
 
-#define CRL_PATH_MAX 32
-/* Where a list is served: "http://hub.example" -> "http://hub.example/crl/16/7.crl" (the eighth of
- * 16), "/crl/16/7-delta.crl", "/crl/all.crl". The number of shards is in it because certificates
- * keep the URL for life: under another number it must lead nowhere, not to a list without them. */
-void crl_url_write(struct writer *w, struct slice public_url, unsigned shards, unsigned shard,
-                   bool delta);
+#define CRL_PATH_MAX 40
+/* Where a list is served: "http://hub.example/crl/5d0c9a7e/16/7.crl" (the eighth of 16 of that
+ * authority's), ".../16/7-delta.crl", ".../all.crl". Certificates keep the URL for life, so what
+ * they belong to is in it: while an authority is rolled over, the lists of both are served; and
+ * under another number of shards it must lead nowhere, not to a list without them. */
+struct crl_url {
+    struct slice base;  /* "http://hub.example" */
+    uint32_t authority; /* authority_number(); 0: without it, "/crl/16/7.crl" */
+    unsigned shards;
+    unsigned shard; /* or CRL_WHOLE */
+    bool delta;
+};
+void crl_url_write(struct writer *w, const struct crl_url *url);
+/* As it stands in URLs: eight hexadecimal digits, those that its key identifier begins with. */
+void crl_authority_write(struct writer *w, uint32_t authority);
 
 /* ---- reading ---- */
 

@@ -62,6 +62,11 @@ int64_t issuer_not_after(const struct issuer *i)
     return i->not_after;
 }
 
+uint32_t issuer_number(const struct issuer *i)
+{
+    return authority_number(slice_of(i->key_identifier, i->key_identifier_len));
+}
+
 /* May this certificate issue others, and is `key` its key? */
 static enum err check_authority(EVP_PKEY *key, X509 *certificate)
 {
@@ -233,13 +238,19 @@ static void put_authority_info_access(struct der_writer *w, struct slice ocsp_ur
 }
 
 /* CRLDistributionPoints, RFC 5280 section 4.2.1.13. */
-static void put_crl_distribution_points(struct der_writer *w, const struct issue_request *request,
+static void put_crl_distribution_points(struct der_writer *w, const struct issuer *i,
+                                        const struct issue_request *request,
                                         const uint8_t serial[SERIAL_SIZE])
 {
     uint8_t bytes[CRL_URL_MAX];
     struct writer url = writer_over(bytes, sizeof bytes);
-    unsigned shard = crl_shard_of(slice_of(serial, SERIAL_SIZE), request->crl_shards);
-    crl_url_write(&url, request->public_url, request->crl_shards, shard, false);
+    const struct crl_url list = {
+        .base = request->public_url,
+        .authority = issuer_number(i),
+        .shards = request->crl_shards,
+        .shard = crl_shard_of(slice_of(serial, SERIAL_SIZE), request->crl_shards),
+    };
+    crl_url_write(&url, &list);
     if (url.err != ERR_NONE)
         der_writer_fail(w, url.err);
     put_distribution_points(w, OID_CRL_DISTRIBUTION_POINTS, writer_bytes(&url));
@@ -298,7 +309,7 @@ static void put_tbs(struct der_writer *w, const struct issuer *i,
 {
     size_t whole = der_mark(w);
     if (request->crl_shards > 0)
-        put_crl_distribution_points(w, request, serial);
+        put_crl_distribution_points(w, i, request, serial);
     put_key_identifiers(w, i, spki);
     put_purpose(w, request);
     der_put_raw(w, KEY_USAGE_DIGITAL_SIGNATURE);

@@ -15,6 +15,8 @@ struct issuer; /* issuing key and certificate, with what can be prepared once */
 MUST_USE enum err issuer_new(EVP_PKEY *key, X509 *certificate, struct issuer **ret_issuer);
 void issuer_free(struct issuer *i); /* NULL is fine */
 int64_t issuer_not_after(const struct issuer *i);
+/* As certificates and lists of its name it (core/x509.h). */
+uint32_t issuer_number(const struct issuer *i);
 
 enum issue_profile {
     ISSUE_CLIENT,         /* clientAuth, with `uri` */

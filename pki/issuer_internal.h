@@ -54,10 +54,12 @@ static inline void put_authority_key_identifier(struct der_writer *w, const stru
 }
 
 /* CRLDistributionPoints of one URL, section 4.2.1.13; FreshestCRL has the same form. */
-static inline void put_distribution_point_name(struct der_writer *w, struct slice url)
+static inline void put_distribution_point_name(struct der_writer *w, const struct slice *urls,
+                                               size_t n)
 {
     size_t mark = der_mark(w);
-    der_put(w, DER_CONTEXT(6), url);               /* uniformResourceIdentifier */
+    while (n-- > 0)
+        der_put(w, DER_CONTEXT(6), urls[n]);       /* uniformResourceIdentifier */
     der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), mark); /* fullName */
     der_wrap(w, DER_CONTEXT_CONSTRUCTED(0), mark); /* distributionPoint */
 }
@@ -65,7 +67,7 @@ static inline void put_distribution_point_name(struct der_writer *w, struct slic
 static inline void put_distribution_points(struct der_writer *w, struct slice oid, struct slice url)
 {
     size_t mark = der_mark(w);
-    put_distribution_point_name(w, url);
+    put_distribution_point_name(w, &url, 1);
     der_wrap(w, DER_SEQUENCE, mark);
     der_wrap(w, DER_SEQUENCE, mark);
     put_extension(w, oid, false, mark);

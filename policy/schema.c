@@ -214,8 +214,7 @@ static const struct schema model_keys[] = {
     {.name = "reach",
      .kind = SCHEMA_MAP,
      KEYS(reach_keys),
-     .other_keys = "a device that is expected, revoked or retired, or whose certificate has run "
-                   "out, reaches nothing, always",
+     .other_keys = "a device that is expected, revoked or retired reaches nothing, always",
      .help = "What a device reaches, by its state. Expected, revoked and retired ones reach "
              "nothing, always."},
     TOPICS(schema_model, "its devices"),

@@ -107,7 +107,7 @@ struct concern {
     const char *what;
 };
 static const struct concern concerns[] = {
-    {false, true, "reads what every other"},
+    {false, true, "reads what every"},
     {true, true, "publishes in the name of every"},
     {true, false, "publishes to what every"},
 };
@@ -125,14 +125,15 @@ static bool warn_pair(struct run *r, const struct concern *c, const struct entit
     size_t n = 0, m = 0;
     const struct slice *a = filters_of(mine, c->mine_publish, &n);
     const struct slice *b = filters_of(theirs, c->theirs_publish, &m);
+    bool is_same = mine->topics == theirs->topics;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < m && r->pairs < COMPARE_MAX; k++, r->pairs++) {
             if (!names_device(b[k]) || !meets(mine, a[i], theirs, b[k]))
                 continue;
-            WARN(r, mine->line, "every device of %s '%.*s' %s '%.*s' %s: '%.*s' meets '%.*s'",
+            WARN(r, mine->line, "every device of %s '%.*s' %s%s '%.*s' %s: '%.*s' meets '%.*s'",
                  mine->is_group ? "group" : "model", SHOWN(mine->name), c->what,
-                 SHOWN(theirs->name), c->theirs_publish ? "publishes" : "listens to", SHOWN(a[i]),
-                 SHOWN(b[k]));
+                 is_same ? " other" : "", SHOWN(theirs->name),
+                 c->theirs_publish ? "publishes" : "listens to", SHOWN(a[i]), SHOWN(b[k]));
             return true;
         }
     return false;

@@ -85,6 +85,8 @@ static enum err token_add(struct token_act *t, struct tx *tx)
     json_open_object(&j);
     json_field_bool(&j, "ledger", (t->token.scopes & READER_SCOPE_LEDGER) != 0);
     json_field_bool(&j, "metrics", (t->token.scopes & READER_SCOPE_METRICS) != 0);
+    if ((t->token.scopes & READER_SCOPE_HOOKS) != 0)
+        json_field_bool(&j, "hooks", true);
     json_field_time(&j, "expires_at", t->token.expires_at);
     json_close_object(&j);
     if (out.err != ERR_NONE)

@@ -1,6 +1,6 @@
 /* Tokens with which somebody may read over HTTPS: an auditor the ledger's tiles, a Prometheus the
- * metrics. A token is "hf~TENANT~NAME~SECRET" with 256 random bits of secret; it is shown once,
- * kept as a hash, and has an end. */
+ * metrics, a broker what it asks about its clients. A token is "hf~TENANT~NAME~SECRET" with 256
+ * random bits of secret; it is shown once, kept as a hash, and has an end. */
 #ifndef HUB_ACCESS_TOKENS_H
 #define HUB_ACCESS_TOKENS_H
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "core/base64.h"
 
 /* ---- who ---- */
 
@@ -77,6 +78,28 @@ static enum err identify_expired(struct api_call *call)
     return ERR_NONE;
 }
 
+#define BASIC_TOKEN_MAX (NAME_MAX_BYTES + TOKEN_TEXT_SIZE) /* bytes of "anything:token" */
+
+/* "Basic BASE64(anything:token)": some brokers can say who they are in a URL alone, and their HTTP
+ * clients make this of it. */
+static enum err check_basic(struct api_call *call, const char *value, int64_t scope,
+                            struct token_row *ret_token)
+{
+    uint8_t text[BASIC_TOKEN_MAX];
+    size_t len = 0;
+    if (base64_read(slice_of_text(value), text, sizeof text, &len) != ERR_NONE)
+        return ERR_REFUSED;
+    struct reader r = reader_over(slice_of(text, len));
+    (void)reader_until(&r, ':');
+    struct slice token = reader_rest(&r);
+    enum err err = reader_finish(&r) != ERR_NONE
+                       ? ERR_REFUSED
+                       : tokens_check(call->here->reader, token, scope,
+                                      http_request_arena(call->request), ret_token);
+    mem_wipe(text, sizeof text);
+    return err;
+}
+
 static enum err identify_token(struct api_call *call, int64_t scope)
 {
     const char *value = http_request_header(call->request, "Authorization");
@@ -85,6 +108,8 @@ static enum err identify_token(struct api_call *call, int64_t scope)
     if (value != NULL && strncasecmp(value, "Bearer ", 7) == 0)
         err = tokens_check(call->here->reader, slice_of_text(value + 7), scope,
                            http_request_arena(call->request), &token);
+    else if (value != NULL && strncasecmp(value, "Basic ", 6) == 0 && scope == READER_SCOPE_HOOKS)
+        err = check_basic(call, value + 6, scope, &token);
     if (err == ERR_REFUSED)
         return problem_set(&call->problem, 401, "token-refused", "",
                            "send a token that `holdfast token create` made for this, and that has "
@@ -134,6 +159,8 @@ enum err caller_identify(struct api_call *call)
         return identify_token(call, READER_SCOPE_LEDGER);
     case CALLER_TOKEN_METRICS:
         return identify_token(call, READER_SCOPE_METRICS);
+    case CALLER_TOKEN_HOOKS:
+        return identify_token(call, READER_SCOPE_HOOKS);
     case CALLER_LOCAL:
         return identify_local(call);
     case CALLER_NOBODY:
@@ -180,6 +207,11 @@ static const char *counted_address(const struct api_call *call, char buffer[HTTP
     return net != NULL ? net : text;
 }
 
+enum err caller_password_within_rate(struct api_call *call)
+{
+    return within(call, "hook-password", call->actor, HOOK_PASSWORDS_PER_MINUTE);
+}
+
 enum err caller_lost_within_rate(struct api_call *call)
 {
     char buffer[HTTP_ADDRESS_MAX];
@@ -216,6 +248,8 @@ enum err caller_within_rate(struct api_call *call)
         return call->caller == CALLER_LOCAL
                    ? ERR_NONE
                    : within(call, "reader", call->actor, config->reader_per_minute);
+    case RATE_HOOKS:
+        return within(call, "hooks", call->actor, config->hooks_per_minute);
     case RATE_STATUS:
         return within(call, "status", address, config->status_per_minute);
     case RATE_ENROLMENT: /* failures are what counts: caller_count_failure() */

@@ -17,6 +17,10 @@ MUST_USE enum err caller_may_try(struct api_call *call);
 
 /* A device that shows its own key may enrol anew: as often as it may write, and no more. */
 MUST_USE enum err caller_key_within_rate(struct api_call *call, const struct hash *spki);
+/* Passwords that one broker has tried: each costs two milliseconds of a loop, so that this is a
+ * fifth of one at most. */
+#define HOOK_PASSWORDS_PER_MINUTE 6000
+MUST_USE enum err caller_password_within_rate(struct api_call *call);
 /* What fits no route counts like a public request of its address. */
 MUST_USE enum err caller_lost_within_rate(struct api_call *call);
 

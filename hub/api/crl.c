@@ -9,25 +9,47 @@
 
 #define CRL_TYPE "application/pkix-crl"
 
+struct list_name {
+    enum authority authority;
+    unsigned shard;
+    bool delta;
+};
+
+/* "5d0c9a7e/" before the rest: of that authority; a number of none is no name. */
+static void read_authority(const struct crl_service *crls, struct reader *r,
+                           enum authority *ret_authority)
+{
+    struct reader ahead = *r;
+    uint8_t octets[4];
+    struct writer w = writer_over(octets, sizeof octets);
+    writer_unhex(&w, reader_take(&ahead, 2 * sizeof octets));
+    reader_expect(&ahead, SLICE_LITERAL("/"));
+    *ret_authority = crl_authority_oldest(crls);
+    if (ahead.err != ERR_NONE || w.err != ERR_NONE)
+        return;
+    *r = ahead;
+    reader_fail(r, crl_authority_find(crls, authority_number(writer_bytes(&w)), ret_authority));
+}
+
 /* "all.crl" and "all-delta.crl"; of a shard "16/7.crl" and "16/7-delta.crl". Under another number
  * of shards there is nothing: a list of fewer or more would leave out certificates that name it. */
-static bool read_name(const struct api_call *call, unsigned *ret_shard, bool *ret_delta)
+static bool read_name(const struct api_call *call, struct list_name *ret_name)
 {
-    unsigned shard = CRL_WHOLE;
-    struct slice name = slice_of_text(api_param(call, 0));
-    struct reader r = reader_over(name);
-    if (slice_starts_with(name, SLICE_LITERAL("all"))) {
+    struct slice text = slice_of_text(api_param(call, 0));
+    struct reader r = reader_over(text);
+    struct list_name name = {.shard = CRL_WHOLE};
+    read_authority(call->hub->crls, &r, &name.authority);
+    if (reader_peek(&r) == 'a') {
         reader_expect(&r, SLICE_LITERAL("all"));
     } else {
         if (reader_decimal(&r, CRL_SHARDS_MAX) != crl_shards(call->hub->crls))
             reader_fail(&r, ERR_NOT_FOUND);
         reader_expect(&r, SLICE_LITERAL("/"));
-        shard = (unsigned)reader_decimal(&r, CRL_SHARDS_MAX - 1);
+        name.shard = (unsigned)reader_decimal(&r, CRL_SHARDS_MAX - 1);
     }
-    bool delta = reader_peek(&r) == '-';
-    reader_expect(&r, delta ? SLICE_LITERAL("-delta.crl") : SLICE_LITERAL(".crl"));
-    *ret_shard = shard;
-    *ret_delta = delta;
+    name.delta = reader_peek(&r) == '-';
+    reader_expect(&r, name.delta ? SLICE_LITERAL("-delta.crl") : SLICE_LITERAL(".crl"));
+    *ret_name = name;
     return reader_finish(&r) == ERR_NONE;
 }
 
@@ -36,10 +58,12 @@ static enum err refuse_name(struct api_call *call)
     unsigned shards = crl_shards(call->hub->crls);
     if (shards == 0)
         return problem_set(&call->problem, 404, "crl-not-found", "list",
-                           "there is all.crl, and no other; shards need a public-url");
+                           "there is all.crl, also behind the number of an authority that lists "
+                           "are made for, and no other; shards need a public-url");
     return problem_set(&call->problem, 404, "crl-not-found", "list",
                        "there are %u shards, %u/0.crl to %u/%u.crl, and all.crl; each with its "
-                       "delta, as in all-delta.crl",
+                       "delta, as in all-delta.crl, and behind the number of an authority that "
+                       "lists are made for",
                        shards, shards, shards, shards - 1);
 }
 
@@ -65,12 +89,11 @@ static void put_dates(struct api_call *call, const struct crl_facts *facts)
 
 void api_crl(struct api_call *call)
 {
-    unsigned shard;
-    bool delta;
+    struct list_name name;
     struct crl_served served;
     enum err err = ERR_NOT_FOUND;
-    if (read_name(call, &shard, &delta))
-        err = crl_open(call->hub->crls, shard, delta, &served);
+    if (read_name(call, &name))
+        err = crl_open(call->hub->crls, name.authority, name.shard, name.delta, &served);
     if (err == ERR_NOT_FOUND)
         err = refuse_name(call);
     else if (err == ERR_BUSY)

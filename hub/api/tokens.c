@@ -84,8 +84,10 @@ void api_token_create(struct api_call *call)
     }
     (void)snprintf(t->token.name, sizeof t->token.name, "%s", in.name);
     t->token.expires_at = in.expires_at;
-    t->token.scopes = ((in.scopes & 1u << API_TOKEN_SCOPE_LEDGER) != 0 ? READER_SCOPE_LEDGER : 0) |
-                      ((in.scopes & 1u << API_TOKEN_SCOPE_METRICS) != 0 ? READER_SCOPE_METRICS : 0);
+    t->token.scopes =
+        ((in.scopes & 1u << API_TOKEN_SCOPE_LEDGER) != 0 ? READER_SCOPE_LEDGER : 0) |
+        ((in.scopes & 1u << API_TOKEN_SCOPE_METRICS) != 0 ? READER_SCOPE_METRICS : 0) |
+        ((in.scopes & 1u << API_TOKEN_SCOPE_HOOKS) != 0 ? READER_SCOPE_HOOKS : 0);
     change(call, t);
 }
 

@@ -74,6 +74,16 @@ static void view_grace(struct json_writer *j, const struct identity_grace *grace
     json_close_object(j);
 }
 
+static void view_password(struct json_writer *j, const struct device_password_row *row)
+{
+    json_open_object(j);
+    json_field_time(j, "made_at", row->made_at);
+    json_field_time(j, "expires_at", row->expires_at);
+    field_time(j, "used_at", row->used_at);
+    field_time(j, "previous_until", row->previous_until);
+    json_close_object(j);
+}
+
 void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details)
 {
@@ -98,6 +108,10 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
         json_key(j, "certificate");
         view_certificate(j, details->certificate);
         field_time(j, "exposed_until", details->exposed_until);
+    }
+    if (details->password != NULL) {
+        json_key(j, "password");
+        view_password(j, details->password);
     }
     if (details->grace != NULL) {
         json_key(j, "grace");
@@ -158,6 +172,8 @@ void view_token_scopes(struct json_writer *j, int64_t scopes)
         json_text(j, "ledger");
     if ((scopes & READER_SCOPE_METRICS) != 0)
         json_text(j, "metrics");
+    if ((scopes & READER_SCOPE_HOOKS) != 0)
+        json_text(j, "hooks");
     json_close_array(j);
 }
 
@@ -240,7 +256,8 @@ void view_reply_page(struct api_call *call, struct view_page *page)
 /* ---- one device ---- */
 
 static enum err load_device(struct api_call *call, struct device_row *device,
-                            struct certificate_row *certificate, struct device_seen_row *seen)
+                            struct certificate_row *certificate,
+                            struct device_password_row *password, struct device_seen_row *seen)
 {
     struct arena *arena = http_request_arena(call->request);
     enum err err = store_get(call->here->reader, &table_device, arena, device);
@@ -250,6 +267,12 @@ static enum err load_device(struct api_call *call, struct device_row *device,
     if (err == ERR_NONE && device->certificate[0] != '\0') {
         (void)snprintf(certificate->serial, sizeof certificate->serial, "%s", device->certificate);
         err = store_get(call->here->reader, &table_certificate, arena, certificate);
+    }
+    if (err == ERR_NONE && device->credential == CREDENTIAL_PASSWORD) {
+        (void)snprintf(password->tenant, sizeof password->tenant, "%s", device->tenant);
+        (void)snprintf(password->device, sizeof password->device, "%s", device->id);
+        err = store_get(call->here->reader, &table_device_password, arena, password);
+        err = err == ERR_NOT_FOUND ? ERR_NONE : err;
     }
     if (err != ERR_NONE)
         return err;
@@ -263,11 +286,12 @@ void view_reply_device(struct api_call *call, const char *id, int64_t exposed_un
 {
     struct device_row device = {0};
     struct certificate_row certificate = {0};
+    struct device_password_row password = {0};
     struct device_seen_row seen = {0};
     (void)snprintf(device.tenant, sizeof device.tenant, "%s", call->tenant);
     (void)snprintf(device.id, sizeof device.id, "%s", id);
     struct identity_grace grace;
-    enum err err = load_device(call, &device, &certificate, &seen);
+    enum err err = load_device(call, &device, &certificate, &password, &seen);
     enum err about_grace = ERR_NOT_FOUND;
     if (err == ERR_NONE)
         about_grace =
@@ -280,6 +304,7 @@ void view_reply_device(struct api_call *call, const char *id, int64_t exposed_un
     }
     const struct device_details details = {
         .certificate = certificate.serial[0] != '\0' ? &certificate : NULL,
+        .password = password.made_at != 0 ? &password : NULL,
         .grace = about_grace == ERR_NONE ? &grace : NULL,
         .seen = seen.seen_at != 0 ? &seen : NULL,
         .exposed_until = exposed_until,

@@ -14,6 +14,7 @@ void view_reason(struct api_call *call, struct json_writer *j, const char *devic
 void view_certificate(struct json_writer *j, const struct certificate_row *row);
 struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
+    const struct device_password_row *password;
     const struct identity_grace *grace;
     const struct device_seen_row *seen;
     /* Until when others may go by what they were told of the certificate before it was cut off; 0

@@ -8,8 +8,7 @@
 
 static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-static void claim_encode(const uint8_t secret[IDENTITY_CLAIM_BYTES],
-                         char ret_code[IDENTITY_CLAIM_TEXT])
+void claim_encode(const uint8_t secret[IDENTITY_CLAIM_BYTES], char ret_code[IDENTITY_CLAIM_TEXT])
 {
     uint32_t bits = 0;
     unsigned held = 0;

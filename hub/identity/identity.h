@@ -187,6 +187,38 @@ struct identity_grace {
 MUST_USE enum err identity_grace(struct store_reader *reader, struct arena *arena,
                                  const struct device_row *device, struct identity_grace *ret_grace);
 
+/* ---- passwords, for devices that can hold no certificate ---- */
+
+/* 4,096 is the least that RFC 7677 section 4 allows. More would slow down brokers and nobody else:
+ * iterations make guessing costly, and 128 random bits can't be guessed. */
+#define IDENTITY_PASSWORD_ITERATIONS 4096
+#define IDENTITY_PASSWORD_LEN        30    /* characters: as a claim code */
+#define IDENTITY_PASSWORD_OVERLAP    86400 /* seconds in which the one before goes on working */
+
+struct password_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    bool removal;
+    char password[IDENTITY_CLAIM_TEXT]; /* of IDENTITY_PASSWORD_LEN, made by
+                                           identity_change_password(); wipe it once told */
+    int64_t expires_at;
+    int64_t previous_until; /* the one before works until the new one is used, but no longer than
+                               this; 0: there was none */
+
+    struct device_password_row row; /* private to password.c */
+};
+/* Makes a new one, with which the device becomes what its model's proof allows; or removes it, and
+ * the device is expected again. Whether its model's devices may have one is for the caller to know.
+ * problems: device-not-found, password-not-possible, password-not-found */
+void identity_change_password(struct identity *identity, const struct act_origin *origin,
+                              struct password_act *p);
+/* Is it the device's? ERR_REFUSED where not. The first use of a new one ends the one before, by an
+ * act that nobody waits for. *ret_until: when this one ends. Costs some two milliseconds. */
+MUST_USE enum err identity_check_password(struct identity *identity, struct store_reader *reader,
+                                          struct loop *loop, struct arena *arena,
+                                          const struct device_row *device, struct slice password,
+                                          int64_t *ret_until);
+
 struct report_act {
     struct act act;
     char device[NAME_MAX_BYTES + 1];

@@ -94,6 +94,12 @@ MUST_USE enum err rotation_issued(struct tx *tx, const struct device_row *device
 void rotation_refused(struct identity *identity, const struct enrolment *e,
                       struct store_reader *reader);
 
+/* Inside apply(): the device has no password any more, if it had one. */
+struct device_password_row password_row_of(const char *tenant, const char *device);
+MUST_USE enum err password_end(struct tx *tx, const char *tenant, const char *device);
+
+/* 128 bits -> "XXXXX-XXXXX-XXXXX-XXXXX-XXXXXX", in Crockford's base 32. */
+void claim_encode(const uint8_t secret[IDENTITY_CLAIM_BYTES], char ret_code[IDENTITY_CLAIM_TEXT]);
 /* 128 random bits -> "XXXXX-XXXXX-XXXXX-XXXXX-XXXXXX" and its hash. */
 MUST_USE enum err claim_make(char ret_code[IDENTITY_CLAIM_TEXT], struct hash *ret_hash);
 

@@ -51,6 +51,8 @@ static void move_reads(const struct write *w, struct keyset *keys)
     const struct move_act *m = (const struct move_act *)(const void *)w;
     const struct device_row device = device_row_of(m->act.tenant, m->device);
     keyset_add(keys, &table_device, &device);
+    const struct device_password_row password = password_row_of(m->act.tenant, m->device);
+    keyset_add(keys, &table_device_password, &password);
     if (m->keys_touched) {
         const struct device_grace_row grace = grace_row_of(m->act.tenant, m->device);
         keyset_add(keys, &table_device_grace, &grace);
@@ -108,6 +110,9 @@ static enum err move_apply(struct write *w, struct tx *tx)
         err = rotation_leave(tx, &device, LEAVE_GONE);
     if (err == ERR_NONE)
         err = tx_update(tx, &table_device, &device);
+    bool ends = rule->certificates != NULL && rule->certificates->ends;
+    if (err == ERR_NONE && (ends || m->keys_touched))
+        err = password_end(tx, m->act.tenant, m->device);
     if (err == ERR_NONE && m->keys_touched)
         err = grace_close(tx, m->act.tenant, m->device, GRACE_CLOSED);
     if (err == ERR_NONE && rule->certificates != NULL)

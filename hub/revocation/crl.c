@@ -89,7 +89,7 @@ static bool find_job(struct crl_service *s, int64_t newest, struct crl_job *ret_
     }
     if (s->shards == 0)
         return false;
-    bool delta_old = is_old(s->made_at[1], s->delta_lifetime);
+    bool delta_old = is_old(s->deltas_made_at, s->delta_lifetime);
     if ((newest >= s->covered[1] && now_ms >= s->rest_until_ms[1]) || delta_old) {
         *ret_job = (struct crl_job){.delta = true, .all = delta_old};
         return true;
@@ -112,6 +112,29 @@ static void look(evutil_socket_t fd, short what, void *arg)
         crl_build_start(s, &job);
 }
 
+/* Of the lists of all; of both, where there are two authorities. */
+static void tell(struct crl_service *s, const struct crl_outcome *o)
+{
+    const char *kind = kind_text(o->job.delta);
+    uint64_t bytes = 0;
+    int64_t next_update = INT64_MAX;
+    for (size_t i = 0; i < s->authorities_len; i++) { /* this thread alone changes them */
+        const struct crl_list *list = &s->lists[i][CRL_WHOLE][o->job.delta];
+        bytes += list->size;
+        if (list->facts.next_update < next_update)
+            next_update = list->facts.next_update;
+    }
+    metric_add(counted.made, kind, (int64_t)o->lists);
+    metric_set(counted.entries, kind, (int64_t)o->entries);
+    metric_set(counted.bytes, kind, (int64_t)bytes);
+    metric_observe_us(counted.seconds, kind, o->took_ms * 1000);
+    metric_set(counted.next_update, kind, next_update);
+    log_event(LOG_LEVEL_INFO, "crl.made", F_TEXT("kind", kind),
+              F_INTEGER("number", (int64_t)o->number), F_INTEGER("entries", (int64_t)o->entries),
+              F_INTEGER("bytes", (int64_t)bytes), F_INTEGER("lists", (int64_t)o->lists),
+              F_INTEGER("ms", o->took_ms));
+}
+
 void crl_ended(struct crl_service *s, const struct crl_outcome *o)
 {
     const char *kind = kind_text(o->job.delta);
@@ -125,8 +148,9 @@ void crl_ended(struct crl_service *s, const struct crl_outcome *o)
         return;
     }
     s->covered[o->job.delta] = o->covered;
-    s->made_at[o->job.delta] = o->made_at;
     s->rest_until_ms[o->job.delta] = clock_monotonic_ms() + REST_FACTOR * o->took_ms;
+    if (o->job.delta && o->job.all)
+        s->deltas_made_at = o->made_at;
     if (!o->job.delta && o->job.all) {
         s->refresh[1] = s->refresh[0];
         s->refresh[0] =
@@ -135,16 +159,8 @@ void crl_ended(struct crl_service *s, const struct crl_outcome *o)
         if (err != ERR_NONE)
             log_event(LOG_LEVEL_ERROR, "crl.not_noted", F_ERR(err));
     }
-    int64_t lifetime = o->job.delta ? s->delta_lifetime : s->lifetime;
-    metric_add(counted.made, kind, (int64_t)o->lists);
-    metric_set(counted.entries, kind, (int64_t)o->entries);
-    metric_set(counted.bytes, kind, (int64_t)o->bytes);
-    metric_observe_us(counted.seconds, kind, o->took_ms * 1000);
-    metric_set(counted.next_update, kind, o->made_at + lifetime);
-    log_event(LOG_LEVEL_INFO, "crl.made", F_TEXT("kind", kind),
-              F_INTEGER("number", (int64_t)o->number), F_INTEGER("entries", (int64_t)o->entries),
-              F_INTEGER("bytes", (int64_t)o->bytes), F_INTEGER("lists", (int64_t)o->lists),
-              F_INTEGER("ms", o->took_ms));
+    if (o->lists > 0)
+        tell(s, o);
 }
 
 /* ---- life ---- */
@@ -158,8 +174,11 @@ enum err crl_service_new(const struct crl_options *options, struct crl_service *
     count_from_now_on();
     (void)pthread_mutex_init(&s->lock, NULL);
     for (size_t i = 0; i < ARRAY_LEN(s->lists); i++)
-        s->lists[i][0].fd = s->lists[i][1].fd = -1;
+        for (size_t j = 0; j < ARRAY_LEN(s->lists[i]); j++)
+            s->lists[i][j][0].fd = s->lists[i][j][1].fd = -1;
     s->store = options->store;
+    memcpy(s->authorities, options->authorities, sizeof s->authorities);
+    s->authorities_len = options->authorities_len;
     s->shards = options->shards;
     s->lifetime = options->lifetime;
     s->delta_lifetime = options->delta_lifetime;
@@ -232,13 +251,31 @@ unsigned crl_shards(const struct crl_service *s)
     return s->shards;
 }
 
-enum err crl_open(struct crl_service *s, unsigned shard, bool delta, struct crl_served *ret_served)
+enum err crl_authority_find(const struct crl_service *s, uint32_t number,
+                            enum authority *ret_authority)
+{
+    for (size_t i = 0; i < s->authorities_len; i++) {
+        if (s->authorities[i] != number)
+            continue;
+        *ret_authority = (enum authority)i;
+        return ERR_NONE;
+    }
+    return ERR_NOT_FOUND;
+}
+
+enum authority crl_authority_oldest(const struct crl_service *s)
+{
+    return (enum authority)(s->authorities_len - 1);
+}
+
+enum err crl_open(struct crl_service *s, enum authority authority, unsigned shard, bool delta,
+                  struct crl_served *ret_served)
 {
     if ((shard != CRL_WHOLE || delta) && (shard == CRL_WHOLE ? 0 : shard) >= s->shards)
         return ERR_NOT_FOUND;
     enum err err = ERR_BUSY;
     pthread_mutex_lock(&s->lock);
-    const struct crl_list *list = &s->lists[shard][delta];
+    const struct crl_list *list = &s->lists[authority][shard][delta];
     int fd = list->fd < 0 ? -1 : fcntl(list->fd, F_DUPFD_CLOEXEC, 0);
     if (fd >= 0) {
         *ret_served = (struct crl_served){.fd = fd, .size = list->size, .facts = list->facts};

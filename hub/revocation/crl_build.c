@@ -1,6 +1,7 @@
-/* Making lists, step by step on the service's loop: read the table page by page and sort its
- * certificates into shards; then, list by list, show each entry to the signer, and write the file
- * around what it gave for them.
+/* Making lists, step by step on the service's loop: read the table page by page and sort the
+ * certificates of an authority into shards; then, list by list, show each entry to the signer, and
+ * write the file around what it gave for them. While an authority is rolled over, all that once
+ * more for the previous one.
  *
  * The table may change between two pages. Rows only ever move to its end, which is read last, so
  * none is missed; one that moved may be in twice, once as it was, and is put right by the next run,
@@ -32,6 +33,7 @@ struct crl_build {
     struct crl_job job;
     struct crl_outcome outcome;
     struct loop_task task; /* the next page */
+    enum authority authority;
     struct arena *arena;
     int64_t started_ms;
     struct crl_entry_row last; /* the last row read */
@@ -42,21 +44,28 @@ struct crl_build {
     size_t sweep_len;
 
     /* the list at hand */
-    unsigned list;  /* CRL_WHOLE, then the shards from 0 on */
-    unsigned shard; /* whose entries are being read */
+    struct crl_which which; /* of CRL_WHOLE, then the shards from 0 on */
+    unsigned shard;         /* whose entries are being read */
     struct crl_request request;
     struct crl_entry batch[SIGNER_CRL_ENTRIES];
     struct writer prefix, suffix;
     uint8_t prefix_bytes[CRL_PREFIX_MAX], suffix_bytes[CRL_SUFFIX_MAX];
 };
 
+static void close_entries(struct crl_build *b)
+{
+    for (size_t i = 0; i < b->shards_len; i++) {
+        if (b->shards[i].entries != NULL)
+            (void)fclose(b->shards[i].entries);
+        b->shards[i] = (struct shard){.entries = NULL};
+    }
+}
+
 void crl_build_free(struct crl_build *b)
 {
     if (b == NULL)
         return;
-    for (size_t i = 0; i < b->shards_len; i++)
-        if (b->shards[i].entries != NULL)
-            (void)fclose(b->shards[i].entries);
+    close_entries(b);
     arena_free(b->arena);
     free(b->sweep);
     free(b);
@@ -110,13 +119,28 @@ static enum err entry_of_row(const struct crl_entry_row *row, int64_t now,
     return w.err;
 }
 
+static bool is_of(const struct crl_entry_row *row, uint32_t authority)
+{
+    return row->authority == authority || row->authority == 0;
+}
+
+static bool is_ours(const struct crl_service *s, const struct crl_entry_row *row)
+{
+    bool ours = false;
+    for (size_t i = 0; i < s->authorities_len; i++)
+        ours = ours || is_of(row, s->authorities[i]);
+    return ours;
+}
+
 /* Is the row in no list any more? Of one that has expired a list made after that has told (section
- * 3.3 asks for it); one that was let go is forgotten once no delta goes back so far. */
+ * 3.3 asks for it); one that was let go is forgotten once no delta goes back so far, and how far
+ * those of another hub go is not known here. */
 static bool is_over(const struct crl_build *b, const struct crl_entry_row *row)
 {
     if (row->not_after + b->s->lifetime < b->outcome.made_at)
         return true;
-    return row->reason == REASON_REMOVE_FROM_CRL && row->entry < b->s->refresh[1].covered;
+    return row->reason == REASON_REMOVE_FROM_CRL && row->entry < b->s->refresh[1].covered &&
+           is_ours(b->s, row);
 }
 
 static enum err keep(struct crl_build *b, const struct crl_entry_row *row)
@@ -148,8 +172,8 @@ static enum err take_row(void *ctx, const void *row)
     memcpy(&b->last, row, sizeof b->last);
     b->page_len++;
     if (!is_over(b, &b->last))
-        return keep(b, &b->last);
-    if (b->sweep_len < CRL_SWEEP_MAX)
+        return is_of(&b->last, b->s->authorities[b->authority]) ? keep(b, &b->last) : ERR_NONE;
+    if (b->authority == AUTHORITY_CURRENT && b->sweep_len < CRL_SWEEP_MAX)
         b->sweep[b->sweep_len++] = b->last;
     return ERR_NONE;
 }
@@ -171,6 +195,19 @@ static void read_page(struct loop_task *task)
         loop_post(b->s->loop, &b->task);
     else
         begin_lists(b);
+}
+
+static void begin_authority(struct crl_build *b, enum authority authority)
+{
+    const struct crl_service *s = b->s;
+    close_entries(b);
+    b->authority = authority;
+    b->last = (struct crl_entry_row){.entry = -1};
+    if (b->job.delta) { /* a key that all those of the base are before */
+        b->last.entry = s->refresh[s->refresh[1].number > 0].covered - 1;
+        memset(b->last.serial, 'f', 2 * SERIAL_MAX);
+    }
+    loop_post(s->loop, &b->task);
 }
 
 static enum err note_newest(void *ctx, const void *row)
@@ -207,15 +244,8 @@ void crl_build_start(struct crl_service *s, const struct crl_job *job)
     arena_reset(b->arena);
     if (err != ERR_NONE)
         goto out;
-    /* A key that all those of the base are before. */
-    if (job->delta) {
-        b->last.entry = s->refresh[s->refresh[1].number > 0].covered - 1;
-        memset(b->last.serial, 'f', 2 * SERIAL_MAX);
-    } else {
-        b->last.entry = -1;
-    }
     s->build = b;
-    loop_post(s->loop, &b->task);
+    begin_authority(b, AUTHORITY_CURRENT);
     return;
 out:
     crl_build_free(b);
@@ -227,7 +257,7 @@ out:
 
 static bool in_list(const struct crl_build *b, unsigned shard)
 {
-    return b->list == CRL_WHOLE || b->list == shard;
+    return b->which.shard == CRL_WHOLE || b->which.shard == shard;
 }
 
 /* The next entries of the list at hand, at most `max`. */
@@ -284,7 +314,7 @@ static enum err write_file(struct crl_build *b, FILE *file)
 static enum err write_list(struct crl_build *b)
 {
     char path[PATH_MAX];
-    enum err err = crl_files_path(b->s, b->list, b->job.delta, ".new", path);
+    enum err err = crl_files_path(b->s, &b->which, ".new", path);
     if (err != ERR_NONE)
         return err;
     FILE *file = fopen(path, "we");
@@ -295,7 +325,7 @@ static enum err write_list(struct crl_build *b)
     if (fclose(file) != 0 && err == ERR_NONE)
         err = write_err();
     if (err == ERR_NONE)
-        err = crl_files_publish(b->s, b->list, b->job.delta);
+        err = crl_files_publish(b->s, &b->which);
     return err;
 }
 
@@ -318,8 +348,6 @@ static void on_finished(void *ctx, enum err err, struct slice bytes)
         return;
     }
     b->outcome.lists++;
-    if (b->list == CRL_WHOLE)
-        b->outcome.bytes = b->prefix.len + b->request.entries_len + b->suffix.len;
     next_list(b);
 }
 
@@ -367,7 +395,8 @@ static void begin_list(struct crl_build *b)
     const struct crl_service *s = b->s;
     int64_t lifetime = b->job.delta ? s->delta_lifetime : s->lifetime;
     b->request = (struct crl_request){
-        .shard = b->list == CRL_WHOLE ? SIGNER_CRL_ALL : (uint16_t)b->list,
+        .authority = b->authority,
+        .shard = b->which.shard == CRL_WHOLE ? SIGNER_CRL_ALL : (uint16_t)b->which.shard,
         .number = b->outcome.number,
         .base = b->job.delta ? s->refresh[s->refresh[1].number > 0].number : 0,
         .this_update = b->outcome.made_at - CRL_BACKDATE,
@@ -379,24 +408,39 @@ static void begin_list(struct crl_build *b)
     signer_crl_begin(b->s->link, &b->request, on_begun, b);
 }
 
+static void end_authority(struct crl_build *b)
+{
+    unsigned next = b->authority + 1;
+    if (next < b->s->authorities_len)
+        begin_authority(b, (enum authority)next);
+    else
+        end(b, ERR_NONE, "");
+}
+
 /* The list of all comes first: who fetches that has no other. */
 static void next_list(struct crl_build *b)
 {
-    unsigned next = b->list == CRL_WHOLE ? 0 : b->list + 1;
+    unsigned next = b->which.shard == CRL_WHOLE ? 0 : b->which.shard + 1;
     while (next < b->s->shards && !b->job.all && !b->shards[next].changed)
         next++;
     if (next >= b->s->shards) {
-        end(b, ERR_NONE, "");
+        end_authority(b);
         return;
     }
-    b->list = next;
+    b->which.shard = next;
     begin_list(b);
 }
 
 static void begin_lists(struct crl_build *b)
 {
-    for (size_t i = 0; i < b->shards_len; i++)
+    bool changed = b->job.all;
+    for (size_t i = 0; i < b->shards_len; i++) {
         b->outcome.entries += b->shards[i].n;
-    b->list = CRL_WHOLE;
-    begin_list(b);
+        changed = changed || b->shards[i].changed;
+    }
+    b->which = (struct crl_which){b->authority, CRL_WHOLE, b->job.delta};
+    if (changed)
+        begin_list(b);
+    else
+        end_authority(b);
 }

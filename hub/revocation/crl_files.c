@@ -1,5 +1,7 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +16,14 @@
 #define NUMBERS_MAX 256 /* bytes of the file that holds what is to be remembered of them */
 #define ETAG_BYTES  8   /* the last ones of a signature: no two lists have the same */
 
-enum err crl_files_path(const struct crl_service *s, unsigned shard, bool delta, const char *suffix,
-                        char path[PATH_MAX])
+enum err crl_files_path(const struct crl_service *s, const struct crl_which *which,
+                        const char *suffix, char path[PATH_MAX])
 {
-    char which[16] = "all";
-    if (shard != CRL_WHOLE)
-        (void)snprintf(which, sizeof which, "%u-%u", s->shards, shard);
-    int n =
-        snprintf(path, PATH_MAX, "%s/%s%s.crl%s", s->folder, which, delta ? "-delta" : "", suffix);
+    char part[16] = "all";
+    if (which->shard != CRL_WHOLE)
+        (void)snprintf(part, sizeof part, "%u-%u", s->shards, which->shard);
+    int n = snprintf(path, PATH_MAX, "%s/%08" PRIx32 "-%s%s.crl%s", s->folder,
+                     s->authorities[which->authority], part, which->delta ? "-delta" : "", suffix);
     return n < 0 || n >= PATH_MAX ? ERR_LIMIT : ERR_NONE;
 }
 
@@ -50,10 +52,15 @@ static enum err describe(int fd, struct crl_list *ret_list)
     return err;
 }
 
-static enum err take_up(struct crl_service *s, unsigned shard, bool delta)
+static struct crl_list *list_of(struct crl_service *s, const struct crl_which *which)
+{
+    return &s->lists[which->authority][which->shard][which->delta];
+}
+
+static enum err take_up(struct crl_service *s, const struct crl_which *which)
 {
     char path[PATH_MAX];
-    enum err err = crl_files_path(s, shard, delta, "", path);
+    enum err err = crl_files_path(s, which, "", path);
     if (err != ERR_NONE)
         return err;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -61,14 +68,14 @@ static enum err take_up(struct crl_service *s, unsigned shard, bool delta)
         return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
     struct crl_list list;
     err = describe(fd, &list);
-    if (err == ERR_NONE && (list.facts.base > 0) != delta)
+    if (err == ERR_NONE && (list.facts.base > 0) != which->delta)
         err = ERR_SYNTAX;
     if (err != ERR_NONE) {
         (void)close(fd);
         return err;
     }
     pthread_mutex_lock(&s->lock);
-    struct crl_list *place = &s->lists[shard][delta];
+    struct crl_list *place = list_of(s, which);
     int before = place->fd;
     *place = list;
     pthread_mutex_unlock(&s->lock);
@@ -77,16 +84,16 @@ static enum err take_up(struct crl_service *s, unsigned shard, bool delta)
     return ERR_NONE;
 }
 
-enum err crl_files_publish(struct crl_service *s, unsigned shard, bool delta)
+enum err crl_files_publish(struct crl_service *s, const struct crl_which *which)
 {
     char fresh[PATH_MAX], path[PATH_MAX];
-    enum err err = crl_files_path(s, shard, delta, ".new", fresh);
+    enum err err = crl_files_path(s, which, ".new", fresh);
     if (err == ERR_NONE)
-        err = crl_files_path(s, shard, delta, "", path);
+        err = crl_files_path(s, which, "", path);
     /* Not flushed: what a power cut leaves broken is made anew. */
     if (err == ERR_NONE && rename(fresh, path) != 0)
         err = ERR_IO;
-    return err == ERR_NONE ? take_up(s, shard, delta) : err;
+    return err == ERR_NONE ? take_up(s, which) : err;
 }
 
 static void numbers_path(const struct crl_service *s, char path[PATH_MAX])
@@ -145,9 +152,67 @@ static enum err load_numbers(struct crl_service *s)
     return err;
 }
 
-static bool is_ours(const struct crl_service *s, unsigned shard, bool delta)
+static bool is_ours(const struct crl_service *s, const char *name)
 {
-    return shard == CRL_WHOLE ? !delta || s->shards > 0 : shard < s->shards;
+    struct reader r = reader_over(slice_of_text(name));
+    struct slice number = reader_take(&r, 2 * sizeof *s->authorities);
+    bool known = false;
+    for (size_t i = 0; i < s->authorities_len; i++) {
+        uint8_t bytes[2 * sizeof *s->authorities];
+        struct writer w = writer_over(bytes, sizeof bytes);
+        crl_authority_write(&w, s->authorities[i]);
+        known = known || slice_equal(number, writer_bytes(&w));
+    }
+    reader_expect(&r, SLICE_LITERAL("-"));
+    if (reader_peek(&r) == 'a') {
+        reader_expect(&r, SLICE_LITERAL("all"));
+    } else {
+        if (reader_decimal(&r, CRL_SHARDS_MAX) != s->shards)
+            reader_fail(&r, ERR_NOT_FOUND);
+        reader_expect(&r, SLICE_LITERAL("-"));
+        if (reader_decimal(&r, CRL_SHARDS_MAX) >= s->shards)
+            reader_fail(&r, ERR_NOT_FOUND);
+    }
+    struct slice end = reader_rest(&r);
+    return r.err == ERR_NONE && known &&
+           (slice_equal(end, SLICE_LITERAL(".crl")) ||
+            slice_equal(end, SLICE_LITERAL("-delta.crl")));
+}
+
+/* Nobody is to come by a list that is made no more; nor by what a crash has left half written. */
+static void remove_others(const struct crl_service *s)
+{
+    DIR *folder = opendir(s->folder);
+    if (folder == NULL)
+        return; /* what can't be read is not served */
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL)
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "numbers") != 0 &&
+            !is_ours(s, entry->d_name))
+            (void)unlinkat(dirfd(folder), entry->d_name, 0);
+    (void)closedir(folder);
+}
+
+static bool there_is(const struct crl_service *s, const struct crl_which *which)
+{
+    return which->shard == CRL_WHOLE ? !which->delta || s->shards > 0 : which->shard < s->shards;
+}
+
+/* False where a complete list is missing. */
+static bool load_lists(struct crl_service *s, enum authority authority)
+{
+    bool complete = true;
+    for (unsigned shard = 0; shard <= CRL_SHARDS_MAX; shard++)
+        for (unsigned delta = 0; delta < 2; delta++) {
+            const struct crl_which which = {authority, shard, delta == 1};
+            if (!there_is(s, &which))
+                continue;
+            bool taken = take_up(s, &which) == ERR_NONE;
+            complete = complete && (taken || which.delta);
+            if (taken && list_of(s, &which)->facts.number > s->number)
+                s->number = list_of(s, &which)->facts.number;
+        }
+    return complete;
 }
 
 enum err crl_files_load(struct crl_service *s, char explain[256])
@@ -157,16 +222,10 @@ enum err crl_files_load(struct crl_service *s, char explain[256])
                        strerror(errno));
         return ERR_IO;
     }
+    remove_others(s);
     bool complete = load_numbers(s) == ERR_NONE;
-    for (unsigned shard = 0; shard <= CRL_SHARDS_MAX; shard++)
-        for (unsigned delta = 0; delta < 2; delta++) {
-            if (!is_ours(s, shard, delta == 1))
-                continue;
-            bool there = take_up(s, shard, delta == 1) == ERR_NONE;
-            complete = complete && (there || delta == 1);
-            if (there && s->lists[shard][delta].facts.number > s->number)
-                s->number = s->lists[shard][delta].facts.number;
-        }
+    for (size_t i = 0; i < s->authorities_len; i++)
+        complete = load_lists(s, (enum authority)i) && complete;
     /* Where any is missing all are made anew. */
     if (!complete)
         memset(s->refresh, 0, sizeof s->refresh);
@@ -175,8 +234,9 @@ enum err crl_files_load(struct crl_service *s, char explain[256])
 
 void crl_files_close(struct crl_service *s)
 {
-    for (unsigned shard = 0; shard <= CRL_SHARDS_MAX; shard++)
-        for (unsigned delta = 0; delta < 2; delta++)
-            if (s->lists[shard][delta].fd >= 0)
-                (void)close(s->lists[shard][delta].fd);
+    for (unsigned authority = 0; authority < AUTHORITY_COUNT; authority++)
+        for (unsigned shard = 0; shard <= CRL_SHARDS_MAX; shard++)
+            for (unsigned delta = 0; delta < 2; delta++)
+                if (s->lists[authority][shard][delta].fd >= 0)
+                    (void)close(s->lists[authority][shard][delta].fd);
 }

@@ -33,11 +33,14 @@ struct crl_service {
     bool started;
     struct signer_link *link;
     char *folder;
+    uint32_t authorities[AUTHORITY_COUNT];
+    size_t authorities_len;
     unsigned shards;
     int64_t lifetime, delta_lifetime;
 
-    pthread_mutex_t lock;                         /* over lists */
-    struct crl_list lists[CRL_SHARDS_MAX + 1][2]; /* [CRL_WHOLE]: of all; complete, delta */
+    pthread_mutex_t lock; /* over lists */
+    /* [CRL_WHOLE]: of all; complete, delta */
+    struct crl_list lists[AUTHORITY_COUNT][CRL_SHARDS_MAX + 1][2];
 
     /* on its thread */
     struct event *timer;
@@ -46,9 +49,9 @@ struct crl_service {
     struct crl_refresh refresh[2]; /* the newest, the one before */
     uint64_t number;               /* the last CRLNumber, used or not */
     int64_t covered[2];            /* complete lists, deltas: as in crl_refresh */
-    int64_t made_at[2];
-    int64_t rest_until_ms[2]; /* monotonic: none that is not overdue before this */
-    int64_t retry_at_ms;      /* monotonic: nothing before this, after a failure */
+    int64_t deltas_made_at;        /* all of them */
+    int64_t rest_until_ms[2];      /* monotonic: none that is not overdue before this */
+    int64_t retry_at_ms;           /* monotonic: nothing before this, after a failure */
 };
 
 /* ---- crl_build.c: making lists ---- */
@@ -67,7 +70,7 @@ struct crl_outcome {
     const char *step; /* where it failed */
     uint64_t number;
     int64_t covered, made_at;
-    uint64_t entries, bytes; /* of the list of all */
+    uint64_t entries; /* of the list of all; of both, where there are two authorities */
     size_t lists;
     int64_t took_ms;
 };
@@ -75,13 +78,20 @@ void crl_ended(struct crl_service *s, const struct crl_outcome *outcome);
 
 /* ---- crl_files.c: lists in their folder ---- */
 
-/* What is there; lists that are missing or broken are not made yet. */
+/* What is there; lists that are missing or broken are not made yet. Those of an authority that was
+ * given up, or of another number of shards, are removed. */
 MUST_USE enum err crl_files_load(struct crl_service *s, char explain[256]);
-/* The name of a list, with `suffix` behind it. ERR_LIMIT. */
-MUST_USE enum err crl_files_path(const struct crl_service *s, unsigned shard, bool delta,
+/* One of the lists. */
+struct crl_which {
+    enum authority authority;
+    unsigned shard;
+    bool delta;
+};
+/* Its name, with `suffix` behind it. ERR_LIMIT. */
+MUST_USE enum err crl_files_path(const struct crl_service *s, const struct crl_which *which,
                                  const char *suffix, char path[PATH_MAX]);
 /* The list that was written under its name and ".new" is the newest now. */
-MUST_USE enum err crl_files_publish(struct crl_service *s, unsigned shard, bool delta);
+MUST_USE enum err crl_files_publish(struct crl_service *s, const struct crl_which *which);
 /* Keeps s->number and s->refresh. */
 MUST_USE enum err crl_files_save(const struct crl_service *s);
 void crl_files_close(struct crl_service *s);

@@ -32,7 +32,7 @@ void crl_desk_close(struct crl_desk *d)
 static uint64_t *last_number(struct crl_desk *d, const struct crl_request *request, bool delta)
 {
     size_t place = request->shard == SIGNER_CRL_ALL ? CRL_SHARDS_MAX : request->shard;
-    return &d->numbers[delta][place];
+    return &d->numbers[request->authority][delta][place];
 }
 
 static enum err check_list(struct crl_desk *d, const struct crl_request *request)
@@ -51,31 +51,60 @@ static enum err check_list(struct crl_desk *d, const struct crl_request *request
     return grows ? ERR_NONE : ERR_REFUSED;
 }
 
-enum err crl_desk_begin(struct crl_desk *d, struct issuer *issuer,
+/* The URLs of a list, in these places. */
+struct urls {
+    uint8_t point[CRL_URL_MAX], plain[CRL_URL_MAX], freshest[CRL_URL_MAX];
+};
+
+static struct slice put_url(uint8_t bytes[CRL_URL_MAX], const struct crl_url *url, enum err *err)
+{
+    struct writer w = writer_over(bytes, CRL_URL_MAX);
+    crl_url_write(&w, url);
+    if (w.err != ERR_NONE)
+        *err = w.err;
+    return writer_bytes(&w);
+}
+
+/* A list's distribution point has the name without its authority, too: certificates of earlier
+ * versions say that. */
+static enum err name_list(const struct crl_desk *d, const struct crl_request *request,
+                          uint32_t authority, struct urls *urls, struct crl_frame *frame)
+{
+    bool whole = request->shard == SIGNER_CRL_ALL;
+    struct crl_url url = {.base = slice_of_text(d->public_url),
+                          .authority = authority,
+                          .shards = d->shards,
+                          .shard = whole ? CRL_WHOLE : request->shard,
+                          .delta = true};
+    enum err err = ERR_NONE;
+    if (request->base == 0 && url.base.len > 0)
+        frame->freshest = put_url(urls->freshest, &url, &err);
+    if (whole)
+        return err;
+    url.delta = false;
+    frame->distribution_points[0] = put_url(urls->point, &url, &err);
+    url.authority = 0;
+    if (authority != 0)
+        frame->distribution_points[1] = put_url(urls->plain, &url, &err);
+    return err;
+}
+
+enum err crl_desk_begin(struct crl_desk *d, struct issuer *const issuers[AUTHORITY_COUNT],
                         const struct crl_request *request, struct writer *prefix)
 {
     drop(d);
-    enum err err = check_list(d, request);
+    struct issuer *issuer = issuers[request->authority];
+    enum err err = issuer == NULL ? ERR_REFUSED : check_list(d, request);
     if (err != ERR_NONE)
         return err;
-    uint8_t point_bytes[CRL_URL_MAX], freshest_bytes[CRL_URL_MAX];
-    struct writer point = writer_over(point_bytes, sizeof point_bytes);
-    struct writer freshest = writer_over(freshest_bytes, sizeof freshest_bytes);
-    bool delta = request->base > 0, whole = request->shard == SIGNER_CRL_ALL;
-    struct slice url = slice_of_text(d->public_url);
-    if (!whole)
-        crl_url_write(&point, url, d->shards, request->shard, false);
-    if (!delta && url.len > 0)
-        crl_url_write(&freshest, url, d->shards, whole ? CRL_WHOLE : request->shard, true);
-    if (point.err != ERR_NONE || freshest.err != ERR_NONE)
-        return ERR_LIMIT;
-    const struct crl_frame frame = {.this_update = request->this_update,
-                                    .next_update = request->next_update,
-                                    .number = request->number,
-                                    .base = request->base,
-                                    .distribution_point = writer_bytes(&point),
-                                    .freshest = writer_bytes(&freshest)};
-    err = crl_begin(issuer, &frame, request->entries_len, &d->signing, prefix);
+    struct urls urls;
+    struct crl_frame frame = {.this_update = request->this_update,
+                              .next_update = request->next_update,
+                              .number = request->number,
+                              .base = request->base};
+    err = name_list(d, request, issuer_number(issuer), &urls, &frame);
+    if (err == ERR_NONE)
+        err = crl_begin(issuer, &frame, request->entries_len, &d->signing, prefix);
     if (err == ERR_NONE)
         d->request = *request;
     return err;

@@ -13,16 +13,17 @@ struct crl_desk {
     unsigned shards;
     struct crl_signing *signing; /* NULL: none under way */
     struct crl_request request;  /* of the one under way */
-    /* The last ones finished since the start: complete ones, then deltas; of each shard, then of
-     * the whole. The hub keeps them growing over restarts. */
-    uint64_t numbers[2][CRL_SHARDS_MAX + 1];
+    /* The last ones finished since the start, of each authority: complete ones, then deltas; of
+     * each shard, then of the whole. The hub keeps them growing over restarts. */
+    uint64_t numbers[AUTHORITY_COUNT][2][CRL_SHARDS_MAX + 1];
 };
 
 /* ERR_SYNTAX for a URL or a number of shards that is none. */
 MUST_USE enum err crl_desk_open(struct crl_desk *d, const char *public_url, unsigned shards);
 void crl_desk_close(struct crl_desk *d);
 
-MUST_USE enum err crl_desk_begin(struct crl_desk *d, struct issuer *issuer,
+/* `issuers`: by authority; NULL where there is none, and then ERR_REFUSED. */
+MUST_USE enum err crl_desk_begin(struct crl_desk *d, struct issuer *const issuers[AUTHORITY_COUNT],
                                  const struct crl_request *request, struct writer *prefix);
 MUST_USE enum err crl_desk_add(struct crl_desk *d, const struct crl_entry *entries, size_t n,
                                struct writer *result);

@@ -81,7 +81,7 @@ static enum err issue_to_device(struct signer_keys *k, const struct certificate_
     issue.ocsp_url = slice_of_text(k->ocsp_url);
     issue.public_url = slice_of_text(k->crl.public_url);
     issue.crl_shards = k->crl.shards;
-    return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
+    return issue_certificate(k->issuers[AUTHORITY_CURRENT], &issue, buffer, max, ret_len);
 }
 
 /* DNS names are the same in either case (RFC 4343), and so are the digits of an address. */
@@ -113,7 +113,7 @@ static enum err issue_to_server(struct signer_keys *k, const struct certificate_
     issue.names_len = request->names_len;
     if (names[0].len <= COMMON_NAME_MAX)
         issue.common_name = names[0];
-    return issue_certificate(k->issuer, &issue, buffer, max, ret_len);
+    return issue_certificate(k->issuers[AUTHORITY_CURRENT], &issue, buffer, max, ret_len);
 }
 
 static enum err handle_issue(struct signer_keys *k, struct slice body, struct writer *result)
@@ -188,7 +188,7 @@ static enum err handle_crl_begin(struct signer_keys *k, struct slice body, struc
 {
     struct crl_request request;
     enum err err = signer_crl_begin_read(body, &request);
-    return err != ERR_NONE ? err : crl_desk_begin(&k->crl, k->issuer, &request, result);
+    return err != ERR_NONE ? err : crl_desk_begin(&k->crl, k->issuers, &request, result);
 }
 
 static enum err handle_crl_add(struct signer_keys *k, struct slice body, struct writer *result)
@@ -268,7 +268,7 @@ static const struct {
      "one serial; a state that exists; an answer that starts now and ends within a day",
      handle_ocsp},
     {SIGNER_CRL_BEGIN,
-     "a list of this issuer, or a shard there is; dates of now; a number that grows",
+     "a list of an issuer there is, or a shard; dates of now; a number that grows",
      handle_crl_begin},
     {SIGNER_CRL_ADD, "serial numbers of that shard, as many as were announced", handle_crl_add},
     {SIGNER_CRL_FINISH, "all that was announced has come", handle_crl_finish},

@@ -162,7 +162,7 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     enum err err = check_chain(chain, n);
     if (err != ERR_NONE)
         return fail(err, explain, "issuing.pem: the certificates do not follow from each other");
-    err = issuer_new(key, chain[0], &k->issuer);
+    err = issuer_new(key, chain[0], &k->issuers[AUTHORITY_CURRENT]);
     if (err == ERR_CONFLICT)
         return fail(err, explain, "issuing.key is not the key of the certificate in issuing.pem");
     if (err == ERR_REFUSED)
@@ -177,20 +177,20 @@ static enum err take_chain(X509 *const *chain, size_t n, EVP_PKEY *key, struct s
     if (err != ERR_NONE)
         return err;
     facts->chain_len = w.len;
-    facts->issuing_not_after = issuer_not_after(k->issuer);
+    facts->issuing_not_after = issuer_not_after(k->issuers[AUTHORITY_CURRENT]);
     struct reader own = reader_over(slice_of(facts->chain, facts->chain_len));
-    err = ocsp_responder_new(k->issuer, der_read_any(&own, NULL), k->fleet,
+    err = ocsp_responder_new(k->issuers[AUTHORITY_CURRENT], der_read_any(&own, NULL), k->fleet,
                              &k->responders[AUTHORITY_CURRENT]);
     if (err != ERR_NONE)
         return fail(err, explain, "no OCSP responder could be made: %s", err_text(err));
     return ERR_NONE;
 }
 
-/* The authority before this one issues nothing more, but is asked about what it has issued. Where
- * its key is gone already, nobody speaks for it. */
-static enum err open_previous_responder(const struct signer_options *options, uid_t owner,
-                                        X509 *certificate, struct slice der, struct signer_keys *k,
-                                        char explain[256])
+/* The authority before this one issues nothing more, but says what has become of that: by its
+ * responder, and by lists. Where its key is gone already, nobody speaks for it. */
+static enum err open_previous_issuer(const struct signer_options *options, uid_t owner,
+                                     X509 *certificate, struct slice der, struct signer_keys *k,
+                                     char explain[256])
 {
     EVP_PKEY *key CLEANUP(ca_key_cleanup) = NULL;
     enum err err = read_key(options, "previous-issuing.key", owner, &key, explain);
@@ -198,9 +198,10 @@ static enum err open_previous_responder(const struct signer_options *options, ui
         return ERR_NONE;
     if (err != ERR_NONE)
         return err;
-    err = issuer_new(key, certificate, &k->previous);
+    err = issuer_new(key, certificate, &k->issuers[AUTHORITY_PREVIOUS]);
     if (err == ERR_NONE)
-        err = ocsp_responder_new(k->previous, der, k->fleet, &k->responders[AUTHORITY_PREVIOUS]);
+        err = ocsp_responder_new(k->issuers[AUTHORITY_PREVIOUS], der, k->fleet,
+                                 &k->responders[AUTHORITY_PREVIOUS]);
     if (err != ERR_NONE)
         return fail(err, explain, "previous-issuing.pem and its key: %s", err_text(err));
     return ERR_NONE;
@@ -229,11 +230,12 @@ static enum err open_previous(const struct signer_options *options, uid_t owner,
         err = append_chain(chain, n, name, &w, explain);
     struct reader first = reader_over(writer_bytes(&w));
     if (err == ERR_NONE)
-        err = open_previous_responder(options, owner, chain[0], der_read_any(&first, NULL), k,
-                                      explain);
+        err =
+            open_previous_issuer(options, owner, chain[0], der_read_any(&first, NULL), k, explain);
     for (size_t i = 0; i < n; i++)
         X509_free(chain[i]);
     facts->previous_len = w.len;
+    facts->previous_signs = k->issuers[AUTHORITY_PREVIOUS] != NULL;
     return err;
 }
 
@@ -347,8 +349,8 @@ void signer_keys_close(struct signer_keys *k)
     for (size_t i = 0; i < AUTHORITY_COUNT; i++)
         ocsp_responder_free(k->responders[i]);
     crl_desk_close(&k->crl);
-    issuer_free(k->previous);
-    issuer_free(k->issuer);
+    for (size_t i = 0; i < AUTHORITY_COUNT; i++)
+        issuer_free(k->issuers[i]);
     EVP_PKEY_free(k->ledger.key);
     EVP_PKEY_free(k->policy.key);
     ledger_state_close(&k->state);

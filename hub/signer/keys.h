@@ -10,6 +10,7 @@
 #include "hub/signer/ledger_state.h"
 #include "hub/signer/rules_state.h"
 #include "hub/signer/signer.h"
+#include "pki/authority.h"
 #include "pki/issue.h"
 #include "pki/ocsp_responder.h"
 
@@ -24,8 +25,9 @@ struct signer_keys {
     char server_names[SERVER_NAMES_MAX][SERVER_NAME_SIZE];
     size_t server_names_len;
     char ocsp_url[PUBLIC_URL_MAX + 8]; /* for devices' certificates; empty: none */
-    struct issuer *issuer;
-    struct issuer *previous; /* certifies its responder, and nothing else; NULL: none */
+    /* The previous one certifies its responder and signs its lists, and nothing else; NULL: none.
+     */
+    struct issuer *issuers[AUTHORITY_COUNT];
     struct ocsp_responder *responders[AUTHORITY_COUNT]; /* NULL where there is no authority */
     struct note_signer ledger;                          /* its name is the ledger's origin */
     struct ledger_state state;

@@ -128,7 +128,7 @@ static enum err warm_up(struct signer_keys *k, const struct signer_facts *facts)
                                           .spki = own.spki.der};
     uint8_t made[CERTIFICATE_MAX];
     size_t len;
-    err = issue_certificate(k->issuer, &request, made, sizeof made, &len);
+    err = issue_certificate(k->issuers[AUTHORITY_CURRENT], &request, made, sizeof made, &len);
     mem_wipe(made, sizeof made);
     /* An issuer whose life is over signs nothing more, but the ledger goes on. */
     if (err != ERR_NONE && err != ERR_EXPIRED)

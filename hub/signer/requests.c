@@ -123,6 +123,7 @@ enum err signer_checkpoint_read(struct slice body, struct hash proof[MERKLE_PROO
 
 void signer_crl_begin_write(struct writer *w, const struct crl_request *request)
 {
+    writer_u8(w, (uint8_t)request->authority);
     writer_be16(w, request->shard);
     writer_be64(w, request->number);
     writer_be64(w, request->base);
@@ -134,7 +135,10 @@ void signer_crl_begin_write(struct writer *w, const struct crl_request *request)
 enum err signer_crl_begin_read(struct slice body, struct crl_request *ret_request)
 {
     struct reader r = reader_over(body);
-    struct crl_request request = {.shard = reader_be16(&r)};
+    uint8_t authority = reader_u8(&r);
+    if (authority >= AUTHORITY_COUNT)
+        reader_fail(&r, ERR_SYNTAX);
+    struct crl_request request = {.authority = (enum authority)authority, .shard = reader_be16(&r)};
     request.number = reader_be64(&r);
     request.base = reader_be64(&r);
     request.this_update = (int64_t)reader_be64(&r);
@@ -316,6 +320,7 @@ void signer_report_write(struct writer *w, enum err err, const char *explain,
     writer_be64(w, facts->rules_version);
     writer_be32(w, (uint32_t)facts->previous_len);
     writer_put(w, slice_of(facts->previous, facts->previous_len));
+    writer_u8(w, facts->previous_signs ? 1 : 0);
     writer_put(w, slice_of(facts->chain, facts->chain_len));
 }
 
@@ -352,6 +357,10 @@ static void read_facts(struct reader *r, struct signer_facts *facts)
     facts->rules_version = reader_be64(r);
     struct slice previous = reader_take(r, reader_be32(r));
     facts->previous_len = read_certificates(r, previous, facts->previous, sizeof facts->previous);
+    uint8_t signs = reader_u8(r);
+    if (signs > 1)
+        reader_fail(r, ERR_SYNTAX);
+    facts->previous_signs = signs == 1;
     facts->chain_len = read_certificates(r, reader_rest(r), facts->chain, sizeof facts->chain);
 }
 

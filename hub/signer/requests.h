@@ -9,8 +9,8 @@
  *               rest
  *   ocsp        authority u8 | hash u8 | serial text | status u8 | reason u8 | revoked_at i64
  *               | this_update i64 | next_update i64
- *   crl-begin   shard u16 | number u64 | base u64 | this_update i64 | next_update i64
- *               | bytes of all entries u64
+ *   crl-begin   authority u8 | shard u16 | number u64 | base u64 | this_update i64
+ *               | next_update i64 | bytes of all entries u64
  *   crl-add     entries: n u8 | serial [n] | date i64 | reason u8, one after the other
  *   crl-finish  nothing
  *   rules       version u64 | made_at i64 | length of the body u32 | SHA-256 of it [32]
@@ -20,7 +20,8 @@
  *             | ledger key's name text, key [32] | SHA-256 of the issuing certificate [32]
  *             | not_after i64 | size u64 and root [32] of the last tree signed
  *             | policy key's name text, key [32] | version u64 of the last rules signed
- *             | length u32 and certificates of the previous authority | chain: the rest
+ *             | length u32 and certificates of the previous authority | 1 where it signs, else 0:
+ * u8 | chain: the rest
  *
  * The readers take what was written by a process that may have been taken over: bounded, strict,
  * no trailing bytes. They check form; whether to do it is for handlers.c. */

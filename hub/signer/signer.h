@@ -51,6 +51,7 @@ struct signer_facts {
     /* The authority before this one, where a roll-over is not finished: what it issued is good. */
     uint8_t previous[CERTIFICATE_MAX];
     size_t previous_len;
+    bool previous_signs; /* its key is there: answers and lists can be had of it */
     /* The last tree it signed; size 0 before the first. A ledger that does not continue it was set
      * back or edited. */
     uint64_t signed_size;
@@ -147,9 +148,11 @@ void signer_ocsp(struct signer_link *l, const struct ocsp_answer *answer, signer
 #define SIGNER_CRL_ALL     UINT16_MAX /* instead of a shard: the issuer's certificates, whole */
 #define SIGNER_CRL_ENTRIES 256        /* in one message */
 struct crl_request {
+    enum authority authority; /* whose list it is */
     uint16_t shard;
-    uint64_t number; /* more than that of the last of its kind (complete, delta) and shard */
-    uint64_t base;   /* of a delta; 0: complete */
+    uint64_t
+        number; /* more than that of the last of its authority, kind (complete, delta) and shard */
+    uint64_t base;                    /* of a delta; 0: complete */
     int64_t this_update, next_update; /* at most an hour ago; at most ten days ahead */
     uint64_t entries_len;             /* bytes of what crl_entry_write() makes of all entries */
 };

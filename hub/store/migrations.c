@@ -154,7 +154,14 @@ const struct migration migrations[] = {
     }},
     {{
         "ALTER TABLE hub ADD COLUMN policy_key @text NOT NULL DEFAULT ''",
-        "CREATE INDEX device_grp ON device (tenant, grp, id)",
+        "CREATE INDEX device_grp ON device (tenant, grp, id) WHERE grp <> ''",
+    }},
+    {{
+        "ALTER TABLE device_password ADD COLUMN used_at @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE device_password ADD COLUMN previous_salt @bytes",
+        "ALTER TABLE device_password ADD COLUMN previous_iterations @integer NOT NULL DEFAULT 0",
+        "ALTER TABLE device_password ADD COLUMN previous_key @bytes",
+        "ALTER TABLE device_password ADD COLUMN previous_until @integer NOT NULL DEFAULT 0",
     }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);

@@ -26,6 +26,11 @@
         .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
         .size = MEMBER_SIZE(type, member), .searchable = true                                      \
     }
+#define SPARSE_TEXT(type, member)                                                                  \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_TEXT, .offset = offsetof(struct type, member),             \
+        .size = MEMBER_SIZE(type, member), .searchable = true, .sparse = true                      \
+    }
 #define INTEGER(type, member)                                                                      \
     {                                                                                              \
         .name = #member, .kind = COLUMN_INTEGER, .offset = offsetof(struct type, member),          \
@@ -91,7 +96,7 @@ static const struct column device_columns[] = {
     INTEGER(device_row, changed_at),
     TEXT(device_row, rotation),
     INTEGER(device_row, renew_at),
-    SEARCHABLE_TEXT(device_row, grp),
+    SPARSE_TEXT(device_row, grp),
 };
 const struct table table_device = TABLE(1, "device", device_row, 2, device_columns);
 
@@ -313,6 +318,11 @@ static const struct column device_password_columns[] = {
     HASH(device_password_row, stored_key),
     INTEGER(device_password_row, made_at),
     INTEGER(device_password_row, expires_at),
+    INTEGER(device_password_row, used_at),
+    BLOB(device_password_row, previous_salt, 16),
+    INTEGER(device_password_row, previous_iterations),
+    HASH(device_password_row, previous_key),
+    INTEGER(device_password_row, previous_until),
 };
 const struct table table_device_password =
     TABLE(23, "device_password", device_password_row, 2, device_password_columns);
@@ -347,6 +357,7 @@ const char *credential_kind_text(int64_t kind)
         [CREDENTIAL_CLAIM] = "claim",
         [CREDENTIAL_KEY] = "key",
         [CREDENTIAL_IDEVID] = "idevid",
+        [CREDENTIAL_PASSWORD] = "password",
     };
     return word(words, ARRAY_LEN(words), kind);
 }

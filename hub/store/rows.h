@@ -36,6 +36,7 @@ struct column {
     size_t offset;
     size_t size;
     bool searchable; /* has an index that starts with (tenant, column) */
+    bool sparse;     /* where it is empty, the index has no entry, and a filter finds nothing */
 };
 
 struct table {
@@ -62,7 +63,12 @@ struct model_row {
     int64_t created_at, changed_at;
 };
 
-enum credential_kind { CREDENTIAL_CLAIM, CREDENTIAL_KEY, CREDENTIAL_IDEVID };
+enum credential_kind {
+    CREDENTIAL_CLAIM,
+    CREDENTIAL_KEY,
+    CREDENTIAL_IDEVID,
+    CREDENTIAL_PASSWORD, /* it can hold no certificate, and shows this each time */
+};
 struct device_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
     char id[NAME_MAX_BYTES + 1];     /* key; the serial number from the manifest */
@@ -148,6 +154,7 @@ struct manifest_row {
 /* A token that lets somebody read (ledger tiles, metrics) over HTTPS. */
 #define READER_SCOPE_LEDGER  1
 #define READER_SCOPE_METRICS 2
+#define READER_SCOPE_HOOKS   4 /* a broker's: it asks about its clients */
 struct token_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
     char name[NAME_MAX_BYTES + 1];   /* key */
@@ -344,6 +351,11 @@ struct device_password_row {
     int64_t iterations;
     struct hash stored_key;
     int64_t made_at, expires_at;
+    int64_t used_at; /* first; 0: not yet, and until then the one before it goes on working */
+    struct slice previous_salt;
+    int64_t previous_iterations;
+    struct hash previous_key;
+    int64_t previous_until; /* 0: there is none */
 };
 
 extern const struct table table_model, table_device, table_certificate, table_device_key,

@@ -253,6 +253,11 @@ static void put_filter(struct query_writer *qw, const struct store_filter *filte
     writer_text(&qw->w, column->name);
     writer_text(&qw->w, " = ");
     add_bind(qw, bind);
+    if (column->sparse) { /* in these very words, or the index is not taken */
+        writer_text(&qw->w, qw->separator);
+        writer_text(&qw->w, column->name);
+        writer_text(&qw->w, " <> ''");
+    }
     size_t number = (size_t)(column - table->columns);
     if (number < table->key_len) {
         qw->is_fixed[number] = true;

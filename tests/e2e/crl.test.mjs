@@ -163,11 +163,12 @@ describe('the list of all revoked certificates', () => {
   it('is made anew where its file is gone or broken', async () => {
     const before = await fetchList(hub, 'all.crl');
     await hub.end();
-    await truncate(join(hub.state, 'crl/all.crl'), 100);
+    const [file] = (await readdir(join(hub.state, 'crl'))).filter((name) => /^[0-9a-f]{8}-all\.crl$/.test(name));
+    await truncate(join(hub.state, 'crl', file), 100);
     await hub.launch();
     const list = await current('there is one again', () => true);
     assert.ok(list.number > before.number);
-    const others = async () => (await readdir(join(hub.state, 'crl'))).filter((name) => !/^(all(-delta)?\.crl|numbers)$/.test(name));
+    const others = async () => (await readdir(join(hub.state, 'crl'))).filter((name) => !/^([0-9a-f]{8}-all\.crl|numbers)$/.test(name));
     await until('nothing else is left in its folder', async () => (await others()).length === 0);
   });
 
@@ -201,7 +202,7 @@ describe('lists of shards, and deltas', () => {
   });
   const fetchShard = async (name) => {
     const answer = await fetchStatus(`/crl/${name}`);
-    return answer.status === 200 ? readList(hub, name.replace('/', '-'), answer) : answer;
+    return answer.status === 200 ? readList(hub, name.replaceAll('/', '-'), answer) : answer;
   };
   const shardOnce = (name, what, check) => until(what, async () => {
     const list = await fetchShard(name);
@@ -213,10 +214,12 @@ describe('lists of shards, and deltas', () => {
     const device = await enrolledDevice(hub, serial);
     const text = (await openssl(['x509', '-in', device.certificate, '-noout', '-text'])).toString();
     const [, url] = /X509v3 CRL Distribution Points:\s+Full Name:\s+URI:(\S+)/.exec(text);
-    const [, shard] = /^http:\/\/status\.example\/crl\/4\/(\d)\.crl$/.exec(url);
+    const [, authority, shard] = /^http:\/\/status\.example\/crl\/([0-9a-f]{8})\/4\/(\d)\.crl$/.exec(url);
+    assert.ok(text.replaceAll(':', '').includes(authority.toUpperCase()), 'the beginning of its authorityKeyIdentifier');
     const number = BigInt(`0x${await serialOf(device.certificate)}`);
     assert.equal(BigInt(shard), number % BigInt(SHARDS), 'by the last bits of its serial number');
-    return { ...device, shard: Number(shard), list: `${SHARDS}/${shard}.crl`, delta: `${SHARDS}/${shard}-delta.crl` };
+    const list = `${authority}/${SHARDS}/${shard}`;
+    return { ...device, shard: Number(shard), list: `${list}.crl`, delta: `${list}-delta.crl`, plain: `${SHARDS}/${shard}.crl` };
   };
 
   it('are named by certificates, and agree with the hub', async () => {
@@ -230,13 +233,14 @@ describe('lists of shards, and deltas', () => {
       assert.match(list.text, /X509v3 Issuing Distribution Point: critical/);
       for (const words of [[], ['-extended_crl']])
         assert.equal(await verify(hub, list, device.certificate, words), i < 3 ? 'certificate revoked' : 'good');
+      assert.deepEqual((await fetchShard(device.plain)).body, list.body, 'where certificates of earlier versions look');
       const other = await fetchShard(`${SHARDS}/${(device.shard + 1) % SHARDS}.crl`);
       assert.notEqual(await verify(hub, other, device.certificate), 'good', 'a list of others says nothing of it');
     }
     const all = await listOnce(hub, 'all.crl', 'the list of all has all', async (l) => l.text.split('Serial Number: ').length === 4);
     const counted = await Promise.all([...Array(SHARDS).keys()].map((shard) => fetchShard(`${SHARDS}/${shard}.crl`)));
     assert.equal(counted.map(({ text }) => text.split('Serial Number: ').length - 1).reduce((a, b) => a + b), 3, 'each in one of them');
-    assert.match(all.text, /X509v3 Freshest CRL:\s+Full Name:\s+URI:http:\/\/status\.example\/crl\/all-delta\.crl/);
+    assert.match(all.text, /X509v3 Freshest CRL:\s+Full Name:\s+URI:http:\/\/status\.example\/crl\/[0-9a-f]{8}\/all-delta\.crl/);
     assert.doesNotMatch(all.text, /Issuing Distribution Point/);
   });
 
@@ -270,7 +274,8 @@ describe('lists of shards, and deltas', () => {
   });
 
   it('are not there beyond their number, nor under another', async () => {
-    for (const name of ['4/4.crl', '4/255.crl', '4/256.crl', '4/00.crl', '4/-1.crl', '2/0.crl', '8/7.crl', '0/0.crl', '4/all.crl', '4//1.crl', '4/1/1.crl', '04/1.crl', '4-1.crl', '4/9999999999999999999.crl', '4/1-delta-delta.crl']) {
+    for (const name of ['4/4.crl', '4/255.crl', '4/256.crl', '4/00.crl', '4/-1.crl', '2/0.crl', '8/7.crl', '0/0.crl', '4/all.crl', '4//1.crl', '4/1/1.crl', '04/1.crl', '4-1.crl', '4/9999999999999999999.crl', '4/1-delta-delta.crl',
+      '00000000/4/1.crl', '1234567/4/1.crl', '00000000/all.crl', '/all.crl']) {
       const answer = await fetchStatus(`/crl/${name}`);
       assert.equal(answer.status, 404, name);
       const problem = JSON.parse(answer.body);

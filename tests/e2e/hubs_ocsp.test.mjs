@@ -1,5 +1,5 @@
-// OCSP over several hubs: each speaks for what its own authority has issued, of devices that were cut off
-// anywhere, and of the others' certificates says nothing that is not so.
+// What several hubs tell others of certificates, by OCSP and by lists: each speaks for what its own authority has
+// issued, of devices that were cut off anywhere, and of the others' certificates says nothing that is not so.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { execFile } from 'node:child_process';
@@ -7,12 +7,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Fleet } from './lib/fleet.mjs';
-import { as, csrBody, enrolledDevice, keepCertificate, newKey, openssl, renew } from './lib/hub.mjs';
+import { as, csrBody, enrolledDevice, keepCertificate, newKey, openssl, plain, renew, until } from './lib/hub.mjs';
 
 const run = promisify(execFile);
 const SELF = '/v1/device/self';
 
-describe('ocsp over two hubs', { timeout: 180000 }, () => {
+describe('ocsp and lists over two hubs', { timeout: 180000 }, () => {
   let fleet, a, b;
   before(async () => {
     fleet = await Fleet.start(2, { config: { 'listen-status': '127.0.0.1:0', 'status-per-minute': '100000' } });
@@ -93,5 +93,35 @@ describe('ocsp over two hubs', { timeout: 180000 }, () => {
     await move(b, 'revoke', 'mixed-up');
     assert.equal(await askFor(b, number, b), 'unknown');
     assert.equal(await askFor(a, number, a), 'revoked');
+  });
+
+  it('makes the lists of what its own authority has issued, and serves no other', async () => {
+    const fetchList = async (hub, path) => {
+      const answer = await plain(hub, 'GET', path);
+      if (answer.status !== 200) return answer;
+      const der = join(hub.folder, 'list.der');
+      await writeFile(der, answer.body);
+      const text = String(await openssl(['crl', '-inform', 'DER', '-in', der, '-noout', '-text']));
+      await openssl(['crl', '-inform', 'DER', '-in', der, '-out', `${der}.pem`]);
+      return { ...answer, pem: `${der}.pem`, text };
+    };
+    for (const [home, other] of [[a, b], [b, a]]) {
+      const serial = `listed-${fleet.hubs.indexOf(home)}`;
+      const { certificate } = await enrolledDevice(home, serial);
+      const text = String(await openssl(['x509', '-in', certificate, '-noout', '-text', '-serial']));
+      const [, path] = new RegExp(`URI:${home.url}(/crl/\\S+)`).exec(text);
+      const [, number] = /^serial=(\w+)$/m.exec(text);
+      await move(other, 'revoke', serial);
+      const list = await until('its issuer lists it', async () => {
+        const found = await fetchList(home, path);
+        return found.status === 200 && found.text.includes(`Serial Number: ${number}`) && found;
+      }, 30000);
+      const words = ['verify', '-crl_check', '-CAfile', home.authorities, '-CRLfile', list.pem, certificate];
+      assert.match((await run('openssl', words).catch((error) => error)).stderr, /certificate revoked/);
+      assert.equal((await fetchList(other, path)).status, 404);
+      const theirs = await fetchList(other, '/crl/all.crl');
+      assert.equal(theirs.status, 200);
+      assert.ok(!theirs.text.includes(`Serial Number: ${number}`));
+    }
   });
 });

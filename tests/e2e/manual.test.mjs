@@ -47,6 +47,24 @@ describe('the manual', () => {
     }
   });
 
+  it('names every key of a policy', async () => {
+    const keys = new Set();
+    const walk = (schema) => {
+      for (const [key, value] of Object.entries(schema.properties ?? {})) {
+        keys.add(key);
+        walk(value);
+      }
+      for (const inner of [schema.items, schema.additionalProperties].filter(Boolean)) walk(inner);
+    };
+    walk(JSON.parse((await holdfast(['policy', 'schema'])).stdout));
+    assert.ok(keys.size > 40);
+    const [manual, reference] = [await page('holdfast-policy.5'), await readFile(join(root, 'docs/reference/policy.md'), 'utf8')];
+    for (const key of keys) {
+      assert.match(manual, new RegExp(`\\bIc ${key}\\b`), key);
+      assert.match(reference, new RegExp(`\`${key}\``), key);
+    }
+  });
+
   it('is well formed', async (t) => {
     try {
       await run('mandoc', ['-T', 'lint', '-W', 'warning', ...(await readdir(join(root, 'man'))).filter((name) => /\.[158]$/.test(name)).map((name) => join(root, 'man', name))]);

@@ -229,7 +229,7 @@ static void names_its_distribution_point(void **state)
 {
     (void)state;
     struct crl_frame frame = complete();
-    frame.distribution_point = SLICE_LITERAL(URL);
+    frame.distribution_points[0] = SLICE_LITERAL(URL);
     frame.freshest = SLICE_LITERAL(URL2);
     struct crl_entry e = entry_of(1, REASON_CERTIFICATE_HOLD);
     X509_CRL *crl = must_make(&frame, &e, 1);
@@ -285,8 +285,8 @@ static void refuses_frames_that_contradict_themselves(void **state)
     bad[2].base = bad[2].number + 1;
     bad[3].base = 1;
     bad[3].freshest = SLICE_LITERAL(URL2); /* a delta has none */
-    bad[4].distribution_point = slice_of_text(long_url);
-    bad[5].distribution_point = SLICE_LITERAL("http://a b/");
+    bad[4].distribution_points[0] = slice_of_text(long_url);
+    bad[5].distribution_points[0] = SLICE_LITERAL("http://a b/");
     bad[6].freshest = SLICE_LITERAL("http://a\nb/");
     bad[7].this_update = INT64_MAX - 1;
     bad[7].next_update = INT64_MAX;

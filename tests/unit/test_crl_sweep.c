@@ -19,6 +19,8 @@
 /* The signer's clock stays: all that is moved must be within what it takes for one. */
 #define LIFETIME 200
 #define ROWS_MAX 8
+#define THEIRS   0x05060708
+#define OURS     0x01020304 /* the number that the service knows the signer's authority by */
 
 struct lists {
     struct fixture *s; /* CA and signer */
@@ -66,8 +68,12 @@ static void start_service(struct lists *l)
 {
     char folder[PATH_MAX + 8], explain[256] = "";
     (void)snprintf(folder, sizeof folder, "%s/crl", l->s->folder);
-    const struct crl_options options = {
-        .folder = folder, .store = l->store, .signer = l->s->signer, .lifetime = LIFETIME};
+    const struct crl_options options = {.folder = folder,
+                                        .store = l->store,
+                                        .signer = l->s->signer,
+                                        .authorities = {OURS},
+                                        .authorities_len = 1,
+                                        .lifetime = LIFETIME};
     if (crl_service_new(&options, &l->service, explain) != ERR_NONE)
         fail_msg("%s", explain);
     assert_int_equal(crl_service_start(l->service), ERR_NONE);
@@ -103,13 +109,15 @@ static const struct write_kind insertion_kind = {.name = "test.insert",
                                                  .done = insertion_done};
 
 /* `entry` is the ledger's, and the serial number is made of it. */
-static void insert(struct lists *l, int64_t entry, enum crl_reason reason, int64_t not_after)
+static void insert(struct lists *l, int64_t entry, enum crl_reason reason, int64_t not_after,
+                   int64_t authority)
 {
     struct insertion i = {.write = {.kind = &insertion_kind, .loop = l->s->loop, .arena = l->arena},
                           .row = {.entry = entry,
                                   .reason = reason,
                                   .date = clock_seconds() - 60,
-                                  .not_after = not_after}};
+                                  .not_after = not_after,
+                                  .authority = authority}};
     (void)snprintf(i.row.serial, sizeof i.row.serial, "6a%030llx", (unsigned long long)entry);
     assert_int_equal(store_submit(l->store, &i.write), ERR_NONE);
     while (i.ended == 0)
@@ -159,7 +167,7 @@ static int entries_of_next_list(struct lists *l, uint64_t *number)
 {
     struct crl_served served;
     for (;; pause_a_little()) {
-        enum err err = crl_open(l->service, CRL_WHOLE, false, &served);
+        enum err err = crl_open(l->service, AUTHORITY_CURRENT, CRL_WHOLE, false, &served);
         if (err == ERR_NONE && served.facts.number > *number)
             break;
         assert_true(err == ERR_NONE || err == ERR_BUSY);
@@ -179,10 +187,10 @@ static void sweeps_what_no_list_needs(void **state)
     struct lists *l = *state;
     uint64_t number = 0;
     const int64_t now = clock_seconds();
-    insert(l, 1, REASON_PRIVILEGE_WITHDRAWN, now + LIFETIME / 2);
-    insert(l, 2, REASON_PRIVILEGE_WITHDRAWN, now + 90 * DAY);
-    insert(l, 3, REASON_REMOVE_FROM_CRL, now + 90 * DAY);
-    insert(l, 4, REASON_CERTIFICATE_HOLD, now + LIFETIME / 2);
+    insert(l, 1, REASON_PRIVILEGE_WITHDRAWN, now + LIFETIME / 2, OURS);
+    insert(l, 2, REASON_PRIVILEGE_WITHDRAWN, now + 90 * DAY, 0);
+    insert(l, 3, REASON_REMOVE_FROM_CRL, now + 90 * DAY, OURS);
+    insert(l, 4, REASON_CERTIFICATE_HOLD, now + LIFETIME / 2, OURS);
     start_service(l);
     assert_int_equal(entries_of_next_list(l, &number), 3);
     assert_int_equal(read_rows(l).n, 4);
@@ -203,10 +211,37 @@ static void sweeps_what_no_list_needs(void **state)
     clock_shift(-(LIFETIME / 2 + 20) - LIFETIME);
 }
 
+/* Another hub's, or an authority's that was given up. */
+static void leaves_to_others_what_is_theirs(void **state)
+{
+    struct lists *l = *state;
+    uint64_t number = 0;
+    const int64_t now = clock_seconds();
+    insert(l, 1, REASON_PRIVILEGE_WITHDRAWN, now + 90 * DAY, THEIRS);
+    insert(l, 2, REASON_REMOVE_FROM_CRL, now + 90 * DAY, THEIRS); /* their deltas may need it */
+    insert(l, 3, REASON_CERTIFICATE_HOLD, now - 2 * LIFETIME, THEIRS); /* nobody needs that */
+    insert(l, 4, REASON_PRIVILEGE_WITHDRAWN, now + 90 * DAY, OURS);
+    start_service(l);
+    assert_int_equal(entries_of_next_list(l, &number), 1);
+    clock_shift(LIFETIME / 2 + 20);
+    assert_int_equal(entries_of_next_list(l, &number), 1);
+    clock_shift(LIFETIME);
+    assert_int_equal(entries_of_next_list(l, &number), 1);
+    clock_shift(-(LIFETIME / 2 + 20) - LIFETIME);
+    struct rows rows = read_rows(l);
+    for (; rows.n > 3; rows = read_rows(l))
+        pause_a_little();
+    assert_int_equal(rows.n, 3);
+    assert_int_equal(rows.entries[1], 2);
+    assert_int_equal(rows.entries[2], 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sweeps_what_no_list_needs, lists_set_up, lists_tear_down),
+        cmocka_unit_test_setup_teardown(leaves_to_others_what_is_theirs, lists_set_up,
+                                        lists_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

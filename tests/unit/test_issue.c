@@ -522,10 +522,10 @@ static void names_its_distribution_point(void **state)
     request.public_url = SLICE_LITERAL("http://hub.acme.example");
     request.crl_shards = 16;
     for (unsigned i = 0; i < 20; i++) {
-        char wanted[64];
+        char wanted[72];
         X509 *made = issue(&request, &c);
-        (void)snprintf(wanted, sizeof wanted, "http://hub.acme.example/crl/16/%u.crl",
-                       c.serial.data[c.serial.len - 1] % 16U);
+        (void)snprintf(wanted, sizeof wanted, "http://hub.acme.example/crl/%08x/16/%u.crl",
+                       authority_number(c.authority_key), c.serial.data[c.serial.len - 1] % 16U);
         CRL_DIST_POINTS *points = X509_get_ext_d2i(made, NID_crl_distribution_points, NULL, NULL);
         assert_non_null(points);
         assert_int_equal(sk_DIST_POINT_num(points), 1);

@@ -333,6 +333,24 @@ static const struct refusal {
     CASE(query_token_list, "limit=0x10", "field-value", "limit"),
     CASE(query_subject_list, "after=~~", "field-value", "after"),
     CASE(query_device_certificates, "after=a", "field-unknown", "after"),
+    /* Of brokers' programs: a field that nobody knows is passed over, one that is known is not. */
+    CASE(request_hook_emqx_authn, "{\"peerhost\":1,\"username\":1}", "field-type", "username"),
+    CASE(request_hook_emqx_authn, "{\"cert_pem\":\"a-b\"}", "field-value", "cert_pem"),
+    CASE(request_hook_emqx_authz, "{\"topic\":\"a\",\"action\":null}", "field-missing", "action"),
+    CASE(request_hook_vernemq, "{\"topics\":[{\"topic\":\"a\",\"qos\":256}]}", "field-range",
+         "topics[0].qos"),
+    CASE(request_hook_vernemq, "{\"topic\":\"a\\u0000b\"}", "json-malformed", ""),
+    CASE(request_hook_go_auth_user, "{\"password\":[]}", "field-type", "password"),
+    CASE(request_hook_go_auth_acl, "{\"topic\":\"a\",\"acc\":16}", "field-range", "acc"),
+    CASE(request_hook_emqx4_auth, "username=a&username=b", "field-repeated", "username"),
+    CASE(request_hook_emqx4_auth, "username", "form-malformed", ""),
+    CASE(request_hook_emqx4_auth, "=a", "form-malformed", ""),
+    CASE(request_hook_emqx4_auth, "username=a%2", "form-malformed", ""),
+    CASE(request_hook_emqx4_auth, "username=a%2g", "form-malformed", ""),
+    CASE(request_hook_emqx4_auth, "username=a%00b", "form-malformed", ""),
+    CASE(request_hook_emqx4_auth, "username=%ff", "field-value", "username"),
+    CASE(request_hook_emqx4_auth, "username=a&", "form-malformed", ""),
+    CASE(request_hook_emqx4_acl, "topic=a&clientid=", "field-missing", "access"),
 };
 
 static void refuses(void **state)

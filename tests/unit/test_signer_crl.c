@@ -9,6 +9,7 @@
 
 #include "hub/signer/crl_desk.h"
 #include "hub/signer/requests.h"
+#include "pki/ca_roll.h"
 #include "tests/unit/signer_fixture.h"
 
 #define URL "http://hub.acme.example"
@@ -111,8 +112,10 @@ static X509_CRL *make(const struct fixture *f, struct crl_request request,
     const uint8_t *at = der;
     X509_CRL *crl = d2i_X509_CRL(NULL, &at, (long)w.len);
     assert_non_null(crl);
-    at = f->facts.chain;
-    X509 *issuing = d2i_X509(NULL, &at, (long)f->facts.chain_len);
+    bool current = request.authority == AUTHORITY_CURRENT;
+    at = current ? f->facts.chain : f->facts.previous;
+    X509 *issuing =
+        d2i_X509(NULL, &at, (long)(current ? f->facts.chain_len : f->facts.previous_len));
     assert_non_null(issuing);
     assert_int_equal(X509_CRL_verify(crl, X509_get0_pubkey(issuing)), 1);
     X509_free(issuing);
@@ -157,6 +160,14 @@ static void signs_a_list_of_many_messages(void **state)
     X509_CRL_free(crl);
 }
 
+static uint32_t own_number(const struct fixture *f)
+{
+    struct certificate c;
+    struct reader r = reader_over(slice_of(f->facts.chain, f->facts.chain_len));
+    assert_int_equal(certificate_read(der_read_any(&r, NULL), &c), ERR_NONE);
+    return authority_number(c.subject_key);
+}
+
 /* The signer writes the URLs itself, from what it was started with. */
 static void names_shards_itself(void **state)
 {
@@ -168,14 +179,23 @@ static void names_shards_itself(void **state)
     assert_int_equal(err, ERR_NONE);
     ISSUING_DIST_POINT *point =
         X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, NULL, NULL);
-    const GENERAL_NAME *name = sk_GENERAL_NAME_value(point->distpoint->name.fullname, 0);
+    char number[9], expected[80];
+    (void)snprintf(number, sizeof number, "%08x", own_number(f));
+    (void)snprintf(expected, sizeof expected, URL "/crl/%s/4/3.crl", number);
+    const GENERAL_NAMES *names = point->distpoint->name.fullname;
+    assert_int_equal(sk_GENERAL_NAME_num(names), 2);
+    const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, 0);
     assert_string_equal((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
-                        URL "/crl/4/3.crl");
+                        expected);
+    name = sk_GENERAL_NAME_value(names, 1);
+    assert_string_equal((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
+                        URL "/crl/4/3.crl"); /* as certificates of earlier versions say */
     ISSUING_DIST_POINT_free(point);
     CRL_DIST_POINTS *freshest = X509_CRL_get_ext_d2i(crl, NID_freshest_crl, NULL, NULL);
     name = sk_GENERAL_NAME_value(sk_DIST_POINT_value(freshest, 0)->distpoint->name.fullname, 0);
+    (void)snprintf(expected, sizeof expected, URL "/crl/%s/4/3-delta.crl", number);
     assert_string_equal((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
-                        URL "/crl/4/3-delta.crl");
+                        expected);
     CRL_DIST_POINTS_free(freshest);
     X509_CRL_free(crl);
 
@@ -216,6 +236,40 @@ static void numbers_grow_in_each_scope(void **state)
     struct crl_request begun = complete(SIGNER_CRL_ALL, 30);
     assert_int_equal(begin(f, &begun, &a), ERR_NONE);
     must_make(f, complete(SIGNER_CRL_ALL, 21));
+}
+
+/* From `ca switch` to `ca finish`; make() looks whose signature it is. */
+static void signs_for_the_previous_authority(void **state)
+{
+    struct fixture *f = *state;
+    char explain[256] = "", key[PATH_MAX + 32];
+    start_with_shards(f, 2);
+    struct crl_request previous = complete(SIGNER_CRL_ALL, 7);
+    previous.authority = AUTHORITY_PREVIOUS;
+    assert_false(f->facts.previous_signs);
+    must_refuse(f, previous); /* there is none */
+    stop(f);
+
+    assert_int_equal(ca_roll_prepare(f->folder, FLEET, true, explain), ERR_NONE);
+    assert_int_equal(ca_roll_switch(f->folder, explain), ERR_NONE);
+    start(f, 1);
+    assert_true(f->facts.previous_signs);
+    must_make(f, complete(SIGNER_CRL_ALL, 7));
+    must_make(f, previous); /* numbers are each one's own */
+    must_refuse(f, previous);
+    previous.shard = 1;
+    must_make(f, previous);
+    previous.base = 6;
+    must_make(f, previous);
+    stop(f);
+
+    (void)snprintf(key, sizeof key, "%s/previous-issuing.key", f->signer_folder);
+    assert_int_equal(unlink(key), 0);
+    start(f, 1);
+    assert_false(f->facts.previous_signs);
+    assert_true(f->facts.previous_len > 0); /* what it issued is taken all the same */
+    must_refuse(f, previous);
+    must_make(f, complete(SIGNER_CRL_ALL, 8));
 }
 
 static void dates_are_of_now(void **state)
@@ -325,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(signs_a_list_of_many_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_shards_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_grow_in_each_scope, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(signs_for_the_previous_authority, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dates_are_of_now, set_up, tear_down),
         cmocka_unit_test_setup_teardown(takes_entries_as_announced_or_none, set_up, tear_down),
         cmocka_unit_test(shards_are_a_power_of_two),

@@ -191,7 +191,8 @@ static void messages_read_as_written(void **state)
     struct signer_facts facts = {.issuing_not_after = 17,
                                  .chain_len = sizeof facts.chain,
                                  .previous = {1, 2},
-                                 .previous_len = sizeof facts.previous};
+                                 .previous_len = sizeof facts.previous,
+                                 .previous_signs = true};
     struct signer_facts got;
     char explain[256] = "";
     uint8_t key[ED25519_KEY_SIZE] = {9};

@@ -38,6 +38,8 @@ static void make_fleet(void)
         (void)snprintf(d->model, sizeof d->model, "%s", models[random_below(4)]);
         (void)snprintf(d->owner, sizeof d->owner, "o%u", random_below(3));
         (void)snprintf(d->manifest, sizeof d->manifest, "f%u", random_below(5));
+        if (random_below(3) == 0)
+            (void)snprintf(d->grp, sizeof d->grp, "g%u", random_below(3));
         *c = (struct certificate_row){.status = CERTIFICATE_ISSUED, .issued_at = i};
         (void)snprintf(c->serial, sizeof c->serial, "%08x%04u", random_below(1 << 24), i);
         (void)snprintf(c->tenant, sizeof c->tenant, "%s", tenants[random_below(3)]);
@@ -209,6 +211,8 @@ static size_t random_filters(const struct table *table, struct store_filter *fil
             .column = "owner", .text = slice_of_text(random_below(10) == 0 ? "nobody" : "o1")};
     if (random_below(4) == 0)
         filters[n++] = (struct store_filter){.column = "manifest", .text = slice_of_text("f2")};
+    if (random_below(4) == 0)
+        filters[n++] = (struct store_filter){.column = "grp", .text = SLICE_LITERAL("g1")};
     if (random_below(6) == 0)
         filters[n++] = (struct store_filter){
             .column = "id", .text = slice_of_text(devices[random_below(DEVICES)].id)};

@@ -35,7 +35,7 @@ LIBRARIES = [
 ]
 
 # Domains of the hub from the bottom up: each may use those below it.
-ORDER = ['store', 'signer', 'ledger', 'subjects', 'policy', 'access', 'identity', 'revocation', 'brokers', 'supply',
+ORDER = ['store', 'signer', 'ledger', 'subjects', 'policy', 'access', 'identity', 'revocation', 'brokers', 'hooks', 'supply',
          'posture', 'updates', 'segments', 'telemetry', 'watch', 'api']
 # Those that react to the ledger: nobody below main and api may call them (law 3).
 REACTORS = ('telemetry', 'watch')

@@ -34,6 +34,7 @@ export const operation = (id) => operations.find((one) => one.id === id);
 const isType = {
   string: (value) => typeof value === 'string',
   integer: Number.isSafeInteger,
+  boolean: (value) => typeof value === 'boolean',
   object: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
   array: Array.isArray,
 };
@@ -65,7 +66,7 @@ export function misfits(value, given, at = 'it') {
       const known = schema.properties?.[name];
       if (known) wrong.push(...misfits(inner, known, `${at}.${name}`));
       else if (typeof schema.additionalProperties === 'object') wrong.push(...misfits(inner, schema.additionalProperties, `${at}.${name}`));
-      else check(schema.properties === undefined, `has a field that is not described: ${name}`);
+      else check(schema.properties === undefined || schema.additionalProperties === true, `has a field that is not described: ${name}`);
     }
   }
   return wrong;
