@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/dial.h"
 #include "base/tls_client.h"
+#include "core/base64.h"
 
 #define EXPLAIN_SIZE 256
 #define FIELDS_MAX   8192 /* bytes of the request's own header fields: a bearer token with room */
@@ -21,7 +22,7 @@
 #define READ_SIZE    16384
 
 struct http_client {
-    char *unix_path, *host, *port, *bearer; /* copies; NULL where not given */
+    char *unix_path, *host, *port, *bearer, *basic; /* copies; NULL where not given */
     int64_t timeout_ms;
     size_t response_max;
     int cancel_fd;
@@ -65,7 +66,7 @@ enum err http_client_new(const struct http_client_options *options, struct http_
     enum err err = ERR_NONE;
     if (c->buffer == NULL || !copy_text(&c->unix_path, options->unix_path) ||
         !copy_text(&c->host, options->host) || !copy_text(&c->port, options->port) ||
-        !copy_text(&c->bearer, options->bearer))
+        !copy_text(&c->bearer, options->bearer) || !copy_text(&c->basic, options->basic))
         err = fail(ERR_NO_MEMORY, explain, "%s", err_text(ERR_NO_MEMORY));
     else if (c->unix_path == NULL && (c->host == NULL || c->port == NULL))
         err = fail(ERR_SYNTAX, explain, "neither a socket nor a host and its port is given");
@@ -105,7 +106,10 @@ void http_client_free(struct http_client *c)
     tls_client_free(c->tls);
     if (c->bearer != NULL)
         mem_wipe(c->bearer, strlen(c->bearer));
+    if (c->basic != NULL)
+        mem_wipe(c->basic, strlen(c->basic));
     free(c->bearer);
+    free(c->basic);
     free(c->unix_path);
     free(c->host);
     free(c->port);
@@ -313,6 +317,10 @@ static enum err write_request(const struct http_client *c, struct writer *w, con
     if (c->bearer != NULL) {
         writer_text(&f, "Authorization: Bearer ");
         writer_text(&f, c->bearer);
+        writer_text(&f, "\r\n");
+    } else if (c->basic != NULL) {
+        writer_text(&f, "Authorization: Basic ");
+        base64_write(&f, slice_of_text(c->basic));
         writer_text(&f, "\r\n");
     }
     enum err err = h.err != ERR_NONE ? h.err : f.err;

@@ -15,6 +15,7 @@ struct http_client_options {
     const char *roots_path;                  /* PEM; NULL: the system's */
     const char *certificate_path, *key_path; /* PEM, both, for mutual TLS; or NULL */
     const char *bearer;                      /* token for Authorization, or NULL */
+    const char *basic;                       /* or "user:password" for it (RFC 7617) */
     int64_t timeout_ms;                      /* for each request */
     size_t response_max;
     int cancel_fd; /* where > 0: once there is something to read from it, nothing is waited for */

@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify")
+NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "broker")
 
 
 def show(name, rows):

@@ -109,6 +109,7 @@ static enum err make_parts(struct broker *b)
     (void)pthread_condattr_destroy(&monotonic);
     contact_init(&b->contact);
     b->ending = TABLE_NONE;
+    b->epoch = 1;
     b->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum err err = b->wake_fd < 0 || b->stop_fd < 0 ? ERR_IO : make_secret(b);

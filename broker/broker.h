@@ -33,6 +33,8 @@ struct broker {
     void (*log)(char level, const char *text);
 
     pthread_mutex_t lock; /* for all that follows */
+    uint32_t
+        epoch; /* counts up whenever rules or a device change: what was decided before is void */
     struct table *table;
     struct rules rules; /* where has_rules */
     bool has_rules;

@@ -296,23 +296,55 @@ static bool remember_retained(struct broker *b, const struct asker *a, const str
     return verdict == TRACES_KNOWN || verdict == TRACES_ADDED;
 }
 
+static bool keeps_rate(struct broker *b, struct session *session, uint32_t device,
+                       const struct rules_limits *limits, uint32_t payload_len)
+{
+    struct limits_usage *usage = sessions_usage(b->sessions, device);
+    if (usage == NULL)
+        return false;
+    enum limits_verdict verdict = limits_message(usage, limits, payload_len, clock_monotonic_us());
+    if (verdict == LIMITS_FLOOD && session != NULL && !session->to_end) {
+        session->to_end = true;
+        broker_recheck_all(b);
+    }
+    return verdict == LIMITS_FINE;
+}
+
 static bool may_publish(struct broker *b, struct session *session, const struct asker *a,
                         const struct gate_request *q)
 {
     if (a->model.limits.payload_max != 0 && q->payload_len > a->model.limits.payload_max)
         return deny(b, REFUSAL_PAYLOAD, a);
-    struct limits_usage *usage = sessions_usage(b->sessions, a->device);
-    if (usage == NULL)
-        return false;
-    enum limits_verdict verdict =
-        limits_message(usage, &a->model.limits, q->payload_len, clock_monotonic_us());
-    if (verdict == LIMITS_FLOOD && session != NULL && !session->to_end) {
-        session->to_end = true;
-        broker_recheck_all(b);
-    }
-    if (verdict != LIMITS_FINE)
+    if (!keeps_rate(b, session, a->device, &a->model.limits, q->payload_len))
         return deny(b, REFUSAL_RATE, a);
     return remember_retained(b, a, q) || deny(b, REFUSAL_TOPIC, a);
+}
+
+/* What was decided last for this session, while nothing has changed: only its rate is left to look
+ * at. */
+static bool was_granted(const struct broker *b, const struct session *s,
+                        const struct gate_request *q)
+{
+    if (s == NULL || b->ending == s->device)
+        return false;
+    if (q->access == GATE_RECEIVE)
+        return session_grant_holds(&s->received, b->epoch, q->topic);
+    return q->access == GATE_PUBLISH && !q->retain &&
+           session_grant_holds(&s->published, b->epoch, q->topic) &&
+           (s->limits.payload_max == 0 || q->payload_len <= s->limits.payload_max);
+}
+
+static void grant(const struct broker *b, struct session *s, const struct asker *a,
+                  const struct gate_request *q)
+{
+    if (s == NULL || b->ending == s->device)
+        return;
+    if (q->access == GATE_RECEIVE)
+        session_grant_set(&s->received, b->epoch, q->topic);
+    if (q->access == GATE_PUBLISH) {
+        session_grant_set(&s->published, b->epoch, q->topic);
+        s->limits = a->model.limits;
+    }
 }
 
 /* While a session is being ended by us, its last will is asked for, and by 2.1 its subscriptions,
@@ -354,12 +386,31 @@ static bool decide(struct broker *b, struct session *session, struct asker *a,
     return true;
 }
 
+static bool ask(struct broker *b, struct session *session, const struct gate_request *q)
+{
+    struct asker a;
+    if (was_granted(b, session, q)) {
+        if (q->access == GATE_RECEIVE ||
+            keeps_rate(b, session, session->device, &session->limits, q->payload_len))
+            return true;
+        return know(b, session->device, &a) && deny(b, REFUSAL_RATE, &a);
+    }
+    uint32_t device = TABLE_NONE;
+    if (session != NULL)
+        device = session->device;
+    else if (q->username != NULL)
+        device = find_by_username(b, slice_of_text(q->username));
+    bool allowed = know(b, device, &a) && decide(b, session, &a, q);
+    if (allowed)
+        grant(b, session, &a, q);
+    return allowed;
+}
+
 bool gate_allows(struct broker *b, const struct gate_request *q)
 {
     broker_lock(b);
     struct session *session = sessions_find(b->sessions, q->client);
     bool allowed = false;
-    struct asker a;
     if (is_own(b, q->client)) {
         /* It clears and wakes, and never receives: what is queued for a session that it takes over
          * is not for it. */
@@ -371,12 +422,7 @@ bool gate_allows(struct broker *b, const struct gate_request *q)
     } else if (slice_starts_with(q->topic, SLICE_LITERAL("$CONTROL/"))) {
         allowed = false;
     } else if (session == NULL || !session->to_end) {
-        uint32_t device = TABLE_NONE;
-        if (session != NULL)
-            device = session->device;
-        else if (q->username != NULL)
-            device = find_by_username(b, slice_of_text(q->username));
-        allowed = know(b, device, &a) && decide(b, session, &a, q);
+        allowed = ask(b, session, q);
     }
     broker_unlock(b);
     return allowed;

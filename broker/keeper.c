@@ -69,6 +69,7 @@ static enum err take_record(struct broker *b, const struct device_record *record
     enum err err = table_take(b->table, record, &device, &changed);
     if (err == ERR_NONE && !is_live && record->cut)
         table_note(b->table, device, TABLE_SETTLED, false); /* until a later frame says it is */
+    b->epoch += changed;
     if (err != ERR_NONE || !is_live)
         return err;
     if (record->cut && (is_news || !table_noted(b->table, device, TABLE_SETTLED) || changed))
@@ -170,8 +171,10 @@ void keeper_sweep(struct broker *b)
     for (uint32_t i = 0; i < table_len(b->table); i++) {
         broker_lock(b);
         for (uint32_t n = 0; n < STEP && i < table_len(b->table); n++, i++)
-            if (table_sweep(b->table, i))
+            if (table_sweep(b->table, i)) {
+                b->epoch++;
                 recheck(b, i);
+            }
         i--;
         broker_unlock(b);
     }
@@ -195,6 +198,7 @@ void keeper_adopt_rules(struct broker *b, const struct rules *rules, uint8_t *by
     b->rules = *rules;
     b->rules_bytes = bytes;
     b->has_rules = true;
+    b->epoch++;
     b->strictest = 0;
     broker_recheck_all(b);
     broker_unlock(b);

@@ -79,7 +79,7 @@ static void write_refusals(const struct report *r, struct json_writer *j)
         json_open_object(j);
         json_field_text(j, "kind", refusal_text(x->kind));
         json_field_slice(j, "source", slice_of(x->source, x->source_len));
-        json_field_integer(j, "count", (int64_t)x->count);
+        json_field_integer(j, "count", x->count < UINT32_MAX ? (int64_t)x->count : UINT32_MAX);
         json_close_object(j);
     }
     json_close_array(j);
@@ -164,7 +164,8 @@ static void settle(struct reporter *p)
     }
 }
 
-static enum err post(struct reporter *p, struct slice body)
+/* *ret_bad: the hub says that the report itself is wrong, so it will never take it. */
+static enum err post(struct reporter *p, struct slice body, bool *ret_bad)
 {
     char explain[256] = "";
     unsigned status = 0;
@@ -177,12 +178,15 @@ static enum err post(struct reporter *p, struct slice body)
                                   &status, &answer, explain);
     if (err == ERR_NONE && status / 100 == 2)
         return ERR_NONE;
+    *ret_bad = status == 400 || status == 413;
+    if (p->attempt == 0)
+        broker_log(p->b, 'w', "a report is not taken: %s (%u): %.*s; it will be sent again",
+                   err != ERR_NONE ? explain : "the hub refuses it", status,
+                   err != ERR_NONE ? 0 : (int)(answer.len < 160 ? answer.len : 160),
+                   err != ERR_NONE ? "" : (const char *)answer.data);
     http_client_free(p->client); /* the next attempt reads certificate and key again */
     p->client = NULL;
     p->hub++;
-    if (p->attempt == 0)
-        broker_log(p->b, 'w', "a report is not taken: %s (%u); it will be sent again",
-                   err != ERR_NONE ? explain : "the hub refuses it", status);
     return err != ERR_NONE ? err : ERR_REFUSED;
 }
 
@@ -194,18 +198,20 @@ static void report(struct reporter *p)
         return;
     struct writer w = writer_over(p->body, BODY_MAX);
     broker_lock(b);
-    bool any = collect(p, now_ms);
+    bool any = collect(p, now_ms), bad = false;
     if (any)
         report_write(b, &p->report, &w);
     broker_unlock(b);
     if (!any)
         return;
-    enum err err = w.err != ERR_NONE ? w.err : post(p, writer_bytes(&w));
+    enum err err = w.err != ERR_NONE ? w.err : post(p, writer_bytes(&w), &bad);
     if (err == ERR_NONE) {
         p->attempt = 0;
         settle(p);
         return;
     }
+    if (bad) /* refusals are observations: they must not keep what counts from being told */
+        p->report.refusals_len = 0;
     broker_lock(b);
     give_back(p);
     broker_unlock(b);

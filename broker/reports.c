@@ -82,9 +82,11 @@ void reports_put_refusal(struct reports *r, const struct report_refusal *refusal
 void reports_refusal(struct reports *r, enum refusal kind, struct slice source)
 {
     struct report_refusal one = {.kind = (uint8_t)kind, .count = 1};
+    if (source.len == 0)
+        source = SLICE_LITERAL("unknown");
     one.source_len = (uint8_t)(source.len < REPORTS_SOURCE_MAX ? source.len : REPORTS_SOURCE_MAX);
-    if (one.source_len > 0)
-        memcpy(one.source, source.data, one.source_len);
+    for (size_t i = 0; i < one.source_len; i++) /* the hub takes printable ASCII */
+        one.source[i] = source.data[i] < 0x20 || source.data[i] > 0x7e ? '?' : (char)source.data[i];
     r->total[kind]++;
     reports_put_refusal(r, &one);
 }

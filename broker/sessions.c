@@ -235,3 +235,18 @@ void sessions_unsubscribed(struct session *s, struct slice filter)
         return;
     }
 }
+
+bool session_grant_holds(const struct session_grant *grant, uint32_t epoch, struct slice topic)
+{
+    return grant->epoch == epoch && grant->len == topic.len && topic.len > 0 &&
+           memcmp(grant->topic, topic.data, topic.len) == 0;
+}
+
+void session_grant_set(struct session_grant *grant, uint32_t epoch, struct slice topic)
+{
+    if (topic.len == 0 || topic.len > SESSION_GRANT_MAX)
+        return;
+    grant->epoch = epoch;
+    grant->len = (uint16_t)topic.len;
+    memcpy(grant->topic, topic.data, topic.len);
+}

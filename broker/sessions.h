@@ -9,6 +9,15 @@
 
 struct sessions;
 
+/* What was allowed last: most devices publish on one topic, and receive on few. It holds for as
+ * long as nothing that decides has changed (broker.h's epoch). */
+#define SESSION_GRANT_MAX 96 /* bytes of a topic; longer ones are decided each time */
+struct session_grant {
+    uint32_t epoch;
+    uint16_t len;
+    char topic[SESSION_GRANT_MAX];
+};
+
 struct session {
     const void *client;
     uint32_t device;
@@ -20,6 +29,8 @@ struct session {
     uint16_t filters_len;
     uint64_t *filters; /* hashes of what it has subscribed to */
     char client_id[BROKER_CLIENT_ID_MAX + 1];
+    struct session_grant published, received;
+    struct rules_limits limits; /* as they were when `published` was granted */
 };
 
 MUST_USE enum err sessions_new(uint32_t devices_max, uint32_t max, struct sessions **ret_sessions);
@@ -45,5 +56,8 @@ struct limits_usage *sessions_usage(struct sessions *s, uint32_t device);
 /* Whether a session may subscribe to one more filter; `now` is how many the broker says it has. */
 bool sessions_may_subscribe(struct session *s, struct slice filter, uint32_t max, uint32_t now);
 void sessions_unsubscribed(struct session *s, struct slice filter);
+
+bool session_grant_holds(const struct session_grant *grant, uint32_t epoch, struct slice topic);
+void session_grant_set(struct session_grant *grant, uint32_t epoch, struct slice topic);
 
 #endif

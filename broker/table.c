@@ -1,26 +1,33 @@
 #include "broker/table.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
-#define CHUNK_BITS 14
+#define CHUNK_BITS 16
 #define CHUNK_LEN  (1U << CHUNK_BITS)
+#define LARGE_PAGE ((size_t)2 << 20)
 #define TEXT_CHUNK ((size_t)1 << 20)
 #define NAMES_MAX  8192       /* tenants, models and groups together */
 #define MORE_MAX   (1U << 20) /* second certificates, and passwords: each a device's exception */
 #define EMPTY      0U         /* in an index: numbers stand there plus one */
 #define FIRST_BITS 10
 
+/* What a decision asks for stands first: a million entries are in no cache, so what counts is how
+ * many of a processor's cache lines are looked at. */
 struct entry {
-    uint8_t sha256[SHA256_SIZE];
-    int64_t not_after;
-    const uint8_t *name; /* tenant's comes by `tenant` */
-    uint32_t more;       /* 1 + place in t->more; 0: none */
+    union {
+        uint8_t here[24];    /* a name as long as most are */
+        const uint8_t *text; /* a longer one */
+    } name;
     uint16_t tenant, model, group;
     uint8_t name_len, state, certificates;
     uint8_t notes;                     /* mask of enum table_note */
     bool known : 1, cut : 1, anew : 1; /* anew: taken since table_begin_anew() */
     uint8_t seen : 2;                  /* bit for each certificate */
+    uint32_t more;                     /* 1 + place in t->more; 0: none */
+    int64_t not_after;
+    uint8_t sha256[SHA256_SIZE];
 };
 
 /* What few devices have. */
@@ -30,8 +37,10 @@ struct more {
     uint32_t next_free;
 };
 
+/* Numbers found by hash. A slot holds 32 bits of the hash beside its number plus one, so that what
+ * only lies in the way costs no look at a device, and an index grows without looking at any. */
 struct index {
-    uint32_t *slots;
+    uint64_t *slots;
     uint32_t mask, used;
 };
 
@@ -45,6 +54,7 @@ struct table {
     uint32_t texts_len, texts_max;
     struct slice names[NAMES_MAX];
     uint32_t names_len;
+    uint16_t name_slots[2 * NAMES_MAX]; /* found by hash: number plus one */
     struct more *more;
     uint32_t more_len, more_room, more_free;
     struct index by_name, by_certificate;
@@ -88,7 +98,8 @@ static uint64_t certificate_hash(const struct table *t, const uint8_t sha256[SHA
 
 static struct slice entry_name(const struct entry *e)
 {
-    return slice_of(e->name, e->name_len);
+    bool is_here = e->name_len <= sizeof e->name.here;
+    return slice_of(is_here ? e->name.here : e->name.text, e->name_len);
 }
 
 static const uint8_t *certificate_at(const struct table *t, const struct entry *e, unsigned i)
@@ -96,20 +107,46 @@ static const uint8_t *certificate_at(const struct table *t, const struct entry *
     return i == 0 ? e->sha256 : t->more[e->more - 1].second.sha256;
 }
 
+static uint64_t slot_of(uint64_t hash, uint32_t value)
+{
+    return hash << 32 | value;
+}
+
+static uint32_t slot_value(uint64_t slot)
+{
+    return (uint32_t)slot;
+}
+
+static uint32_t slot_hash(uint64_t slot)
+{
+    return (uint32_t)(slot >> 32);
+}
+
+/* Asks for large pages, too: with small ones most lookups in a table of a million pay for finding
+ * their page as well. */
+static void *calloc_large(size_t n, size_t size)
+{
+    uint8_t *p = calloc(n, size);
+    size_t before = -(uintptr_t)p % LARGE_PAGE;
+    if (p != NULL && n * size > before + LARGE_PAGE)
+        (void)madvise(p + before, (n * size - before) / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    return p;
+}
+
 static bool index_new(struct index *x, uint32_t slots)
 {
-    x->slots = calloc(slots, sizeof *x->slots);
+    x->slots = calloc_large(slots, sizeof *x->slots);
     x->mask = slots - 1;
     x->used = 0;
     return x->slots != NULL;
 }
 
-static void index_put(struct index *x, uint64_t hash, uint32_t value)
+static void index_put(struct index *x, uint64_t slot)
 {
-    uint32_t at = (uint32_t)hash & x->mask;
+    uint32_t at = slot_hash(slot) & x->mask;
     while (x->slots[at] != EMPTY)
         at = (at + 1) & x->mask;
-    x->slots[at] = value;
+    x->slots[at] = slot;
     x->used++;
 }
 
@@ -175,14 +212,16 @@ static const uint8_t *keep_text(struct table *t, struct slice text)
     return kept;
 }
 
-/* Few, and asked for in runs: so the last one found is looked at first by the caller. */
 static bool keep_name(struct table *t, struct slice name, uint16_t *id)
 {
     if (*id < t->names_len && slice_equal(t->names[*id], name))
         return true;
-    for (uint32_t i = 0; i < t->names_len; i++) {
-        if (slice_equal(t->names[i], name)) {
-            *id = (uint16_t)i;
+    uint32_t mask = ARRAY_LEN(t->name_slots) - 1;
+    uint32_t at = (uint32_t)hash_bytes(t->seed, name) & mask;
+    for (; t->name_slots[at] != EMPTY; at = (at + 1) & mask) {
+        uint16_t found = (uint16_t)(t->name_slots[at] - 1);
+        if (slice_equal(t->names[found], name)) {
+            *id = found;
             return true;
         }
     }
@@ -193,6 +232,7 @@ static bool keep_name(struct table *t, struct slice name, uint16_t *id)
         return false;
     t->names[t->names_len] = slice_of(kept, name.len);
     *id = (uint16_t)t->names_len++;
+    t->name_slots[at] = (uint16_t)t->names_len;
     return true;
 }
 
@@ -200,9 +240,12 @@ static bool keep_name(struct table *t, struct slice name, uint16_t *id)
 
 uint32_t table_find(const struct table *t, struct slice tenant, struct slice device)
 {
-    uint32_t at = (uint32_t)name_hash(t, tenant, device) & t->by_name.mask;
-    for (; t->by_name.slots[at] != EMPTY; at = (at + 1) & t->by_name.mask) {
-        uint32_t found = t->by_name.slots[at] - 1;
+    uint64_t slot;
+    uint32_t hash = (uint32_t)name_hash(t, tenant, device), at = hash & t->by_name.mask;
+    for (; (slot = t->by_name.slots[at]) != EMPTY; at = (at + 1) & t->by_name.mask) {
+        if (slot_hash(slot) != hash)
+            continue;
+        uint32_t found = slot_value(slot) - 1;
         const struct entry *e = entry_at(t, found);
         if (slice_equal(entry_name(e), device) && slice_equal(t->names[e->tenant], tenant))
             return found;
@@ -210,19 +253,15 @@ uint32_t table_find(const struct table *t, struct slice tenant, struct slice dev
     return TABLE_NONE;
 }
 
-static uint64_t slot_hash(const struct table *t, uint32_t value)
-{
-    uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
-    return certificate_hash(
-        t, certificate_at(t, entry_at(t, device), (value - 1) % DEVICE_CERTIFICATES_MAX));
-}
-
 /* The slot of a certificate, or of an empty one. */
 static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t at = (uint32_t)certificate_hash(t, sha256) & t->by_certificate.mask;
-    for (; t->by_certificate.slots[at] != EMPTY; at = (at + 1) & t->by_certificate.mask) {
-        uint32_t value = t->by_certificate.slots[at] - 1;
+    uint64_t slot;
+    uint32_t hash = (uint32_t)certificate_hash(t, sha256), at = hash & t->by_certificate.mask;
+    for (; (slot = t->by_certificate.slots[at]) != EMPTY; at = (at + 1) & t->by_certificate.mask) {
+        if (slot_hash(slot) != hash)
+            continue;
+        uint32_t value = slot_value(slot) - 1;
         const struct entry *e = entry_at(t, value / DEVICE_CERTIFICATES_MAX);
         if (memcmp(certificate_at(t, e, value % DEVICE_CERTIFICATES_MAX), sha256, SHA256_SIZE) == 0)
             break;
@@ -233,7 +272,7 @@ static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA
 uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA256_SIZE],
                                 int64_t *ret_not_after)
 {
-    uint32_t value = t->by_certificate.slots[certificate_slot(t, sha256)];
+    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
     if (value == EMPTY)
         return TABLE_NONE;
     uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
@@ -250,13 +289,14 @@ static void forget_certificate(struct table *t, uint32_t device, unsigned which)
 {
     struct index *x = &t->by_certificate;
     uint32_t hole = certificate_slot(t, certificate_at(t, entry_at(t, device), which));
-    if (x->slots[hole] == EMPTY || (x->slots[hole] - 1) / DEVICE_CERTIFICATES_MAX != device)
+    if (x->slots[hole] == EMPTY ||
+        (slot_value(x->slots[hole]) - 1) / DEVICE_CERTIFICATES_MAX != device)
         return;
     for (uint32_t at = hole;;) {
         at = (at + 1) & x->mask;
         if (x->slots[at] == EMPTY)
             break;
-        uint32_t home = (uint32_t)slot_hash(t, x->slots[at]) & x->mask;
+        uint32_t home = slot_hash(x->slots[at]) & x->mask;
         if (((at - home) & x->mask) < ((at - hole) & x->mask))
             continue;
         x->slots[hole] = x->slots[at];
@@ -273,34 +313,29 @@ static bool is_tight(const struct index *x, uint64_t n)
     return (x->used + n) * 4 > ((uint64_t)x->mask + 1) * 3;
 }
 
-static bool index_larger(const struct index *x, uint64_t n, struct index *next)
+/* The one that follows, where `n` more would make this one tight; false where memory is out. */
+static bool index_grow(const struct index *x, uint64_t n, struct index *next)
 {
+    if (!is_tight(x, n) || next->slots != NULL)
+        return true;
     uint64_t slots = (uint64_t)x->mask + 1;
     while ((x->used + n) * 2 > slots)
         slots *= 2;
-    return slots <= UINT32_MAX && index_new(next, (uint32_t)slots);
+    if (slots > UINT32_MAX || !index_new(next, (uint32_t)slots))
+        return false;
+    for (uint32_t i = 0; i <= x->mask; i++)
+        if (x->slots[i] != EMPTY)
+            index_put(next, x->slots[i]);
+    return true;
 }
 
 enum err table_prepare(struct table *t, uint32_t n)
 {
-    if (is_tight(&t->by_name, n) && t->next_by_name.slots == NULL) {
-        if (!index_larger(&t->by_name, n, &t->next_by_name))
-            return ERR_NO_MEMORY;
-        for (uint32_t i = 0; i < t->len; i++) {
-            const struct entry *e = entry_at(t, i);
-            index_put(&t->next_by_name, name_hash(t, t->names[e->tenant], entry_name(e)), i + 1);
-        }
-    }
-    uint64_t certificates = (uint64_t)n * DEVICE_CERTIFICATES_MAX;
-    if (is_tight(&t->by_certificate, certificates) && t->next_by_certificate.slots == NULL) {
-        if (!index_larger(&t->by_certificate, certificates, &t->next_by_certificate))
-            return ERR_NO_MEMORY;
-        for (uint32_t i = 0; i <= t->by_certificate.mask; i++)
-            if (t->by_certificate.slots[i] != EMPTY)
-                index_put(&t->next_by_certificate, slot_hash(t, t->by_certificate.slots[i]),
-                          t->by_certificate.slots[i]);
-    }
-    return ERR_NONE;
+    return index_grow(&t->by_name, n, &t->next_by_name) &&
+                   index_grow(&t->by_certificate, (uint64_t)n * DEVICE_CERTIFICATES_MAX,
+                              &t->next_by_certificate)
+               ? ERR_NONE
+               : ERR_NO_MEMORY;
 }
 
 static void adopt(struct index *x, struct index *next)
@@ -367,12 +402,14 @@ static struct entry *entry_new(struct table *t, const struct device_record *reco
         return NULL;
     struct entry **chunk = &t->chunks[t->len >> CHUNK_BITS];
     if (*chunk == NULL)
-        *chunk = calloc(CHUNK_LEN, sizeof **chunk);
-    const uint8_t *name = *chunk == NULL ? NULL : keep_text(t, record->device);
-    if (name == NULL)
+        *chunk = calloc_large(CHUNK_LEN, sizeof **chunk);
+    if (*chunk == NULL)
         return NULL;
     struct entry *e = entry_at(t, t->len);
-    e->name = name;
+    if (record->device.len <= sizeof e->name.here)
+        memcpy(e->name.here, record->device.data, record->device.len);
+    else if ((e->name.text = keep_text(t, record->device)) == NULL)
+        return NULL;
     e->name_len = (uint8_t)record->device.len;
     e->tenant = tenant;
     return e;
@@ -430,11 +467,12 @@ static void take_certificates(struct table *t, uint32_t device, struct entry *e,
         t->more[e->more - 1].second = record->certificates[1];
     for (unsigned i = 0; i < e->certificates; i++) {
         uint32_t value = device * DEVICE_CERTIFICATES_MAX + i + 1;
-        uint32_t slot = certificate_slot(t, certificate_at(t, e, i));
+        const uint8_t *sha256 = certificate_at(t, e, i);
+        uint32_t slot = certificate_slot(t, sha256);
         /* One certificate is one device's: where a hub says otherwise, the later word counts. */
         if (t->by_certificate.slots[slot] == EMPTY)
             t->by_certificate.used++;
-        t->by_certificate.slots[slot] = value;
+        t->by_certificate.slots[slot] = slot_of(certificate_hash(t, sha256), value);
     }
 }
 
@@ -451,7 +489,7 @@ enum err table_take(struct table *t, const struct device_record *record, uint32_
         if (e == NULL)
             return t->len == t->max ? ERR_LIMIT : ERR_NO_MEMORY;
         device = t->len++;
-        index_put(&t->by_name, name_hash(t, record->tenant, record->device), device + 1);
+        index_put(&t->by_name, slot_of(name_hash(t, record->tenant, record->device), device + 1));
     }
     bool changed = !is_same(t, e, record);
     uint16_t model = e->model, group = e->group;
@@ -563,7 +601,7 @@ void table_note(struct table *t, uint32_t device, enum table_note note, bool on)
 
 bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t value = t->by_certificate.slots[certificate_slot(t, sha256)];
+    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
     if (value == EMPTY)
         return false;
     struct entry *e = entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX);
@@ -573,7 +611,7 @@ bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE])
 
 bool table_seen(const struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t value = t->by_certificate.slots[certificate_slot(t, sha256)];
+    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
     return value != EMPTY && (entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX)->seen >>
                                   ((value - 1) % DEVICE_CERTIFICATES_MAX) &
                               1);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cli/cut.h"
 #include "cli/device_password.h"
 #include "cli/device_show.h"
 #include "cli/list.h"
@@ -113,9 +114,7 @@ static int run_show(struct cli *cli)
 
 struct move {
     const char *verb;
-    bool ask;           /* first, for it is for good */
-    const char *keys;   /* of a quarantine; NULL: nothing is said of them */
-    int64_t expires_at; /* of an approval; 0: it is none */
+    int64_t expires_at; /* of a readmission; 0: it is none */
 };
 
 static void tell_moved(struct cli *cli, const char *id, const struct move *m, const json_t *device)
@@ -123,11 +122,6 @@ static void tell_moved(struct cli *cli, const char *id, const struct move *m, co
     char until[WHEN_TEXT_MAX];
     if (m->expires_at == 0) {
         cli_say(cli, "%s is %s.", id, json_text_of(device, "state"));
-        int64_t exposed_until = json_time_of(device, "exposed_until");
-        if (exposed_until == 0)
-            return;
-        when_full(exposed_until, clock_seconds(), until);
-        cli_say(cli, "Others that asked by OCSP before may go by that answer until %s.", until);
         return;
     }
     when_full(m->expires_at, clock_seconds(), until);
@@ -169,8 +163,6 @@ static int write_move(struct cli *cli, const struct move *m, struct writer *w)
     struct json_writer j = json_writer_over(w);
     json_open_object(&j);
     json_field_text(&j, "reason", reason);
-    if (m->keys != NULL)
-        json_field_text(&j, "keys", m->keys);
     if (m->expires_at != 0)
         json_field_time(&j, "expires_at", m->expires_at);
     json_close_object(&j);
@@ -195,10 +187,6 @@ static int move(struct cli *cli, const struct move *m)
     int code = check_all(cli);
     if (code == CLI_OK)
         code = write_move(cli, m, &body);
-    if (code == CLI_OK && m->ask && cli->operands_len == 1)
-        code = cli_confirm(cli, "%s %s for good?", m->verb, cli->operands[0]);
-    else if (code == CLI_OK && m->ask)
-        code = cli_confirm(cli, "%s these %zu devices for good?", m->verb, cli->operands_len);
     if (code != CLI_OK)
         return code;
     json_t *results = json_array();
@@ -227,23 +215,22 @@ static int run_approve(struct cli *cli)
 
 static int run_quarantine(struct cli *cli)
 {
-    const char *keys = cli_has(cli, "keys-touched") ? "touched" : NULL;
-    return move(cli, &(struct move){.verb = "quarantine", .keys = keys});
+    return cut_run(cli, "quarantine");
 }
 
 static int run_release(struct cli *cli)
 {
-    return move(cli, &(struct move){.verb = "release"});
+    return cut_run(cli, "release");
 }
 
 static int run_revoke(struct cli *cli)
 {
-    return move(cli, &(struct move){.verb = "revoke", .ask = true});
+    return cut_run(cli, "revoke");
 }
 
 static int run_retire(struct cli *cli)
 {
-    return move(cli, &(struct move){.verb = "retire", .ask = true});
+    return cut_run(cli, "retire");
 }
 
 static int run_readmit(struct cli *cli)
@@ -400,11 +387,43 @@ static const struct cli_option list_options[] = {
 
 static const struct cli_option move_options[] = {REASON};
 
+#define CUT_OPTIONS                                                                                \
+    REASON,                                                                                        \
+        {.name = "model",                                                                          \
+         .value = "MODEL",                                                                         \
+         .complete = COMPLETE_MODEL,                                                               \
+         .help = "all of this model"},                                                             \
+        {.name = "manifest",                                                                       \
+         .value = "MANIFEST",                                                                      \
+         .complete = COMPLETE_MANIFEST,                                                            \
+         .help = "all of this manifest"},                                                          \
+        {.name = "owner", .value = "OWNER", .help = "all of this owner"},                          \
+        {.name = "group", .value = "GROUP", .help = "all of this group"},                          \
+        {.name = "state",                                                                          \
+         .value = "STATE",                                                                         \
+         .complete = COMPLETE_WORDS,                                                               \
+         .words = STATES,                                                                          \
+         .help = "all in this state: " STATES},                                                    \
+        {.name = "where",                                                                          \
+         .value = "FIELD=VALUE",                                                                   \
+         .help = "all with these values: model, manifest, owner, group, state; with commas"},      \
+    {                                                                                              \
+        .name = "wait", .letter = 'w', .value = "DURATION",                                        \
+        .help = "for all legs to confirm; standard: 30s"                                           \
+    }
+
+static const struct cli_option cut_options[] = {CUT_OPTIONS};
+
+static const struct cli_option cuts_options[] = {
+    {.name = "open", .help = "only those that a leg has not confirmed yet"},
+    LIST_OPTIONS,
+};
+
 static const struct cli_option quarantine_options[] = {
-    REASON,
+    CUT_OPTIONS,
     {.name = "keys-touched",
-     .help = "its keys may be in other hands: with an expired certificate it comes back only when "
-             "readmitted"},
+     .help = "its keys may be in other hands: it is released only once it was readmitted, with a "
+             "new key"},
 };
 
 static const struct cli_option readmit_options[] = {
@@ -458,10 +477,22 @@ static const struct cli_option bundle_options[] = {
     {                                                                                              \
         .name = "DEVICE", .complete = COMPLETE_DEVICE                                              \
     }
+#define CUT_DEVICES                                                                                \
+    {                                                                                              \
+        .name = "DEVICE", .optional = true, .many = true, .complete = COMPLETE_DEVICE              \
+    }
 #define DEVICES                                                                                    \
     {                                                                                              \
         .name = "DEVICE", .many = true, .complete = COMPLETE_DEVICE                                \
     }
+
+#define CUT_HELP                                                                                   \
+    "Devices that\nare named go in one write: all of them or none. Then each hub and each broker " \
+    "says "                                                                                        \
+    "when it saw them\ngone; the command ends with 0 once all have, and with 7 where some have "   \
+    "not "                                                                                         \
+    "within --wait. They\nare asked for ever: `holdfast device cuts --open` shows who is "         \
+    "missing.\n"
 
 static const struct cli_command commands[] = {
     {.verb = "list",
@@ -475,31 +506,37 @@ static const struct cli_command commands[] = {
      .summary = "vouch for devices that are enrolled: they become trusted",
      .run = run_approve},
     {.verb = "quarantine",
-     .operands = {DEVICES},
+     .operands = {CUT_DEVICES},
      CLI_OPTIONS(quarantine_options),
      .summary = "keep devices away from all but their own enrolment",
+     .help = "Those that are named, or all that filters leave. " CUT_HELP,
      .run = run_quarantine},
     {.verb = "release",
-     .operands = {DEVICES},
-     CLI_OPTIONS(move_options),
+     .operands = {CUT_DEVICES},
+     CLI_OPTIONS(cut_options),
      .summary = "end a quarantine",
+     .help = "Where the device's keys may have been touched, only once it has a new one: see "
+             "readmit.\n",
      .run = run_release},
     {.verb = "revoke",
-     .operands = {DEVICES},
-     CLI_OPTIONS(move_options),
+     .operands = {CUT_DEVICES},
+     CLI_OPTIONS(cut_options),
      .summary = "cut devices off, for good",
      .help =
-         "Their certificates are revoked and their connections closed before the answer comes.\n"
-         "It cannot be undone: on a terminal it asks first; elsewhere it needs --yes.\n",
+         "It cannot be undone: on a terminal it asks first; elsewhere it needs --yes. " CUT_HELP,
      .run = run_revoke},
     {.verb = "retire",
-     .operands = {DEVICES},
-     CLI_OPTIONS(move_options),
+     .operands = {CUT_DEVICES},
+     CLI_OPTIONS(cut_options),
      .summary = "take devices out of use, for good",
      .help =
          "Like revoke, for devices that did nothing wrong. It cannot be undone: on a terminal it\n"
          "asks first; elsewhere it needs --yes.\n",
      .run = run_retire},
+    {.verb = "cuts",
+     CLI_OPTIONS(cuts_options),
+     .summary = "the devices that are cut off, and which legs have not seen them gone",
+     .run = cut_list},
     {.verb = "rotate",
      .operands = {{.name = "DEVICE", .optional = true, .many = true, .complete = COMPLETE_DEVICE}},
      CLI_OPTIONS(rotate_options),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/cut.h"
 #include "cli/when.h"
 
 enum text_colour device_colour(const char *state)
@@ -95,9 +96,10 @@ static void show_grace(const json_t *d, int64_t now)
         out = snprintf(text, sizeof text, "over since %s", until) > 0;
     text_pair("grace", text, out ? COLOUR_WARN : COLOUR_NONE);
     const json_t *newest = json_object_get(d, "certificate");
-    if (newest == NULL || json_time_of(newest, "not_after") > now)
+    bool closed = strcmp(state, "closed") == 0;
+    if (!closed && (newest == NULL || json_time_of(newest, "not_after") > now))
         return;
-    if (strcmp(json_text_of(d, "state"), "quarantined") == 0)
+    if (!closed && strcmp(json_text_of(d, "state"), "quarantined") == 0)
         (void)snprintf(text, sizeof text, "holdfast device release %s --reason WHY", id);
     else if (out)
         (void)snprintf(text, sizeof text, "holdfast device readmit %s --reason WHY", id);
@@ -131,6 +133,7 @@ void device_show(const json_t *d)
     }
     show_certificate(json_object_get(d, "certificate"), now);
     show_password(json_object_get(d, "password"), now);
+    cut_show(json_object_get(d, "cut"));
     show_grace(d, now);
     show_report(d, now);
 }

@@ -23,7 +23,7 @@ static struct slice line_of(const struct policy_file *file, unsigned line)
         while (n < left.len && left.data[n] != '\n')
             n++;
         if (i == line)
-            return slice_of(left.data, n);
+            return slice_of(left.data, n > 0 && left.data[n - 1] == '\r' ? n - 1 : n);
         if (n == left.len)
             return slice_of(NULL, 0);
         left = slice_of(left.data + n + 1, left.len - n - 1);

@@ -91,25 +91,31 @@ struct names {
     unsigned usable;
 };
 
-static struct names names_of(const struct rules_subject *s, bool is_in_group)
+static bool is_usable(struct slice name)
+{
+    return name.len <= RULES_NAME_MAX && topic_value_ok(name);
+}
+
+/* Without that of the group: whether it may be used is not known yet. */
+static struct names names_of(const struct rules_subject *s)
 {
     struct names n = {.values = {s->tenant, s->device, s->model, s->group}};
-    for (unsigned v = 0; v < RULES_VARIABLE_COUNT; v++) {
-        bool is_there = v != RULES_GROUP || is_in_group;
-        if (is_there && n.values[v].len <= RULES_NAME_MAX && topic_value_ok(n.values[v]))
+    for (unsigned v = 0; v < RULES_GROUP; v++)
+        if (is_usable(n.values[v]))
             n.usable |= 1U << v;
-    }
     return n;
 }
 
-static bool any_covers(struct slice filters, const struct names *names, struct slice topic)
+/* Looks only at filters that have all of the variables in the mask `with`. */
+static bool any_covers(struct slice filters, const struct names *names, unsigned with,
+                       struct slice topic)
 {
     const uint8_t *at = filters.data;
     const uint8_t *end = at + filters.len;
     while (at < end) {
         struct slice pattern = slice_of(at + RULES_FILTER_HEAD, rules_be16(at + 1));
-        bool is_usable = (at[0] & ~names->usable) == 0;
-        if (is_usable && topic_pattern_covers(pattern, names->values, topic))
+        bool is_asked = (at[0] & ~names->usable) == 0 && (at[0] & with) == with;
+        if (is_asked && topic_pattern_covers(pattern, names->values, topic))
             return true;
         at = pattern.data + pattern.len;
     }
@@ -136,11 +142,17 @@ enum rules_decision rules_decide(const struct rules *r, const struct rules_subje
     if (form != ERR_NONE)
         return RULES_DENY_FORM;
 
-    const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
-    struct names names = names_of(subject, group != NULL);
-    if (any_covers(filters_of(model + RULES_SETTINGS_SIZE, action), &names, topic))
+    struct names names = names_of(subject);
+    struct slice filters = filters_of(model + RULES_SETTINGS_SIZE, action);
+    if (any_covers(filters, &names, 0, topic))
         return RULES_ALLOW;
-    if (group != NULL && any_covers(filters_of(group, action), &names, topic))
+    const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
+    if (group == NULL)
+        return RULES_DENY_TOPIC;
+    if (is_usable(subject->group))
+        names.usable |= 1U << RULES_GROUP;
+    if (any_covers(filters, &names, 1U << RULES_GROUP, topic) ||
+        any_covers(filters_of(group, action), &names, 0, topic))
         return RULES_ALLOW;
     return RULES_DENY_TOPIC;
 }

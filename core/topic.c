@@ -45,6 +45,9 @@ static enum err check(struct slice s, enum form form, unsigned *ret_variables)
     size_t levels = 1;
     bool level_has_variable = false;
     for (size_t i = 0, n = 0; i < s.len; i += n) {
+        n = 1;
+        if (s.data[i] > '/' && s.data[i] < 0x80)
+            continue; /* nearly all there are */
         n = step(s, i, form);
         if (n == 0)
             return ERR_SYNTAX;

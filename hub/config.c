@@ -80,6 +80,12 @@ const struct config_key hub_config_keys[] = {
         "questions from one address whether certificates are revoked"),
     KEY("hooks-per-minute", CONFIG_INTEGER, hooks_per_minute, 1, MANY, "600000",
         "questions of one broker about its clients"),
+    KEY("hooks-emqx-url", CONFIG_TEXT, hooks_emqx_url, 0, 0, "",
+        "https://host:port of EMQX's management, where sessions of devices that are cut are ended"),
+    KEY("hooks-emqx-key-file", CONFIG_PATH, hooks_emqx_key_file, 0, 0, "",
+        "file with its API key and secret key, a colon between"),
+    KEY("hooks-emqx-roots", CONFIG_PATH, hooks_emqx_roots, 0, 0, "",
+        "PEM file that its certificate must lead to; standard: the machine's"),
     KEY("ocsp-validity", CONFIG_DURATION, ocsp_validity, 60, OCSP_VALIDITY_MAX, "1h",
         "how long an OCSP answer may be used again"),
     KEY("rotation-per-minute", CONFIG_INTEGER, rotation_per_minute, 1, MANY, "6000",
@@ -147,6 +153,8 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         wrong = "names: give 1 to 8 DNS names or addresses";
     else if ((config.operator_certificate[0] == '\0') != (config.operator_key[0] == '\0'))
         wrong = "operator-certificate and operator-key go together";
+    else if ((config.hooks_emqx_url[0] == '\0') != (config.hooks_emqx_key_file[0] == '\0'))
+        wrong = "hooks-emqx-url and hooks-emqx-key-file go together";
     else if ((config.crl_shards & (config.crl_shards - 1)) != 0)
         wrong = "crl-shards: give a power of two, from 1 to 256";
     else

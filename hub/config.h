@@ -40,6 +40,9 @@ struct hub_config {
     int64_t reader_per_minute;
     int64_t status_per_minute;
     int64_t hooks_per_minute;
+    char hooks_emqx_url[CONFIG_TEXT_MAX]; /* empty: none */
+    char hooks_emqx_key_file[CONFIG_TEXT_MAX];
+    char hooks_emqx_roots[CONFIG_TEXT_MAX];
     int64_t ocsp_validity; /* seconds */
     int64_t rotation_per_minute;
     char log_target[CONFIG_TEXT_MAX];

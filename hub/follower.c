@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hub/cutter.h"
 #include "hub/membership.h"
 #include "hub/served_bundle.h"
 
@@ -20,42 +21,62 @@ static struct {
 
 /* ---- what an entry asks for ---- */
 
-static void closed(void *ctx, size_t connections)
+/* Devices that were cut off elsewhere, as this turn finds them; closed together. */
+static struct {
+    char tenant[NAME_MAX_BYTES + 1];
+    struct cutter_target targets[IDENTITY_CUT_MAX];
+    char names[IDENTITY_CUT_MAX][NAME_MAX_BYTES + 1];
+    size_t n;
+} cuts;
+
+static void closed(void *ctx, size_t connections, int64_t at_us)
 {
     (void)ctx;
+    (void)at_us;
     if (connections > 0)
         log_event(LOG_LEVEL_NOTICE, "device.cut_elsewhere",
                   F_INTEGER("connections_closed", (int64_t)connections));
 }
 
-static void cut(struct hub *hub, const struct ledger_entry *entry)
+static void close_cuts(struct hub *hub)
+{
+    if (cuts.n > 0)
+        cutter_close(&hub->loops[0], cuts.tenant, cuts.targets, cuts.n, closed, NULL);
+    cuts.n = 0;
+}
+
+static void cut(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
 {
     static const struct slice kind = SLICE_LITERAL("device/");
-    char tenant[NAME_MAX_BYTES + 1], device[NAME_MAX_BYTES + 1], label[IDENTITY_LABEL_MAX];
     struct slice id = entry->subject;
     if (!slice_starts_with(id, kind))
         return;
     id = slice_of(id.data + kind.len, id.len - kind.len);
     if (id.len > NAME_MAX_BYTES || entry->tenant.len > NAME_MAX_BYTES)
         return; /* no name of a device */
-    memcpy(device, id.data, id.len);
-    device[id.len] = '\0';
-    memcpy(tenant, entry->tenant.data, entry->tenant.len);
-    tenant[entry->tenant.len] = '\0';
-    identity_label(label, tenant, device);
-    http_server_close_labelled(hub->http, label, closed, NULL);
+    if (cuts.n == IDENTITY_CUT_MAX ||
+        (cuts.n > 0 && !slice_equal(entry->tenant, slice_of_text(cuts.tenant))))
+        close_cuts(hub);
+    char *name = cuts.names[cuts.n];
+    memcpy(name, id.data, id.len);
+    name[id.len] = '\0';
+    memcpy(cuts.tenant, entry->tenant.data, entry->tenant.len);
+    cuts.tenant[entry->tenant.len] = '\0';
+    cuts.targets[cuts.n++] = (struct cutter_target){.device = name, .entry = (int64_t)number};
 }
 
-static void take_bundle(struct hub *hub, const struct ledger_entry *entry)
+static void take_bundle(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
 {
+    (void)number;
     (void)entry;
     enum err err = served_bundle_read(hub, hub->loops[0].reader);
     if (err != ERR_NONE)
         log_event(LOG_LEVEL_ERROR, "trust_bundle.unread", F_ERR(err));
 }
 
-static void take_hubs(struct hub *hub, const struct ledger_entry *entry)
+static void take_hubs(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
 {
+    (void)number;
     (void)entry;
     char explain[256] = "";
     enum err err = membership_trust(hub, hub->loops[0].reader, explain);
@@ -63,8 +84,9 @@ static void take_hubs(struct hub *hub, const struct ledger_entry *entry)
         log_event(LOG_LEVEL_ERROR, "hubs.unread", F_ERR(err), F_TEXT("detail", explain));
 }
 
-static void take_policy(struct hub *hub, const struct ledger_entry *entry)
+static void take_policy(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
 {
+    (void)number;
     (void)entry;
     char explain[256] = "";
     enum err err = policies_reload(hub->policies, hub->loops[0].reader, explain);
@@ -72,8 +94,9 @@ static void take_policy(struct hub *hub, const struct ledger_entry *entry)
         log_event(LOG_LEVEL_ERROR, "policy.unread", F_ERR(err), F_TEXT("detail", explain));
 }
 
-static void forget(struct hub *hub, const struct ledger_entry *entry)
+static void forget(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
 {
+    (void)number;
     static const struct slice kind = SLICE_LITERAL("subject/");
     char id[SUBJECT_ID_SIZE] = "";
     struct slice s = entry->subject;
@@ -86,7 +109,7 @@ static void forget(struct hub *hub, const struct ledger_entry *entry)
 
 static const struct {
     struct slice act;
-    void (*react)(struct hub *hub, const struct ledger_entry *entry);
+    void (*react)(struct hub *hub, const struct ledger_entry *entry, uint64_t number);
 } reactions[] = {
     {SLICE_LITERAL("device.revoke"), cut},
     {SLICE_LITERAL("device.retire"), cut},
@@ -105,6 +128,7 @@ struct turn {
     uint64_t next;
     struct ledger_entry found[TURN_ENTRIES];
     size_t reaction[TURN_ENTRIES];
+    uint64_t number[TURN_ENTRIES];
     size_t n;
 };
 
@@ -121,6 +145,7 @@ static enum err take_entry(void *ctx, uint64_t number, struct slice data)
         if (!slice_equal(entry.act, reactions[i].act))
             continue;
         t->found[t->n] = entry;
+        t->number[t->n] = number;
         t->reaction[t->n++] = i;
         break;
     }
@@ -142,7 +167,8 @@ static enum err read_on(struct hub *hub, struct arena *arena)
     if (err != ERR_NONE)
         return err;
     for (size_t i = 0; i < t->n; i++)
-        reactions[t->reaction[i]].react(hub, &t->found[i]);
+        reactions[t->reaction[i]].react(hub, &t->found[i], t->number[i]);
+    close_cuts(hub);
     follower.cursor = t->next;
     return ERR_NONE;
 }

@@ -24,9 +24,11 @@
 #include "base/sandbox.h"
 #include "hub/api/call.h"
 #include "hub/checkpointer.h"
+#include "hub/cutter.h"
 #include "hub/database.h"
 #include "hub/domains.h"
 #include "hub/follower.h"
+#include "hub/kicker.h"
 #include "hub/listeners.h"
 #include "hub/maintenance.h"
 #include "hub/membership.h"
@@ -185,19 +187,23 @@ static bool is_due(int64_t *last_ms, int64_t seconds)
 
 static void loop_tick(struct loop_task *task)
 {
-    static int64_t refusals_ms; /* loop 0 alone */
+    static int64_t refusals_ms, brokers_ms; /* loop 0 alone */
     struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, tick);
     atomic_store(&here->tick_pending, false);
     if (is_due(&here->sightings_ms, SIGHTINGS_SECONDS))
         sightings_flush(here->sightings);
+    broker_feed_turn(here->brokers);
     if (here != &hub.loops[0])
         return;
     checkpointer_turn(&checkpointer);
     follower_turn();
+    if (is_due(&brokers_ms, SIGHTINGS_SECONDS))
+        brokers_flush(hub.brokers);
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
-        refusals_flush(hub.refusals);
+        domains_flush(&hub);
     server_certificate_turn(&hub);
     identity_select_turn(hub.identity, here->reader, here->loop);
+    cutter_turn(here);
 }
 
 static enum err make_loops(void)
@@ -215,6 +221,8 @@ static enum err make_loops(void)
             err = signer_link_new(hub.signer, here->loop, &here->signer);
         if (err == ERR_NONE)
             err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err == ERR_NONE)
+            err = broker_feed_new(hub.brokers, here->loop, here->reader, &here->brokers);
         if (err == ERR_NONE)
             err = ledger_shown_new(hub.ledger, here->reader, &here->shown);
         if (err != ERR_NONE)
@@ -269,6 +277,9 @@ static int start(int signals_fd)
     err = domains_open_crls(&hub, explain);
     if (err != ERR_NONE)
         return fail("crl.start", err, explain);
+    err = kicker_open(&hub, explain);
+    if (err != ERR_NONE)
+        return fail("emqx.config", err, explain);
     err = listeners_make_tls(&hub, explain);
     if (err != ERR_NONE)
         return fail("tls.start", err, explain);
@@ -292,6 +303,8 @@ static int start(int signals_fd)
         err = loop_start(hub.loops[i].loop);
     if (err == ERR_NONE)
         err = crl_service_start(hub.crls);
+    if (err == ERR_NONE)
+        err = kicker_start(&hub);
     if (err == ERR_NONE)
         err = served_bundle_load(&hub);
     if (err == ERR_NONE)
@@ -324,6 +337,7 @@ static void drain(void)
 {
     log_event(LOG_LEVEL_NOTICE, "hub.stopping");
     (void)sd_notify(0, "STOPPING=1");
+    brokers_drain(hub.brokers);
     http_server_drain(hub.http, DRAIN_MS, drained, NULL);
 }
 
@@ -395,8 +409,10 @@ static void stop(void)
         while (sem_wait(&flushed) != 0)
             ; /* interrupted */
     }
-    refusals_flush(hub.refusals);
+    brokers_flush(hub.brokers);
+    domains_flush(&hub);
     crl_service_free(hub.crls);
+    kicker_stop();
     store_drain(hub.store);
     for (size_t i = 0; i < hub.loops_len; i++)
         loop_stop(hub.loops[i].loop);
@@ -406,6 +422,7 @@ static void stop(void)
     for (size_t i = 0; i < hub.loops_len; i++) {
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
+        broker_feed_free(hub.loops[i].brokers);
         ledger_shown_free(hub.loops[i].shown);
         policy_cache_drop(&hub.loops[i].policy);
         store_reader_free(hub.loops[i].reader);

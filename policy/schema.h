@@ -100,6 +100,8 @@ struct schema_file {
 };
 
 extern const struct schema policy_schema; /* -> struct schema_file */
+/* The variables of filters, in the order of enum policy_variable. */
+enum policy_variable { VARIABLE_TENANT, VARIABLE_DEVICE, VARIABLE_MODEL, VARIABLE_GROUP };
 extern const char *const policy_variables[];
 extern const size_t policy_variables_len;
 

@@ -4,19 +4,30 @@
 #include "core/topic.h"
 #include "policy/internal.h"
 
-#define FILLED_MAX  (RULES_FILTER_MAX + TOPIC_LEVELS_MAX * RULES_NAME_MAX)
-#define COMPARE_MAX 2000000 /* pairs of filters: a second or two; a thousand models have fewer */
-#define SHOWN(s)    (int)((s).len < 48 ? (s).len : 48), (const char *)(s).data
+#define COMPARE_MAX 10000000 /* pairs of filters: half a second; a thousand models have fewer */
+/* The shortest variable with its level's slash has 8 bytes, and a name stands in its place. */
+#define FILLED_MAX (RULES_FILTER_MAX + (RULES_FILTER_MAX / 8 + 1) * RULES_NAME_MAX)
+#define SHOWN(s)   (int)((s).len < 48 ? (s).len : 48), (const char *)(s).data
+
+/* A filter as it is written, and with the names of one device or of another in it. */
+struct filled {
+    struct slice filter, one, other;
+    bool has_device; /* each device has its own there */
+};
 
 struct entity { /* a model or a group */
     struct slice name;
     unsigned line;
     bool is_group;
-    const struct policy_topics *topics;
+    struct filled *filters[2]; /* subscribe, publish */
+    size_t len[2];
 };
 
 struct run {
     const struct policy *policy;
+    struct arena *arena;
+    struct entity *entities;
+    size_t entities_len;
     struct policy_complaint *warnings;
     size_t len, pairs;
 };
@@ -54,50 +65,95 @@ static bool overlap(struct slice a, struct slice b)
     return rest.data == NULL || slice_equal(rest, all);
 }
 
-static struct slice fill(struct slice filter, const struct slice values[4], uint8_t *buffer)
+/* ---- filters with names in them ---- */
+
+/* Which variable stands at the start of it; policy_variables_len: none. */
+static size_t variable_at(struct slice text)
 {
-    struct writer w = writer_over(buffer, FILLED_MAX);
-    for (size_t i = 0; i < filter.len;) {
-        struct slice left = slice_of(filter.data + i, filter.len - i);
-        size_t v = 0;
-        while (v < policy_variables_len &&
-               !slice_starts_with(left, slice_of_text(policy_variables[v])))
-            v++;
-        if (v < policy_variables_len) {
-            writer_put(&w, values[v]);
-            i += slice_of_text(policy_variables[v]).len;
-        } else {
-            writer_u8(&w, filter.data[i++]);
+    size_t v = 0;
+    while (v < policy_variables_len && !slice_starts_with(text, slice_of_text(policy_variables[v])))
+        v++;
+    return v;
+}
+
+/* One level. Which group a model's device is in, and which model one of a group is of, may be any:
+ * a level with such a variable stands for all. */
+static void fill_level(struct slice text, const struct entity *e, struct slice device,
+                       struct writer *w, bool *has_device)
+{
+    size_t start = w->len;
+    for (size_t i = 0; i < text.len;) {
+        size_t v = variable_at(slice_of(text.data + i, text.len - i));
+        if (v == policy_variables_len) {
+            writer_u8(w, text.data[i++]);
+            continue;
         }
+        bool is_any = v == VARIABLE_TENANT || (v == VARIABLE_MODEL && e->is_group) ||
+                      (v == VARIABLE_GROUP && !e->is_group);
+        if (is_any) {
+            w->len = start;
+            writer_u8(w, '+');
+            return;
+        }
+        *has_device = *has_device || v == VARIABLE_DEVICE;
+        writer_put(w, v == VARIABLE_DEVICE ? device : e->name);
+        i += slice_of_text(policy_variables[v]).len;
     }
-    return writer_bytes(&w);
 }
 
-static bool names_device(struct slice filter)
+static enum err fill(struct run *r, struct slice filter, const struct entity *e,
+                     struct slice device, bool *has_device, struct slice *ret_filled)
 {
-    for (size_t i = 0; i < filter.len; i++)
-        if (slice_starts_with(slice_of(filter.data + i, filter.len - i), SLICE_LITERAL("{device}")))
-            return true;
-    return false;
+    uint8_t bytes[FILLED_MAX];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    for (struct slice left = filter; left.data != NULL;) {
+        fill_level(level(&left), e, device, &w, has_device);
+        if (left.data != NULL)
+            writer_u8(&w, '/');
+    }
+    return w.err == ERR_NONE ? arena_copy(r->arena, writer_bytes(&w), ret_filled) : w.err;
 }
 
-/* One device's filter and another's, who are in the same group and tenant where they can be. Their
- * names are such as no filter holds. */
-static bool meets(const struct entity *mine, struct slice filter, const struct entity *theirs,
-                  struct slice other)
+static enum err fill_all(struct run *r, struct entity *e, bool publish, const struct slice *filters,
+                         size_t len)
 {
-    static uint8_t a[FILLED_MAX], b[FILLED_MAX];
-    struct slice model = !mine->is_group     ? mine->name
-                         : !theirs->is_group ? theirs->name
-                                             : SLICE_LITERAL("model");
-    struct slice group = mine->is_group     ? mine->name
-                         : theirs->is_group ? theirs->name
-                                            : SLICE_LITERAL("group");
-    const struct slice my[] = {SLICE_LITERAL("tenant"), SLICE_LITERAL("\1"), model, group};
-    const struct slice other_values[] = {SLICE_LITERAL("tenant"), SLICE_LITERAL("\2"),
-                                         theirs->is_group ? model : theirs->name,
-                                         theirs->is_group ? theirs->name : group};
-    return overlap(fill(filter, my, a), fill(other, other_values, b));
+    struct filled *to = arena_alloc(r->arena, (len + 1) * sizeof *to);
+    enum err err = to == NULL ? ERR_NO_MEMORY : ERR_NONE;
+    for (size_t i = 0; i < len && err == ERR_NONE; i++) {
+        to[i].filter = filters[i];
+        /* names that no filter holds */
+        err = fill(r, filters[i], e, SLICE_LITERAL("\1"), &to[i].has_device, &to[i].one);
+        if (err == ERR_NONE)
+            err = fill(r, filters[i], e, SLICE_LITERAL("\2"), &to[i].has_device, &to[i].other);
+    }
+    e->filters[publish] = to;
+    e->len[publish] = len;
+    return err;
+}
+
+static enum err add_entity(struct run *r, struct slice name, unsigned line, bool is_group,
+                           const struct policy_topics *topics)
+{
+    struct entity *e = &r->entities[r->entities_len++];
+    *e = (struct entity){.name = name, .line = line, .is_group = is_group};
+    enum err err = fill_all(r, e, true, topics->publish, topics->publish_len);
+    if (err == ERR_NONE)
+        err = fill_all(r, e, false, topics->subscribe, topics->subscribe_len);
+    return err;
+}
+
+static enum err add_entities(struct run *r)
+{
+    const struct policy *p = r->policy;
+    enum err err = ERR_NONE;
+    r->entities = arena_alloc(r->arena, (p->models_len + p->groups_len + 1) * sizeof *r->entities);
+    if (r->entities == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0; i < p->models_len && err == ERR_NONE; i++)
+        err = add_entity(r, p->models[i].name, p->models[i].line, false, &p->models[i].topics);
+    for (size_t i = 0; i < p->groups_len && err == ERR_NONE; i++)
+        err = add_entity(r, p->groups[i].name, p->groups[i].line, true, &p->groups[i].topics);
+    return err;
 }
 
 /* ---- topics ---- */
@@ -112,54 +168,35 @@ static const struct concern concerns[] = {
     {true, false, "publishes to what every"},
 };
 
-static const struct slice *filters_of(const struct entity *e, bool publish, size_t *ret_len)
-{
-    *ret_len = publish ? e->topics->publish_len : e->topics->subscribe_len;
-    return publish ? e->topics->publish : e->topics->subscribe;
-}
-
 /* The first of theirs that mine meets, as the one warning there is of that kind. */
 static bool warn_pair(struct run *r, const struct concern *c, const struct entity *mine,
                       const struct entity *theirs)
 {
-    size_t n = 0, m = 0;
-    const struct slice *a = filters_of(mine, c->mine_publish, &n);
-    const struct slice *b = filters_of(theirs, c->theirs_publish, &m);
-    bool is_same = mine->topics == theirs->topics;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < m && r->pairs < COMPARE_MAX; k++, r->pairs++) {
-            if (!names_device(b[k]) || !meets(mine, a[i], theirs, b[k]))
+    const struct filled *a = mine->filters[c->mine_publish];
+    const struct filled *b = theirs->filters[c->theirs_publish];
+    for (size_t i = 0; i < mine->len[c->mine_publish]; i++)
+        for (size_t k = 0; k < theirs->len[c->theirs_publish] && r->pairs < COMPARE_MAX; k++) {
+            r->pairs++;
+            if (!b[k].has_device || !overlap(a[i].one, b[k].other))
                 continue;
             WARN(r, mine->line, "every device of %s '%.*s' %s%s '%.*s' %s: '%.*s' meets '%.*s'",
                  mine->is_group ? "group" : "model", SHOWN(mine->name), c->what,
-                 is_same ? " other" : "", SHOWN(theirs->name),
-                 c->theirs_publish ? "publishes" : "listens to", SHOWN(a[i]), SHOWN(b[k]));
+                 mine == theirs ? " other" : "", SHOWN(theirs->name),
+                 c->theirs_publish ? "publishes" : "listens to", SHOWN(a[i].filter),
+                 SHOWN(b[k].filter));
             return true;
         }
     return false;
 }
 
-static struct entity entity_of(const struct policy *p, size_t i)
-{
-    if (i < p->models_len)
-        return (struct entity){p->models[i].name, p->models[i].line, false, &p->models[i].topics};
-    const struct policy_group *g = &p->groups[i - p->models_len];
-    return (struct entity){g->name, g->line, true, &g->topics};
-}
-
 static void warn_topics(struct run *r)
 {
-    size_t n = r->policy->models_len + r->policy->groups_len;
-    for (size_t i = 0; i < n; i++) {
-        const struct entity mine = entity_of(r->policy, i);
+    for (size_t i = 0; i < r->entities_len; i++)
         for (size_t c = 0; c < ARRAY_LEN(concerns); c++) {
             bool warned = false;
-            for (size_t k = 0; k < n && !warned; k++) {
-                const struct entity theirs = entity_of(r->policy, k);
-                warned = warn_pair(r, &concerns[c], &mine, &theirs);
-            }
+            for (size_t k = 0; k < r->entities_len && !warned; k++)
+                warned = warn_pair(r, &concerns[c], &r->entities[i], &r->entities[k]);
         }
-    }
 }
 
 /* ---- states and limits ---- */
@@ -215,9 +252,11 @@ enum err policy_warn(const struct policy *policy, struct arena *arena,
                      struct policy_complaint **ret_warnings, size_t *ret_len)
 {
     struct run r = {.policy = policy,
+                    .arena = arena,
                     .warnings = arena_alloc(arena, POLICY_WARNINGS_MAX * sizeof *r.warnings)};
-    if (r.warnings == NULL)
-        return ERR_NO_MEMORY;
+    enum err err = r.warnings == NULL ? ERR_NO_MEMORY : add_entities(&r);
+    if (err != ERR_NONE)
+        return err;
     for (size_t i = 0; i < policy->models_len; i++) {
         warn_reach(&r, &policy->models[i]);
         warn_limits(&r, &policy->models[i]);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hub/api/views.h"
+#include "hub/cutter.h"
 
 #define FILTERS_MAX          6
 #define CERTIFICATE_JSON_MAX 512
@@ -89,10 +90,10 @@ struct move_call {
     bool cuts;          /* live connections are closed before this is answered */
 };
 
-static void move_closed(void *ctx, size_t closed)
+static void move_closed(void *ctx, size_t closed, int64_t at_us)
 {
     struct move_call *m = ctx;
-    int64_t us = clock_monotonic_us() - http_request_started_us(m->call->request);
+    int64_t us = at_us - http_request_started_us(m->call->request);
     log_event(LOG_LEVEL_NOTICE, "device.moved", F_TEXT("device", m->act.device),
               F_TEXT("state", device_state_text(m->act.state)),
               F_INTEGER("connections_closed", (int64_t)closed),
@@ -109,12 +110,11 @@ static void move_ended(struct act *act)
         return;
     m->durable_us = clock_monotonic_us() - http_request_started_us(m->call->request);
     if (!m->cuts) {
-        move_closed(m, 0);
+        move_closed(m, 0, clock_monotonic_us());
         return;
     }
-    char label[IDENTITY_LABEL_MAX];
-    identity_label(label, act->tenant, m->act.device);
-    http_server_close_labelled(m->call->hub->http, label, move_closed, m);
+    const struct cutter_target target = {.device = m->act.device, .entry = m->act.entry};
+    cutter_close(m->call->here, act->tenant, &target, 1, move_closed, m);
 }
 
 static void submit_move(struct api_call *call, struct move_call *m, enum device_move what,

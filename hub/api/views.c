@@ -84,6 +84,31 @@ static void view_password(struct json_writer *j, const struct device_password_ro
     json_close_object(j);
 }
 
+void view_cut(struct json_writer *j, const struct view_cut *cut)
+{
+    json_open_object(j);
+    json_field_text(j, "device", cut->row.device);
+    json_field_text(j, "state", device_state_text(cut->row.state));
+    json_field_text(j, "status", cut->row.complete ? "complete" : "open");
+    json_field_integer(j, "entry", cut->row.entry);
+    json_field_time(j, "cut_at", cut->row.cut_at_ms / 1000);
+    json_key(j, "legs");
+    json_open_array(j);
+    for (size_t i = 0; i < cut->legs_len; i++) {
+        const struct cut_leg_state *leg = &cut->legs[i];
+        json_open_object(j);
+        json_field_text(j, "leg", leg->name);
+        json_field_text(j, "status", leg->confirmed ? "confirmed" : "open");
+        if (leg->confirmed)
+            json_field_integer(j, "latency_ms", leg->latency_ms);
+        if (leg->detail[0] != '\0')
+            json_field_text(j, "detail", leg->detail);
+        json_close_object(j);
+    }
+    json_close_array(j);
+    json_close_object(j);
+}
+
 void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details)
 {
@@ -112,6 +137,10 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     if (details->password != NULL) {
         json_key(j, "password");
         view_password(j, details->password);
+    }
+    if (details->cut != NULL) {
+        json_key(j, "cut");
+        view_cut(j, details->cut);
     }
     if (details->grace != NULL) {
         json_key(j, "grace");
@@ -282,6 +311,24 @@ static enum err load_device(struct api_call *call, struct device_row *device,
     return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
+enum err view_read_cut(struct api_call *call, const char *device, struct view_cut *ret_cut)
+{
+    struct arena *arena = http_request_arena(call->request);
+    struct cut_legs legs;
+    struct view_cut cut = {.legs = NULL};
+    (void)snprintf(cut.row.tenant, sizeof cut.row.tenant, "%s", call->tenant);
+    (void)snprintf(cut.row.device, sizeof cut.row.device, "%s", device);
+    enum err err = store_get(call->here->reader, &table_device_cut, arena, &cut.row);
+    if (err == ERR_NONE)
+        err = identity_cut_legs(call->here->reader, call->tenant, arena, &legs);
+    if (err == ERR_NONE)
+        err =
+            identity_cut_read(call->here->reader, arena, &legs, &cut.row, &cut.legs, &cut.legs_len);
+    if (err == ERR_NONE)
+        *ret_cut = cut;
+    return err;
+}
+
 void view_reply_device(struct api_call *call, const char *id, int64_t exposed_until)
 {
     struct device_row device = {0};
@@ -298,6 +345,10 @@ void view_reply_device(struct api_call *call, const char *id, int64_t exposed_un
             identity_grace(call->here->reader, http_request_arena(call->request), &device, &grace);
     if (err == ERR_NONE && about_grace != ERR_NOT_FOUND)
         err = about_grace;
+    struct view_cut cut;
+    enum err about_cut = err == ERR_NONE ? view_read_cut(call, id, &cut) : ERR_NOT_FOUND;
+    if (about_cut != ERR_NOT_FOUND)
+        err = about_cut;
     if (err != ERR_NONE) {
         api_reply_err(call, err);
         return;
@@ -307,9 +358,11 @@ void view_reply_device(struct api_call *call, const char *id, int64_t exposed_un
         .password = password.made_at != 0 ? &password : NULL,
         .grace = about_grace == ERR_NONE ? &grace : NULL,
         .seen = seen.seen_at != 0 ? &seen : NULL,
+        .cut = about_cut == ERR_NONE ? &cut : NULL,
         .exposed_until = exposed_until,
     };
-    struct writer w = arena_writer(http_request_arena(call->request), 16 * 1024);
+    struct writer w = arena_writer(http_request_arena(call->request),
+                                   16 * 1024 + (size_t)CUT_LEGS_MAX * VIEW_LEG_MAX);
     struct json_writer j = json_writer_over(&w);
     view_device(call, &j, &device, &details);
     api_reply_json(call, 200, &w);

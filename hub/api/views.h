@@ -12,11 +12,23 @@
 void view_reason(struct api_call *call, struct json_writer *j, const char *device,
                  struct slice kept);
 void view_certificate(struct json_writer *j, const struct certificate_row *row);
+/* A cut with its legs. */
+struct view_cut {
+    struct device_cut_row row;
+    struct cut_leg_state *legs;
+    size_t legs_len;
+};
+#define VIEW_LEG_MAX 1536 /* bytes: a detail in which each byte is escaped */
+void view_cut(struct json_writer *j, const struct view_cut *cut);
+/* ERR_NOT_FOUND: the device was never cut off, or was released since. */
+MUST_USE enum err view_read_cut(struct api_call *call, const char *device,
+                                struct view_cut *ret_cut);
 struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
     const struct device_password_row *password;
     const struct identity_grace *grace;
     const struct device_seen_row *seen;
+    const struct view_cut *cut;
     /* Until when others may go by what they were told of the certificate before it was cut off; 0
      * where nobody was told. */
     int64_t exposed_until;

@@ -15,9 +15,10 @@
 struct facts {
     struct device_row device;
     struct model_row model;
-    struct certificate_row newest; /* serial empty where there is none */
-    bool key_known;                /* the requested key is this device's already */
-    bool key_foreign;              /* it is another device's */
+    struct certificate_row newest;    /* serial empty where there is none */
+    bool key_known;                   /* the requested key is this device's already */
+    bool key_foreign;                 /* it is another device's */
+    char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker; else empty */
 };
 
 enum verdict { VERDICT_ISSUE, VERDICT_REPEAT };
@@ -66,6 +67,9 @@ static enum err load_facts(const struct row_source *rows, struct enrolment *e,
     err = row_source_get(rows, &table_model, &f.model);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    err = broker_hosts(rows, &f.device, f.hosts);
+    if (err != ERR_NONE)
+        return err;
     if (f.device.certificate[0] != '\0') {
         f.newest = certificate_row_of(f.device.certificate);
         err = row_source_get(rows, &table_certificate, &f.newest);
@@ -124,29 +128,6 @@ static enum err check_credential(struct enrolment *e, const struct facts *f)
     return ERR_INTERNAL;
 }
 
-static enum err check_state(struct enrolment *e, const struct facts *f)
-{
-    struct problem *p = &e->act.write.problem;
-    switch (f->device.state) {
-    case DEVICE_EXPECTED:
-    case DEVICE_ENROLLED:
-    case DEVICE_TRUSTED:
-        return ERR_NONE;
-    case DEVICE_QUARANTINED:
-        /* It may keep the identity it has fresh, so that it can be released; nothing else. */
-        if (e->authenticator == AUTHENTICATOR_CERTIFICATE)
-            return ERR_NONE;
-        return problem_set(p, 403, "device-quarantined", "",
-                           "this device is in quarantine; ask its operator to release it");
-    case DEVICE_REVOKED:
-        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
-    case DEVICE_RETIRED:
-        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
-    default:
-        return ERR_INTERNAL;
-    }
-}
-
 static bool same_unused_key(const struct enrolment *e, const struct facts *f)
 {
     struct certificate newest;
@@ -156,6 +137,26 @@ static bool same_unused_key(const struct enrolment *e, const struct facts *f)
         return false;
     crypto_sha256_one(newest.spki.der, spki.bytes);
     return hash_equal(&spki, &e->spki);
+}
+
+static enum err check_state(struct enrolment *e, const struct row_source *rows,
+                            const struct facts *f)
+{
+    struct problem *p = &e->act.write.problem;
+    switch (f->device.state) {
+    case DEVICE_EXPECTED:
+    case DEVICE_ENROLLED:
+    case DEVICE_TRUSTED:
+        return ERR_NONE;
+    case DEVICE_QUARANTINED:
+        return incident_check_renewal(rows, e, &f->newest, f->key_known, same_unused_key(e, f));
+    case DEVICE_REVOKED:
+        return problem_set(p, 403, "device-revoked", "", "this device has been revoked for good");
+    case DEVICE_RETIRED:
+        return problem_set(p, 403, "device-retired", "", "this device has been retired for good");
+    default:
+        return ERR_INTERNAL;
+    }
 }
 
 /* For whoever asks again: the same bytes, unless a clock was wrong and they are of no use. */
@@ -239,20 +240,6 @@ static enum err check_last_used(struct enrolment *e, const struct facts *f,
                        "replaced, or never used");
 }
 
-static enum err refuse_return(struct enrolment *e, const struct identity_grace *grace)
-{
-    struct problem *p = &e->act.write.problem;
-    if (grace->state == GRACE_STATE_CLOSED)
-        return problem_set(p, 403, "grace-closed", "",
-                           "an incident may have touched this device's keys; its operator may let "
-                           "it in once: holdfast device readmit %s",
-                           e->device);
-    return problem_set(p, 403, "grace-over", "",
-                       "the time to come back with this certificate is over; the device's operator "
-                       "may let it in once: holdfast device readmit %s",
-                       e->device);
-}
-
 /* A device that slept past the end of its certificate. The handshake has shown that it has the old
  * key; that is as much as one may say of a key that nobody watched over, and so it ends with
  * another one, and has to prove itself anew. */
@@ -286,7 +273,10 @@ static enum err check_return(struct enrolment *e, const struct row_source *rows,
                            "this device has had a certificate for this key; make a new one");
     e->readmitted = grace.state == GRACE_STATE_READMITTED;
     if (grace.state != GRACE_STATE_OPEN && grace.state != GRACE_STATE_READMITTED)
-        return refuse_return(e, &grace);
+        return problem_set(p, 403, "grace-over", "",
+                           "the time to come back with this certificate is over; the device's "
+                           "operator may let it in once: holdfast device readmit %s",
+                           e->device);
     *ret_verdict = VERDICT_ISSUE;
     return ERR_NONE;
 }
@@ -295,13 +285,14 @@ static enum err check_return(struct enrolment *e, const struct row_source *rows,
 static enum err decide(const struct row_source *rows, struct enrolment *e, struct facts *f,
                        enum verdict *ret_verdict)
 {
+    e->readmitted = false;
     enum err err = find_device(rows, e);
     if (err == ERR_NONE)
         err = load_facts(rows, e, f);
     if (err == ERR_NONE)
         err = check_credential(e, f);
     if (err == ERR_NONE)
-        err = check_state(e, f);
+        err = check_state(e, rows, f);
     if (err != ERR_NONE)
         return err;
 
@@ -347,20 +338,27 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
         e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct certificate_row used = certificate_row_of(e->serial);
         keyset_add(keys, &table_certificate, &used);
-    }
-    if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         const struct device_grace_row grace = grace_row_of(e->act.tenant, e->device);
         keyset_add(keys, &table_device_grace, &grace);
     }
+    if (e->hosts[0] != '\0')
+        broker_row_reads(keys, e->act.tenant, e->device);
 }
 
 static int64_t next_state(const struct enrolment *e, const struct facts *f)
 {
-    if (e->authenticator == AUTHENTICATOR_EXPIRED)
+    if (e->authenticator == AUTHENTICATOR_EXPIRED && f->device.state != DEVICE_QUARANTINED)
         return DEVICE_ENROLLED;
     if (f->device.state != DEVICE_EXPECTED)
         return f->device.state;
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
+}
+
+/* What the certificate names besides the device: only a trusted broker is one to those it serves.
+ */
+static const char *hosts_of(const struct enrolment *e, const struct facts *f)
+{
+    return next_state(e, f) == DEVICE_TRUSTED ? f->hosts : "";
 }
 
 static enum err write_certificate(struct enrolment *e, struct tx *tx,
@@ -412,6 +410,8 @@ static enum err enrol_entry(struct enrolment *e, struct tx *tx)
     if (e->authenticator == AUTHENTICATOR_EXPIRED) {
         json_field_text(&j, "expired", e->serial);
         json_field_text(&j, "grace", e->readmitted ? "readmitted" : "open");
+    } else if (e->readmitted) {
+        json_field_text(&j, "grace", "readmitted");
     }
     json_field_text(&j, "serial", e->issued);
     json_field_hex(&j, "key", slice_of(e->spki.bytes, sizeof e->spki.bytes));
@@ -439,6 +439,9 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
         e->repeated = true;
         return ERR_NONE;
     }
+    if (!slice_equal(slice_of_text(e->hosts), slice_of_text(hosts_of(e, &f))))
+        return problem_set(&w->problem, 409, "broker-changed", "",
+                           "this broker was changed meanwhile; ask again");
 
     int64_t now = tx_now_ms(tx) / 1000;
     /* A certificate that was never used is replaced, not kept beside the new one. */
@@ -522,6 +525,12 @@ static void request_signature(struct enrolment *e, const struct facts *f)
     struct certificate_request request = {.profile = PROFILE_DEVICE, .spki = e->csr.spki.der};
     ROW_TEXT(request.tenant, e->act.tenant);
     ROW_TEXT(request.device, e->device);
+    ROW_TEXT(e->hosts, hosts_of(e, f));
+    enum err err = broker_request(e->hosts, &request);
+    if (err != ERR_NONE) {
+        act_end(&e->act, err);
+        return;
+    }
     int64_t state = next_state(e, f);
     bool trusted =
         state == DEVICE_TRUSTED || (state == DEVICE_QUARANTINED && f->device.was_trusted);

@@ -27,6 +27,16 @@ static enum err latest_time(const struct row_source *rows, int64_t *ret_seconds)
     return ERR_NONE;
 }
 
+enum err grace_is_approved(const struct row_source *rows, const struct device_grace_row *row,
+                           bool *ret_approved)
+{
+    int64_t now = 0;
+    enum err err = row->approved_until == 0 ? ERR_NONE : latest_time(rows, &now);
+    if (err == ERR_NONE)
+        *ret_approved = now < row->approved_until;
+    return err;
+}
+
 enum err grace_judge(const struct row_source *rows, const struct model_row *model,
                      const struct certificate_row *used, struct identity_grace *ret_grace)
 {
@@ -147,13 +157,15 @@ static enum err readmit_entry(struct readmit_act *r, struct tx *tx, const struct
     return act_append(&r->act, tx, "device.readmit", "device", r->device, writer_bytes(&out));
 }
 
-static enum err check_readmit(struct readmit_act *r, const struct device_row *device, int64_t now)
+static enum err check_readmit(struct readmit_act *r, const struct device_row *device,
+                              const struct device_grace_row *grace, int64_t now)
 {
     struct problem *p = &r->act.write.problem;
     if (r->expires_at <= now || r->expires_at > now + IDENTITY_READMIT_MAX)
         return problem_set(p, 400, "field-value", "expires_at",
                            "say a time within the next 90 days");
-    if (device->state == DEVICE_QUARANTINED)
+    /* Where its keys were touched it needs a new one before it is released. */
+    if (device->state == DEVICE_QUARANTINED && grace->closed_before != GRACE_CLOSED)
         return problem_set(p, 409, "not-readmittable", "device",
                            "'%s' is in quarantine; `holdfast device release` comes first",
                            device->id);
@@ -183,9 +195,9 @@ static enum err readmit_apply(struct write *w, struct tx *tx)
         return problem_set(&w->problem, 404, "device-not-found", "device",
                            "there is no device '%s'", r->device);
     if (err == ERR_NONE)
-        err = check_readmit(r, &device, tx_now_ms(tx) / 1000);
-    if (err == ERR_NONE)
         err = get_row(tx, &row, &there);
+    if (err == ERR_NONE)
+        err = check_readmit(r, &device, &row, tx_now_ms(tx) / 1000);
     if (err != ERR_NONE)
         return err;
     row.approved_until = r->expires_at;

@@ -89,6 +89,23 @@ void identity_renew_claim(struct identity *identity, const struct act_origin *or
  */
 MUST_USE enum err identity_claim_hash(struct slice code, struct hash *ret_hash);
 
+/* ---- a device that is to be a broker: its part of another domain's write ---- */
+
+#define IDENTITY_BROKER_MODEL    "holdfast-broker"
+#define IDENTITY_BROKER_MANIFEST "holdfast-brokers"
+#define IDENTITY_BROKER_OWNER    "operator" /* of that manifest, where it is made here */
+
+/* A claim code that no device has yet. */
+MUST_USE enum err identity_make_claim(char ret_code[IDENTITY_CLAIM_TEXT]);
+void identity_broker_reads(const struct identity *identity, struct keyset *keys, const char *tenant,
+                           const char *device);
+/* Inside apply(): a device of IDENTITY_BROKER_MODEL is expected, by this claim code. Model and
+ * manifest are made where they are missing; each of that has an entry of its own. problems:
+ * device-exists, model-differs (the manifest of that name is of another model) */
+MUST_USE enum err identity_broker_expect(const struct identity *identity, struct act *act,
+                                         struct tx *tx, const char *device, const char *claim_code,
+                                         int64_t claim_expires_at);
+
 /* ---- enrolment ---- */
 
 /* How the other side proved who it is. */
@@ -122,15 +139,16 @@ struct enrolment {
     struct hash spki;
     char issued[SERIAL_TEXT_SIZE];
     int64_t issued_not_before, issued_not_after;
-    uint32_t issued_by; /* its authority's number */
-    int64_t state;      /* the device's, after this */
-    bool readmitted;    /* it came back by a person's word, which is used up */
+    uint32_t issued_by;               /* its authority's number */
+    int64_t state;                    /* the device's, after this */
+    bool readmitted;                  /* it came back by a person's word, which is used up */
+    char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker: what its certificate names besides */
 };
 /* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then
  * calls then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told
  * apart), claim-expired, claim-used, device-quarantined, device-revoked, device-retired,
- * key-in-use, csr-name-mismatch, csr-..., certificate-not-current; of one that has run out also
- * certificate-in-date, key-not-fresh, grace-over, grace-closed */
+ * key-in-use, csr-name-mismatch, csr-..., certificate-not-current, broker-changed; of one that has
+ * run out also certificate-in-date, key-not-fresh, grace-over, grace-closed */
 void identity_enrol(struct identity *identity, const struct act_origin *origin,
                     struct store_reader *reader, struct signer_link *signer, struct enrolment *e);
 
@@ -145,11 +163,112 @@ struct move_act {
     bool
         keys_touched; /* quarantine: the device's keys may be in other hands; its grace is closed */
     int64_t state;    /* the state it ended in */
+    int64_t entry;    /* the ledger's, of this */
 
     struct subjects *subjects; /* private to life.c */
 };
-/* problems: device-not-found, move-not-possible */
+/* Quarantine, revocation and retirement are cuts (below). problems: device-not-found,
+ * move-not-possible; for a release also key-not-new: after an incident that may have touched the
+ * device's keys, it must have used a certificate for another key first */
 void identity_move(struct identity *identity, const struct act_origin *origin, struct move_act *m);
+
+#define IDENTITY_CUT_MAX 256 /* devices in one write */
+
+struct moved_device {
+    const char *id;
+    int64_t state;       /* afterwards */
+    int64_t entry;       /* the ledger's; -1: it stayed as it was */
+    const char *problem; /* the code of what kept it; NULL: none, it may be there already */
+};
+struct moves_act {
+    struct act act;
+    enum device_move move;
+    char reason[REASON_MAX_BYTES + 1];
+    bool keys_touched;
+    bool passes_over; /* those that can't be moved stay as they are, and the others are moved */
+    struct moved_device *devices; /* at most IDENTITY_CUT_MAX; in the act's arena */
+    size_t devices_len;
+
+    struct subjects *subjects; /* private to life.c */
+};
+/* All of them in one write, with an entry for each; a device that is there already, or is named
+ * twice, stays as it is. Problems as above, with the field "devices[3].id": then none is moved. */
+void identity_move_all(struct identity *identity, const struct act_origin *origin,
+                       struct moves_act *m);
+/* Can a device of that state be moved so? */
+bool identity_can_move(enum device_move move, int64_t state);
+
+/* ---- cuts: a device that is cut off is seen gone at each leg, from its far side ---- */
+
+/* The legs of a cut are the hubs that had joined by then, "api/1" with the hub's number; the
+ * brokers that were added by then, "broker/mqtt-1"; and what a hub looks after for the fleet, such
+ * as "emqx/mqtt.example". Those that leave are not waited for any more. */
+struct cut_leg {
+    char name[CUT_LEG_MAX + 1];
+    int64_t since; /* seconds since 1970: cuts from then on have it */
+};
+struct cut_legs {
+    struct cut_leg *items;
+    size_t len;
+};
+#define CUT_LEGS_MAX (HUBS_MAX + 256)
+void cut_leg_of_hub(char ret_leg[CUT_LEG_MAX + 1], int64_t hub);
+void cut_leg_of_broker(char ret_leg[CUT_LEG_MAX + 1], const char *broker);
+/* In the arena. ERR_LIMIT: more brokers than CUT_LEGS_MAX has room for. */
+MUST_USE enum err identity_cut_legs(struct store_reader *reader, const char *tenant,
+                                    struct arena *arena, struct cut_legs *ret_legs);
+
+/* A hub looks after a leg from now on, or does not any more. Of one that is there nothing changes.
+ */
+#define CUT_LEG_OF_HUB_MAX 56 /* bytes of its name */
+struct leg_act {
+    struct act act;
+    char leg[CUT_LEG_OF_HUB_MAX + 1];
+    int64_t hub;
+    bool removal;
+};
+void identity_change_leg(struct identity *identity, const struct act_origin *origin,
+                         struct leg_act *l);
+/* Those legs, of all hubs, in the order of their names. */
+MUST_USE enum err identity_legs_of_hubs(struct store_reader *reader, struct arena *arena,
+                                        enum err (*leg)(void *ctx, const char *name, int64_t hub,
+                                                        int64_t since),
+                                        void *ctx);
+
+/* What one leg has seen of a device. */
+struct cut_seen {
+    const char *device;
+    int64_t position;   /* the leg knew what came before it in the ledger, so that it confirms a cut
+                           whose entry is a lower number: a late word of an older cut is none of a
+                           newer one */
+    const char *detail; /* for people, at most REASON_MAX_BYTES: "session ended with 152" */
+    bool confirmed;     /* afterwards: its cut was open at this leg until now */
+};
+struct cut_confirm_act {
+    struct act act;
+    char leg[CUT_LEG_MAX + 1];
+    struct cut_seen *seen; /* at most IDENTITY_CUT_MAX; with its texts in the act's arena */
+    size_t seen_len;
+
+    struct cut_legs legs; /* private to cut.c, as is the next */
+    int64_t listed_at_ms;
+};
+/* Each is an entry "device.cut-leg", the first time; devices that were not cut, or not as far as
+ * the leg knows, are passed over. The cut is complete once all its legs are there. `reader` is of
+ * the loop that calls. problems: leg-unknown (404) */
+void identity_cut_confirm(struct identity *identity, const struct act_origin *origin,
+                          struct store_reader *reader, struct cut_confirm_act *c);
+
+struct cut_leg_state {
+    char name[CUT_LEG_MAX + 1];
+    bool confirmed;
+    int64_t latency_ms; /* from the cut to the confirmation, as the hub's clocks have it */
+    char detail[REASON_MAX_BYTES + 1];
+};
+/* The legs of a cut as they stand, in the order of `legs`; in the arena. */
+MUST_USE enum err identity_cut_read(struct store_reader *reader, struct arena *arena,
+                                    const struct cut_legs *legs, const struct device_cut_row *cut,
+                                    struct cut_leg_state **ret_legs, size_t *ret_n);
 
 struct assign_act {
     struct act act;

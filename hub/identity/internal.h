@@ -41,6 +41,26 @@ struct model_row model_row_of(const char *tenant, const char *id);
 struct manifest_row manifest_row_of(const char *tenant, const char *id);
 struct certificate_row certificate_row_of(const char *serial);
 
+/* ---- models and manifests, inside apply() ---- */
+
+MUST_USE enum err model_entry(struct act *act, struct tx *tx, const char *verb,
+                              const struct model_row *model);
+/* A manifest of the id and model in *manifest; the rest of the row is filled in. */
+MUST_USE enum err manifest_make(struct subjects *subjects, struct act *act, struct tx *tx,
+                                const char *owner, struct manifest_row *manifest);
+/* These are expected from now on. */
+MUST_USE enum err manifest_take(struct act *act, struct tx *tx, const char *id,
+                                const struct manifest_line *lines, size_t n);
+
+/* ---- brokers ---- */
+
+void broker_row_reads(struct keyset *keys, const char *tenant, const char *device);
+/* The hosts of a device that is a broker; else empty. */
+MUST_USE enum err broker_hosts(const struct row_source *rows, const struct device_row *device,
+                               char ret_hosts[BROKER_HOSTS_MAX + 1]);
+/* Asks for a certificate with these hosts; a device's where there are none. */
+MUST_USE enum err broker_request(const char *hosts, struct certificate_request *request);
+
 /* Puts the certificate into the list of revoked ones, from the act's entry of the ledger on; call
  * before that is appended, and write the row afterwards. */
 MUST_USE enum err certificate_list(struct act *act, struct tx *tx, struct certificate_row *row,
@@ -65,10 +85,18 @@ void bundle_row_reads(struct keyset *keys);
 MUST_USE enum err bundle_row_get(struct tx *tx, uint8_t storage[BUNDLE_STORAGE],
                                  struct trust_bundle *ret_bundle);
 
+/* The device was cut to `state` by the entry that comes next; or its cut is over. */
+struct device_cut_row cut_row_of(const char *tenant, const char *device);
+MUST_USE enum err cut_begin(struct act *act, struct tx *tx, const char *device, int64_t state);
+MUST_USE enum err cut_end(struct tx *tx, const char *tenant, const char *device);
+
 struct device_grace_row grace_row_of(const char *tenant, const char *device);
 /* The way back with `used`, the certificate that a device of that model used last. */
 MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_row *model,
                               const struct certificate_row *used, struct identity_grace *ret_grace);
+/* Does a person's word let it come back once? */
+MUST_USE enum err grace_is_approved(const struct row_source *rows,
+                                    const struct device_grace_row *row, bool *ret_approved);
 /* No grace for certificates that were issued before (GRACE_CLOSED: for none, until the device was
  * readmitted); an approval that stands is void or used. */
 MUST_USE enum err grace_close(struct tx *tx, const char *tenant, const char *device,
@@ -76,6 +104,19 @@ MUST_USE enum err grace_close(struct tx *tx, const char *tenant, const char *dev
 /* The same for certificates that were issued before a moment, where no more is closed already. */
 MUST_USE enum err grace_close_before(struct tx *tx, const char *tenant, const char *device,
                                      int64_t moment);
+
+/* ---- after an incident that may have touched a device's keys ---- */
+
+/* May a device in quarantine renew, or come back with a certificate that has run out? Sets
+ * e->readmitted. `key_known`: it had this key before; `same_unused_key`: `newest` is for it, and
+ * was not used yet. */
+MUST_USE enum err incident_check_renewal(const struct row_source *rows, struct enrolment *e,
+                                         const struct certificate_row *newest, bool key_known,
+                                         bool same_unused_key);
+/* May it be released? */
+MUST_USE enum err incident_check_release(struct tx *tx, const struct device_row *device,
+                                         const char *field, struct problem *problem);
+
 /* ---- rotations ---- */
 
 struct rotation_row rotation_row_of(const char *tenant, const char *id);

@@ -96,6 +96,16 @@ describe('Mosquitto with the plugin', () => {
     await client.disconnect();
   });
 
+  it('forgets what it allowed as soon as the device is another', async () => {
+    const client = await broker.connect('t-1');
+    broker.hub.set('t-1', { model: 'watcher' });
+    await until('it may more', async () => (await client.publish('elsewhere', '1')) === 16);
+    assert.equal(await client.publish('elsewhere', '1'), 16);
+    broker.hub.set('t-1', { model: 'thermo' });
+    await until('it may less', async () => (await client.publish('elsewhere', '1')) === NOT_AUTHORIZED);
+    await client.disconnect();
+  });
+
   it('ends the session of a device that is cut off, and tells the hub what it saw', async () => {
     const client = await broker.connect('t-2', { clean: false, expiry: 3600, will: { topic: 'fleet/t-2/up/will', payload: 'bye' } });
     const watcher = await broker.connect('w-1');

@@ -83,6 +83,24 @@ describe('a policy without a hub', () => {
     });
   }
 
+  it('is written as the how-to says', async () => {
+    const text = await readFile(join(root, 'docs/how-to/write-a-policy.md'), 'utf8');
+    const pieces = [...text.matchAll(/```yaml\n([^]*?)```/g)].map(([, piece]) => piece);
+    assert.equal(pieces.length, 4); // the smallest, its topics, a group, tests
+    await write(pieces[0]);
+    assert.equal((await policy('check', file)).code, 0);
+    await write(pieces.join(''));
+    const { code, stdout, stderr } = await policy('test', file);
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /^7 tests passed/);
+    assert.equal((await policy('check', file)).stderr, '');
+    await write(pieces.join('').replace('subscribe: ["fleet/{model}/{device}/down/#"]', 'subscribe: ["fleet/#"]'));
+    assert.ok((await policy('check', file)).stderr.includes(text.match(/every device of model 'thermo' reads .*/)[0]));
+    const failed = await policy('test', file);
+    assert.equal(failed.code, 1);
+    assert.match(failed.stdout, /a trusted thermo 'thermo-1' may not subscribe 'fleet\/thermo\/\+\/up\/#'\n {7}it may: a filter/);
+  });
+
   it('shows where it is wrong', async () => {
     const said = await refused(HEAD + '    limits: {messagse: 60/min}\n', '6:14: ', '    6 |     limits: {messagse: 60/min}', '      |              ^');
     assert.match(said, /'messagse' is not known here; did you mean 'messages'\?/);

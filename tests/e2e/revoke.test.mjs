@@ -184,9 +184,10 @@ describe('a device that is cut off', () => {
     const body = (await move('revoke', 'noted', 'stolen from van 7, "ticket" 4711')).body;
     assert.equal(body.state, 'revoked');
     assert.equal(body.reason, 'stolen from van 7, "ticket" 4711');
-    const { entries } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=1&order=desc');
-    const [{ entry, reason }] = entries;
+    const { entries } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=2&order=desc');
+    const [leg, { entry, reason }] = entries;
     assert.deepEqual([entry.act, entry.subject], ['device.revoke', 'device/noted']);
+    assert.deepEqual([leg.entry.act, leg.entry.subject, leg.entry.actor], ['device.cut-leg', 'device/noted', 'hub']);
     assert.deepEqual(entry.data, { from: 'trusted', to: 'revoked', reason: entry.data.reason });
     assert.match(entry.data.reason, /^~\d+:[0-9a-f]+$/, 'sealed for its owner');
     assert.equal(reason, 'stolen from van 7, "ticket" 4711');

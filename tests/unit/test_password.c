@@ -281,6 +281,8 @@ static void goes_with_the_device(void **state)
     identity_move(h->identity, &origin, &m);
     assert_int_equal(wait_act(h, &m.act), ERR_NONE);
     assert_false(fits(h, "q", password));
+    assert_int_equal(move(h, &m, "q", MOVE_RELEASE), ERR_REFUSED);
+    assert_problem(&m.act, 409, "key-not-new", "device");
     make(h, "q", password);
     assert_int_equal(read_device(h, "q").state, DEVICE_QUARANTINED);
     assert_int_equal(move(h, &m, "q", MOVE_RELEASE), ERR_NONE);

@@ -144,6 +144,7 @@ export class FakeHub {
     if (url.pathname === '/v1/broker/reports') {
       let body = '';
       for await (const piece of request) body += piece;
+      if (this.deaf) return answer(503, feedType);
       this.reports.push(JSON.parse(body));
       return answer(204, feedType);
     }
@@ -160,12 +161,13 @@ export class FakeHub {
 }
 
 export class Mosquitto {
-  // `policy`: policy.yaml; `devices`: names of model thermo, or {name, ...fields of the record}.
-  static async start({ policy, devices = [], config = {}, mosquitto = '', launch = true } = {}) {
+  // `policy`: policy.yaml; `devices`: names of model thermo, or {name, ...fields of the record}; `config`: further
+  // lines of the plugin's file; `mosquitto`: of Mosquitto's; `certificates`: whether its listener requires them.
+  static async start({ policy, devices = [], config = {}, mosquitto = '', certificates = true } = {}) {
     const broker = new Mosquitto();
     try {
-      await broker.make({ policy, devices, config, mosquitto });
-      if (launch) await broker.launch();
+      await broker.make({ policy, devices, config, mosquitto, certificates });
+      await broker.launch();
       return broker;
     } catch (error) {
       await broker.stop();
@@ -173,7 +175,7 @@ export class Mosquitto {
     }
   }
 
-  async make({ policy, devices, config, mosquitto }) {
+  async make({ policy, devices, config, mosquitto, certificates }) {
     this.folder = await mkdtemp(join(tmpdir(), 'holdfast-broker-'));
     this.state = join(this.folder, 'state');
     await mkdir(this.state);
@@ -189,7 +191,7 @@ export class Mosquitto {
     if (policy) this.hub.setRules(1, this.makeRules(1, policy));
     await this.hub.listen();
     this.port = await freePort();
-    await this.configure(config, mosquitto);
+    await this.configure(config, mosquitto, certificates);
   }
 
   makeRules(version, policy, key = this.policyKey) {
@@ -203,7 +205,7 @@ export class Mosquitto {
     return identity;
   }
 
-  async configure(config, mosquitto) {
+  async configure(config, mosquitto, certificates) {
     const conf = {
       hubs: `127.0.0.1:${this.hub.port}`, certificate: this.identity.certificate, key: this.identity.key, roots: this.ca.roots,
       'policy-key': this.policyKey.text, state: this.state, 'control-port': String(this.port), 'control-name': 'broker.example', ...config,
@@ -225,7 +227,7 @@ listener ${this.port} 127.0.0.1
 cafile ${this.ca.roots}
 certfile ${this.identity.certificate}
 keyfile ${this.identity.key}
-require_certificate true
+require_certificate ${certificates}
 use_identity_as_username false
 ${mosquitto}`);
   }

@@ -1,0 +1,189 @@
+// One command cuts devices off, and each leg says that it has seen them gone.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { randomInt } from 'node:crypto';
+import { Fleet } from './lib/fleet.mjs';
+import { Hub, as, enrolledDevice, sleep, until } from './lib/hub.mjs';
+import { misfits, operation } from './lib/contract.mjs';
+import { connect } from './lib/wire.mjs';
+
+const SELF = '/v1/device/self';
+
+const used = async (hub, device) => {
+  const wire = await connect(hub, 'device', { device });
+  assert.equal((await wire.request('GET', SELF)).status, 200);
+  return wire;
+};
+const cut = (hub, move, what) => hub.must(200, 'POST', '/v1/cuts', { move, reason: 'a test', ...what });
+const named = (...ids) => ({ devices: ids.map((id) => ({ id })) });
+const cutOf = (hub, id) => hub.must(200, 'GET', `/v1/devices/${id}/cut`);
+const complete = (hub, id) => until(`the cut of ${id} is complete`, async () => {
+  const found = await cutOf(hub, id);
+  return found.status === 'complete' && found;
+});
+const stateOf = async (hub, id) => (await hub.must(200, 'GET', `/v1/devices/${id}`)).state;
+
+describe('a cut', { timeout: 120000 }, () => {
+  let hub;
+  before(async () => {
+    hub = await Hub.start();
+    await hub.factory();
+    await hub.claims(...Array.from({ length: 300 }, (_, i) => `spare-${String(i).padStart(3, '0')}`));
+  });
+  after(() => hub.stop());
+
+  it('is confirmed by the hub that closed its connections', async () => {
+    const device = await enrolledDevice(hub, 'alone');
+    const wires = await Promise.all([used(hub, device), used(hub, device), used(hub, device)]);
+    await hub.must(200, 'POST', '/v1/devices/alone/quarantine', { reason: 'a test' });
+    for (const wire of wires) assert.ok(await wire.endsWithin(5000));
+    const found = await complete(hub, 'alone');
+    assert.deepEqual(misfits(found, operation('device_cut').responses[200].content['application/json'].schema), []);
+    const [leg] = found.legs;
+    assert.deepEqual([found.state, found.legs.length, leg.leg, leg.status, leg.detail],
+                     ['quarantined', 1, 'api/1', 'confirmed', 'connections closed: 3']);
+    assert.deepEqual((await hub.must(200, 'GET', '/v1/devices/alone')).cut, found);
+    const entries = await hub.ledger();
+    assert.equal(entries[found.entry].act, 'device.quarantine');
+    const said = entries.find(({ act, subject }) => act === 'device.cut-leg' && subject === 'device/alone');
+    assert.deepEqual(said.data, { leg: 'api/1', cut: found.entry, latency_ms: leg.latency_ms, detail: leg.detail, complete: true });
+    await hub.must(200, 'POST', '/v1/devices/alone/release', { reason: 'a test' });
+    assert.equal((await hub.api('GET', '/v1/devices/alone/cut')).body.code, 'cut-not-found');
+    assert.equal((await as(hub, device, SELF)).json.state, 'trusted');
+  });
+
+  it('takes many at a time, in one write', async () => {
+    const ids = ['many-1', 'many-2', 'many-3', 'many-4'];
+    const devices = await Promise.all(ids.map((id) => enrolledDevice(hub, id)));
+    const wires = await Promise.all(devices.map((device) => used(hub, device)));
+    const other = await used(hub, await enrolledDevice(hub, 'bystander'));
+    const done = await cut(hub, 'revoke', named('many-2', 'many-1', 'many-2', 'many-3', 'many-4'));
+    assert.deepEqual(done.devices.map(({ id, state }) => [id, state]),
+                     ['many-2', 'many-1', 'many-2', 'many-3', 'many-4'].map((id) => [id, 'revoked']));
+    const [first, second, again, ...rest] = done.devices.map(({ entry }) => entry);
+    assert.deepEqual([second, again, ...rest], [first + 1, undefined, first + 2, first + 3], 'one entry each, side by side');
+    for (const wire of wires) assert.ok(await wire.endsWithin(5000));
+    for (const id of ids) assert.equal((await complete(hub, id)).legs[0].detail, 'connections closed: 1');
+    assert.equal((await other.request('GET', SELF)).status, 200);
+    other.destroy();
+    assert.deepEqual((await cut(hub, 'revoke', named('many-1'))).devices, [{ id: 'many-1', state: 'revoked' }], 'said again, nothing is left to do');
+  });
+
+  it('does nothing unless all that are named can be cut, and says which can not', async () => {
+    const acts = await hub.acts();
+    const refused = async (status, code, field, body) => {
+      const answer = await hub.api('POST', '/v1/cuts', { move: 'revoke', reason: 'a test', ...body });
+      assert.deepEqual([answer.status, answer.body.code, answer.body.field], [status, code, field], JSON.stringify(answer.body));
+    };
+    await hub.must(200, 'POST', '/v1/devices/spare-299/retire', { reason: 'a test' });
+    await refused(404, 'device-not-found', 'devices[1].id', named('spare-001', 'nobody', 'spare-002'));
+    await refused(409, 'move-not-possible', 'devices[2].id', named('spare-001', 'spare-002', 'spare-299'));
+    await refused(409, 'move-not-possible', 'devices[0].id', { ...named('spare-001'), move: 'quarantine' });
+    await refused(400, 'cut-both', 'devices', { ...named('spare-001'), model: 'thermo' });
+    await refused(400, 'cut-nobody', 'devices', {});
+    await refused(400, 'cut-nobody', 'devices', { after: 'a' });
+    await refused(404, 'subject-not-found', 'owner', { owner: 'nobody' });
+    await refused(400, 'field-value', 'keys', { ...named('spare-001'), keys: 'touched' });
+    const most = Array.from({ length: 257 }, () => 'spare-001');
+    assert.equal((await hub.api('POST', '/v1/cuts', { move: 'revoke', reason: 'x', ...named(...most) })).status, 400);
+    const flood = await hub.api('POST', '/v1/cuts', { move: 'revoke', reason: 'x', ...named(...Array.from({ length: 10000 }, (_, i) => `spare-${i}`)) });
+    assert.deepEqual([flood.status, flood.body.code], [413, 'too-large']);
+    assert.equal(await stateOf(hub, 'spare-001'), 'expected');
+    assert.equal(await hub.acts(), acts + 2, 'one retirement and its leg');
+  });
+
+  it('takes all that match, 256 at a time, and goes on where it was broken off', async () => {
+    const filter = { manifest: 'batch', state: 'expected' };
+    const { devices: count } = await hub.must(200, 'GET', '/v1/cuts/count?move=retire&manifest=batch&state=expected');
+    assert.equal(count, 299);
+    assert.equal((await hub.must(200, 'GET', '/v1/cuts/count?move=release&manifest=batch')).devices, 0);
+    const first = await cut(hub, 'retire', filter);
+    assert.equal(first.devices.length, 256);
+    assert.equal(first.next, first.devices.at(-1).id);
+    const whole = { manifest: 'batch', model: 'thermo' }; // said again, another way: with those that are retired already
+    let after, moved = 0;
+    do {
+      const done = await cut(hub, 'retire', { ...whole, ...after });
+      moved += done.devices.filter(({ entry }) => entry !== undefined).length;
+      after = done.next && { after: done.next };
+    } while (after);
+    assert.equal(moved, 299 - 256 + 2, 'the rest, and two that were trusted');
+    await until('all are complete', async () => (await hub.must(200, 'GET', '/v1/cuts?status=open')).cuts.length === 0);
+    const page = await hub.must(200, 'GET', '/v1/cuts?limit=1000');
+    assert.deepEqual([page.cuts.length, page.cuts[0].device, page.next], [100, 'alone', page.cuts.at(-1).device]);
+    const { cuts: [next] } = await hub.must(200, 'GET', `/v1/cuts?limit=1&after=${page.next}`);
+    assert.ok(next.device > page.next);
+  });
+});
+
+describe('a hub that is killed in the middle of cuts', { timeout: 120000 }, () => {
+  it('has them all confirmed after its restart', async (t) => {
+    const hub = await Hub.start();
+    try {
+      await hub.factory();
+      let open = 0;
+      for (let round = 0; round < 6; round++) {
+        const ids = Array.from({ length: 40 }, (_, i) => `r${round}-${i}`);
+        await hub.claims(...ids);
+        const answers = ids.map((id) => hub.api('POST', `/v1/devices/${id}/revoke`, { reason: 'a test' }).catch(() => undefined));
+        await Promise.race([sleep(randomInt(30)), Promise.all(answers)]);
+        await hub.end('SIGKILL');
+        const said = (await Promise.all(answers)).filter((answer) => answer?.status === 200).length;
+        await hub.launch();
+        const gone = [];
+        for (const id of ids) if ((await stateOf(hub, id)) === 'revoked') gone.push(id);
+        assert.ok(gone.length >= said, 'what was answered stays');
+        open += gone.length - said;
+        for (const id of gone) assert.deepEqual((await complete(hub, id)).legs.map(({ leg, status }) => [leg, status]), [['api/1', 'confirmed']]);
+      }
+      t.diagnostic(`${open} cuts were durable and not answered`);
+    } finally {
+      await hub.discard();
+    }
+  });
+});
+
+describe('a cut among two hubs', { timeout: 180000 }, () => {
+  let fleet, a, b;
+  before(async () => {
+    fleet = await Fleet.start(2);
+    [a, b] = fleet.hubs;
+    await a.factory();
+  });
+  after(() => fleet.stop());
+
+  it('is confirmed by both, whichever is asked', async () => {
+    const device = await enrolledDevice(b, 'both');
+    const wires = await Promise.all([used(a, device), used(b, device), used(b, device)]);
+    await a.must(200, 'POST', '/v1/devices/both/revoke', { reason: 'a test' });
+    for (const wire of wires) assert.ok(await wire.endsWithin(5000));
+    for (const hub of [a, b]) {
+      const found = await complete(hub, 'both');
+      assert.deepEqual(found.legs.map(({ leg, status, detail }) => [leg, status, detail]),
+                       [['api/1', 'confirmed', 'connections closed: 1'], ['api/2', 'confirmed', 'connections closed: 2']]);
+    }
+  });
+
+  it('waits for the one that is away, for ever, and is complete once it is back', async () => {
+    await a.claims('patient', 'patient-2');
+    await b.end('SIGKILL');
+    await cut(a, 'revoke', named('patient', 'patient-2'));
+    const found = await cutOf(a, 'patient');
+    assert.equal(found.status, 'open');
+    assert.deepEqual(found.legs.map(({ leg, status }) => [leg, status]), [['api/1', 'confirmed'], ['api/2', 'open']]);
+    assert.deepEqual((await a.must(200, 'GET', '/v1/cuts?status=open')).cuts.map(({ device }) => device), ['patient', 'patient-2']);
+    await b.launch();
+    for (const id of ['patient', 'patient-2']) await complete(a, id);
+  });
+
+  it('waits no more for one that was removed', async () => {
+    await a.claims('left');
+    await b.end('SIGKILL');
+    await cut(a, 'revoke', named('left'));
+    assert.equal((await cutOf(a, 'left')).status, 'open');
+    await a.must(200, 'POST', '/v1/hubs/hub-2/remove', { reason: 'a test' });
+    assert.deepEqual((await complete(a, 'left')).legs.map(({ leg }) => leg), ['api/1']);
+    fleet.hubs.pop();
+    await b.discard();
+  });
+});
