@@ -1,5 +1,5 @@
 /* What each reader refuses, and how: rows of the table in test_requests.c. */
-/* clang-format off: these are elements of an initializer */
+// clang-format off: these are elements of an initializer
     /* not JSON as it is taken */
     CASE(request_device_move, "", "json-malformed", ""),
     CASE(request_device_move, "[]", "json-not-object", ""),
@@ -209,8 +209,8 @@
     CASE(request_device_group, "{\"group\":\"\"}", "field-value", "group"),
     CASE(request_policy_text, "{\"text\":\"a\\u0007\"}", "field-value", "text"),
     CASE(request_policy_apply, "{\"text\":\"a\"}", "field-missing", "from"),
-    CASE(request_policy_apply, "{\"from\":1,\"lock_out\":\"yes\"}", "field-choice", "lock_out"),
+    CASE(request_policy_apply, "{\"from\":1,\"lock_out\":\"yes\"}", "field-value", "lock_out"),
     CASE(request_policy_approve, "{\"from\":-1}", "field-range", "from"),
     CASE(request_policy_withdraw, "{\"comment\":\"a\\nb\"}", "field-value", "comment"),
     CASE(query_policy_list, "limit=0", "field-range", "limit"),
-/* clang-format on */
+// clang-format on
