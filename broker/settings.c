@@ -85,7 +85,7 @@ static enum err check(const char *path, struct settings *s, struct config_error 
                           &s->policy_keys[i]) != ERR_NONE)
             return fail(error, path,
                         "policy-key is a list of verifier keys (NAME+HASH+BASE64): "
-                        "copy them from `holdfast policy show`");
+                        "copy them from `holdfast hub list`");
     if (s->policy_keys_len == 0)
         return fail(error, path, "policy-key names no key: without one no rules are taken");
     if (s->status[0] == '\0' && (size_t)snprintf(s->status, sizeof s->status, "%s/status.json",

@@ -197,9 +197,8 @@ export class Mosquitto {
     await this.configure(config, mosquitto, certificates);
   }
 
-  // Beside a real hub, as one of its brokers: enrolled there, with rules that the test has signed where `policy` is
-  // given, else the hub's.
-  static async beside(hub, { name = 'mqtt-1', policy, policyKey = new PolicyKey('fleet.example/policy', randomBytes(32)) } = {}) {
+  // Beside a real hub, as one of its brokers: enrolled there, with the rules of its policy.
+  static async beside(hub, name = 'mqtt-1') {
     const broker = new Mosquitto();
     broker.host = 'mqtt.example.com';
     broker.folder = await mkdtemp(join(tmpdir(), 'holdfast-broker-'));
@@ -211,8 +210,7 @@ export class Mosquitto {
     await writeFile(broker.identity.certificate, Buffer.concat([await readFile(one.certificate), issuing]));
     broker.ca = { roots: join(broker.folder, 'roots.pem') };
     await writeFile(broker.ca.roots, Buffer.concat([await readFile(hub.roots), issuing]));
-    broker.policyKey = policyKey;
-    if (policy) await writeFile(join(broker.state, 'rules'), broker.makeRules(1, policy));
+    broker.policyKey = { text: (await hub.must(200, 'GET', '/v1/hubs')).hubs[0].policy_key };
     broker.devices = {};
     broker.hub = { port: hub.ports.device, leave() {} };
     broker.port = await freePort();
