@@ -130,10 +130,10 @@ bool topic_pattern_covers(struct slice pattern, const struct slice values[TOPIC_
                 return false;
             at = level_end(asked, at);
         } else if (is_variable(c)) {
-            const struct slice *value = &values[c - TOPIC_VARIABLE];
-            if (!slice_starts_with(slice_of(asked.data + at, asked.len - at), *value))
+            struct slice rest = slice_of(asked.data + at, asked.len - at);
+            if (values == NULL || !slice_starts_with(rest, values[c - TOPIC_VARIABLE]))
                 return false;
-            at += value->len;
+            at += values[c - TOPIC_VARIABLE].len;
         } else if (at < asked.len && asked.data[at] == c) {
             at++;
         } else {
