@@ -424,6 +424,7 @@ static void stop(void)
         sightings_free(hub.loops[i].sightings);
         broker_feed_free(hub.loops[i].brokers);
         ledger_shown_free(hub.loops[i].shown);
+        policy_cache_drop(&hub.loops[i].policy);
         store_reader_free(hub.loops[i].reader);
         loop_free(hub.loops[i].loop);
     }

@@ -11,7 +11,35 @@
 
 /* ---- who ---- */
 
-static enum err identify_device(struct api_call *call, bool any_state)
+static enum err check_trusted(struct api_call *call)
+{
+    if (call->device.state == DEVICE_TRUSTED)
+        return ERR_NONE;
+    return problem_set(&call->problem, 403, "device-not-trusted", "",
+                       "this device is %s and may only prove itself",
+                       device_state_text(call->device.state));
+}
+
+/* By the policy in force; without one, whoever is trusted reaches all, and others their own
+ * enrolment. */
+static enum err check_reach(struct api_call *call, enum rules_reach need)
+{
+    const struct device_view *view = &call->device;
+    const struct policy_force *force = policies_now(call->hub->policies, &call->here->policy);
+    uint8_t reach = view->state == DEVICE_TRUSTED ? RULES_REACH_ENROLMENT | RULES_REACH_API
+                                                  : RULES_REACH_ENROLMENT;
+    if (force != NULL)
+        reach = policy_reach(force, slice_of_text(view->model), view->state);
+    if ((reach & need) != 0)
+        return ERR_NONE;
+    if (view->state != DEVICE_TRUSTED && need == RULES_REACH_API)
+        return check_trusted(call);
+    return problem_set(&call->problem, 403, "out-of-reach", "",
+                       "the policy in force does not let a %s '%s' reach this",
+                       device_state_text(view->state), view->model);
+}
+
+static enum err recognise_device(struct api_call *call)
 {
     enum err err =
         identity_authenticate(call->hub->identity, call->here->reader, call->here->loop,
@@ -30,16 +58,20 @@ static enum err identify_device(struct api_call *call, bool any_state)
         return err;
     http_connection_label(call->request, label);
     call->tenant = call->device.tenant;
-    if (call->device.state != DEVICE_TRUSTED && !any_state)
-        return problem_set(&call->problem, 403, "device-not-trusted", "",
-                           "this device is %s and may only prove itself",
-                           device_state_text(call->device.state));
     return ERR_NONE;
+}
+
+static enum err identify_device(struct api_call *call, enum rules_reach need)
+{
+    enum err err = recognise_device(call);
+    return err == ERR_NONE ? check_reach(call, need) : err;
 }
 
 static enum err identify_broker(struct api_call *call)
 {
-    enum err err = identify_device(call, false);
+    enum err err = recognise_device(call);
+    if (err == ERR_NONE)
+        err = check_trusted(call);
     if (err == ERR_NONE)
         err = brokers_check(call->here->reader, http_request_arena(call->request),
                             call->device.tenant, call->device.device, &call->problem);
@@ -142,9 +174,9 @@ enum err caller_identify(struct api_call *call)
     case CALLER_ENROLMENT: /* its handler looks at the credentials */
         return ERR_NONE;
     case CALLER_DEVICE:
-        return identify_device(call, false);
+        return identify_device(call, RULES_REACH_API);
     case CALLER_DEVICE_ENROLLED:
-        return identify_device(call, true);
+        return identify_device(call, RULES_REACH_ENROLMENT);
     case CALLER_DEVICE_EXPIRED:
         return identify_expired(call);
     case CALLER_BROKER:
