@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hub, as, curl, csrBody, enrol, enrolledDevice, keepCertificate, newKey, openssl, renew, sleep, until } from './lib/hub.mjs';
+import { growTo } from './lib/ledger.mjs';
 import { answerMisfits, operation } from './lib/contract.mjs';
 import { addBroker, broker, changes, enrolBroker, report, table, wholeTable } from './lib/broker.mjs';
 
@@ -267,6 +268,23 @@ describe('what a broker is told', () => {
       at = page.at;
     }
     for (const record of records) assert.deepEqual(told.get(record.device), record);
+  });
+
+  it('is an open cut first, where it is far behind', async () => {
+    await hub.claims('grower');
+    const { at } = await table(hub, one);
+    const late = await enrolledDevice(hub, 'late');
+    await growTo(hub, (await hub.must(200, 'GET', '/v1/hub')).ledger.size + 1300);
+    await cut('quarantine', 'late');
+    const { size } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=1');
+    const first = await changes(hub, one, at, 20);
+    assert.ok(first.at < size, 'it is not at the end yet');
+    assert.equal(first.records.find(({ device }) => device === 'late').state, 'quarantined');
+    const told = await report(hub, one, { ended: [{ device: 'late', entry: size, reason_code: 0, sessions: 0, subscriptions: 0, queued: 0, retained_cleared: 0, latency_ms: 0 }] });
+    assert.equal(told.status, 204);
+    assert.deepEqual(names((await changes(hub, one, first.at)).records), ['late'], 'and in its turn');
+    assert.deepEqual((await changes(hub, one, size)).records, []);
+    assert.equal((await as(hub, late, '/v1/device/self')).status, 200);
   });
 
   it('is answered at once by a hub that ends, and goes on after its restart', async () => {
