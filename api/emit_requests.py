@@ -7,7 +7,7 @@ from patterns import UNBOUNDED, compile_pattern
 from strict_yaml import Map, fail
 
 INTEGER_MAX = 2 ** 53 - 1  # what JSON carries without loss
-TEXT_MAX = 65536
+TEXT_MAX = 262144           # a policy's
 LIST_MAX = 100000
 FIELDS_MAX = 32            # SHAPE_FIELDS_MAX in api/decode.h
 

@@ -1,8 +1,10 @@
-/* holdfast policy: what needs no hub. A file is checked, its tests are run, editors get a schema.
- */
+/* holdfast policy: what needs no hub (a file is checked, its tests are run, editors get a schema),
+ * and the table of all its verbs. */
 #include <stdlib.h>
 
 #include "cli/hub_link.h"
+#include "cli/list.h"
+#include "cli/policy_change.h"
 #include "cli/policy_file.h"
 #include "cli/text.h"
 
@@ -185,7 +187,109 @@ static int run_schema(struct cli *cli)
         .name = "FILE", .optional = true, .complete = COMPLETE_FILE                                \
     }
 
+#define NUMBER_OPERAND                                                                             \
+    {                                                                                              \
+        .name = "NUMBER"                                                                           \
+    }
+#define CHANGE_OPTIONS                                                                             \
+    {.name = "signature",                                                                          \
+     .value = "FILE",                                                                              \
+     .complete = COMPLETE_FILE,                                                                    \
+     .help = "the owner's, of `holdfast policy sign`, for what loosens"},                          \
+    {                                                                                              \
+        .name = "yes-lock-out", .help = "it is meant to lock out whom it locks out"                \
+    }
+#define COMMENT_OPTION                                                                             \
+    {                                                                                              \
+        .name = "comment", .letter = 'm', .value = "TEXT", .help = "why, for the ledger"           \
+    }
+
+static const struct cli_option change_options[] = {COMMENT_OPTION, CHANGE_OPTIONS};
+static const struct cli_option approve_options[] = {CHANGE_OPTIONS};
+static const struct cli_option withdraw_options[] = {
+    {.name = "comment",
+     .letter = 'm',
+     .value = "TEXT",
+     .help = "why, for the ledger",
+     .required = true},
+};
+static const struct cli_option history_options[] = {LIST_OPTIONS};
+static const struct cli_option key_options[] = {
+    {.name = "name", .value = "NAME", .help = "what the key is called; standard: owner/policy"},
+};
+static const struct cli_option sign_options[] = {
+    {.name = "from",
+     .value = "NUMBER",
+     .help = "the policy in force that it replaces, as `plan` shows it",
+     .required = true},
+    {.name = "key",
+     .value = "FILE",
+     .help = "of `holdfast policy key create`",
+     .required = true,
+     .complete = COMPLETE_FILE},
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .help = "write it there instead of to standard output",
+     .complete = COMPLETE_FILE},
+};
+
 static const struct cli_command commands[] = {
+    {.verb = "plan",
+     .operands = {FILE_OPERAND},
+     .summary = "what applying a policy would change, for which devices",
+     .help =
+         "Without FILE, policy.yaml in this folder. Nothing is changed. Exits 1 where one of its\n"
+         "tests fails.\n",
+     .run = policy_run_plan},
+    {.verb = "apply",
+     .operands = {FILE_OPERAND},
+     CLI_OPTIONS(change_options),
+     .summary = "put a policy into force, or propose it",
+     .help =
+         "Shows the plan, and on a terminal asks; elsewhere it needs --yes. Where the policy in\n"
+         "force asks for two people, another one approves it.\n",
+     .run = policy_run_apply},
+    {.verb = "approve",
+     .operands = {NUMBER_OPERAND},
+     CLI_OPTIONS(approve_options),
+     .summary = "put a policy into force that another person proposed",
+     .run = policy_run_approve},
+    {.verb = "withdraw",
+     .operands = {NUMBER_OPERAND},
+     CLI_OPTIONS(withdraw_options),
+     .summary = "take back a policy that was proposed",
+     .run = policy_run_withdraw},
+    {.verb = "rollback",
+     .operands = {NUMBER_OPERAND},
+     CLI_OPTIONS(change_options),
+     .summary = "put the text of an earlier policy into force again",
+     .help =
+         "As a new one, with a number of its own; all that is asked of a change is asked of it.\n",
+     .run = policy_run_rollback},
+    {.verb = "show",
+     .operands = {{.name = "NUMBER", .optional = true}},
+     .summary = "the text of the policy in force, or of an earlier one",
+     .run = policy_run_show},
+    {.verb = "history",
+     CLI_OPTIONS(history_options),
+     .summary = "all policies there were, newest first",
+     .run = policy_run_history},
+    {.verb = "diff",
+     .operands = {NUMBER_OPERAND, {.name = "OTHER", .optional = true}},
+     .summary = "what changed from one policy to another, or to the one in force",
+     .run = policy_run_diff},
+    {.verb = "key",
+     .operands = {{.name = "create", .complete = COMPLETE_WORDS, .words = "create"},
+                  {.name = "FILE", .complete = COMPLETE_FILE}},
+     CLI_OPTIONS(key_options),
+     .summary = "make an owner's key for `changes: loosening-key`; needs no hub",
+     .run = policy_run_key},
+    {.verb = "sign",
+     .operands = {FILE_OPERAND},
+     CLI_OPTIONS(sign_options),
+     .summary = "allow a policy that loosens, with the owner's key; needs no hub",
+     .run = policy_run_sign},
     {.verb = "check",
      .operands = {FILE_OPERAND},
      .summary = "read a policy, and say what is wrong with it; needs no hub",

@@ -49,11 +49,48 @@ static enum err open_subjects(struct hub *hub, bool forget, char explain[256])
     return err;
 }
 
+/* Root, and whoever else the configuration names. */
+static size_t count_operators(const struct hub *hub)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < hub->operator_uids_len; i++) {
+        bool known = hub->operator_uids[i] == 0;
+        for (size_t k = 0; k < i; k++)
+            known = known || hub->operator_uids[k] == hub->operator_uids[i];
+        n += known ? 0 : 1;
+    }
+    return n;
+}
+
+static enum err open_policies(struct hub *hub, char explain[256])
+{
+    const struct policies_options options = {
+        .store = hub->store,
+        .ledger = hub->ledger,
+        .fleet = hub->config.fleet,
+        .policy_key = hub->facts.policy_key,
+        .signed_version = hub->facts.rules_version,
+        .operators = count_operators(hub),
+    };
+    struct store_reader *reader = NULL;
+    enum err err = policies_new(&options, &hub->policies);
+    if (err == ERR_NONE)
+        err = store_reader_new(hub->store, &reader);
+    if (err == ERR_NONE)
+        err = policies_reload(hub->policies, reader, explain);
+    store_reader_free(reader);
+    return err;
+}
+
 enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
 {
     enum err err = open_subjects(hub, forget_subjects, explain);
     if (err == ERR_NONE)
+        err = open_policies(hub, explain);
+    if (err == ERR_NONE)
         err = identity_new(hub->store, hub->ledger, hub->subjects, &hub->identity);
+    if (err == ERR_NONE)
+        identity_set_policies(hub->identity, hub->policies);
     if (err == ERR_NONE)
         err = tokens_new(hub->store, hub->ledger, &hub->tokens);
     if (err == ERR_NONE)
@@ -116,5 +153,6 @@ void domains_close(struct hub *hub)
     refusals_free(hub->refusals);
     tokens_free(hub->tokens);
     identity_free(hub->identity);
+    policies_free(hub->policies);
     subjects_free(hub->subjects);
 }

@@ -84,6 +84,16 @@ static void take_hubs(struct hub *hub, const struct ledger_entry *entry, uint64_
         log_event(LOG_LEVEL_ERROR, "hubs.unread", F_ERR(err), F_TEXT("detail", explain));
 }
 
+static void take_policy(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
+{
+    (void)number;
+    (void)entry;
+    char explain[256] = "";
+    enum err err = policies_reload(hub->policies, hub->loops[0].reader, explain);
+    if (err != ERR_NONE)
+        log_event(LOG_LEVEL_ERROR, "policy.unread", F_ERR(err), F_TEXT("detail", explain));
+}
+
 static void forget(struct hub *hub, const struct ledger_entry *entry, uint64_t number)
 {
     (void)number;
@@ -109,6 +119,7 @@ static const struct {
     {SLICE_LITERAL("hub.join"), take_hubs},
     {SLICE_LITERAL("hub.certify"), take_hubs},
     {SLICE_LITERAL("hub.leave"), take_hubs},
+    {SLICE_LITERAL("policy.apply"), take_policy},
 };
 
 /* ---- the cursor ---- */

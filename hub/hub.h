@@ -11,6 +11,7 @@
 #include "hub/config.h"
 #include "hub/identity/identity.h"
 #include "hub/ledger/ledger.h"
+#include "hub/policy/policies.h"
 #include "hub/revocation/crl.h"
 #include "hub/revocation/revocation.h"
 #include "hub/signer/signer.h"
@@ -30,6 +31,7 @@ struct hub_loop {
     struct signer_link *signer;
     struct sightings *sightings;
     struct ledger_shown *shown;
+    struct policy_cache policy;
     struct loop_task tick, last;
     atomic_bool tick_pending;
     int64_t sightings_ms; /* flushed last; monotonic */
@@ -42,6 +44,7 @@ struct hub {
     struct signer *signer;
     struct signer_facts facts;
     struct subjects *subjects;
+    struct policies *policies;
     struct identity *identity;
     struct tokens *tokens;
     struct refusals *refusals;

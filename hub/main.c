@@ -416,6 +416,7 @@ static void stop(void)
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
         ledger_shown_free(hub.loops[i].shown);
+        policy_cache_drop(&hub.loops[i].policy);
         store_reader_free(hub.loops[i].reader);
         loop_free(hub.loops[i].loop);
     }

@@ -11,7 +11,28 @@
 
 /* ---- who ---- */
 
-static enum err identify_device(struct api_call *call, bool any_state)
+/* By the policy in force; without one, whoever is trusted reaches all, and others their own
+ * enrolment. */
+static enum err check_reach(struct api_call *call, enum rules_reach need)
+{
+    const struct device_view *view = &call->device;
+    const struct policy_force *force = policies_now(call->hub->policies, &call->here->policy);
+    uint8_t reach = view->state == DEVICE_TRUSTED ? RULES_REACH_ENROLMENT | RULES_REACH_API
+                                                  : RULES_REACH_ENROLMENT;
+    if (force != NULL)
+        reach = policy_reach(force, slice_of_text(view->model), view->state);
+    if ((reach & need) != 0)
+        return ERR_NONE;
+    if (view->state != DEVICE_TRUSTED && need == RULES_REACH_API)
+        return problem_set(&call->problem, 403, "device-not-trusted", "",
+                           "this device is %s and may only prove itself",
+                           device_state_text(view->state));
+    return problem_set(&call->problem, 403, "out-of-reach", "",
+                       "the policy in force does not let a %s '%s' reach this",
+                       device_state_text(view->state), view->model);
+}
+
+static enum err identify_device(struct api_call *call, enum rules_reach need)
 {
     enum err err =
         identity_authenticate(call->hub->identity, call->here->reader, call->here->loop,
@@ -30,11 +51,7 @@ static enum err identify_device(struct api_call *call, bool any_state)
         return err;
     http_connection_label(call->request, label);
     call->tenant = call->device.tenant;
-    if (call->device.state != DEVICE_TRUSTED && !any_state)
-        return problem_set(&call->problem, 403, "device-not-trusted", "",
-                           "this device is %s and may only prove itself",
-                           device_state_text(call->device.state));
-    return ERR_NONE;
+    return check_reach(call, need);
 }
 
 /* A device that slept past its certificate's end: the handshake has shown that it has the key, and
@@ -133,9 +150,9 @@ enum err caller_identify(struct api_call *call)
     case CALLER_ENROLMENT: /* its handler looks at the credentials */
         return ERR_NONE;
     case CALLER_DEVICE:
-        return identify_device(call, false);
+        return identify_device(call, RULES_REACH_API);
     case CALLER_DEVICE_ENROLLED:
-        return identify_device(call, true);
+        return identify_device(call, RULES_REACH_ENROLMENT);
     case CALLER_DEVICE_EXPIRED:
         return identify_expired(call);
     case CALLER_TOKEN_LEDGER:

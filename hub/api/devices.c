@@ -8,7 +8,7 @@
 #include "hub/api/views.h"
 #include "hub/cutter.h"
 
-#define FILTERS_MAX          5
+#define FILTERS_MAX          6
 #define CERTIFICATE_JSON_MAX 512
 
 static const char *device_name(const void *row)
@@ -64,6 +64,8 @@ void api_device_list(struct api_call *call)
         add_filter(&page.query, filters, "model", in.model);
     if (in.has_manifest)
         add_filter(&page.query, filters, "manifest", in.manifest);
+    if (in.has_group)
+        add_filter(&page.query, filters, "grp", in.group);
     if (in.has_owner && !find_owner(call, in.owner, owner))
         return;
     if (in.has_owner)
@@ -291,4 +293,30 @@ void api_device_certificates(struct api_call *call)
     json_close_object(&j);
     if (api_read_ok(call, err))
         api_reply_json(call, 200, &w);
+}
+
+/* ---- groups ---- */
+
+static void assign_ended(struct act *act)
+{
+    struct assign_act *a = CONTAINER_OF(act, struct assign_act, act);
+    struct api_call *call = api_act_ended(act);
+    if (call != NULL)
+        view_reply_device(call, a->device, 0);
+}
+
+void api_device_assign(struct api_call *call)
+{
+    struct request_device_group in;
+    if (!api_read_ok(call, request_device_group_read(http_request_body(call->request),
+                                                      http_request_arena(call->request), &in,
+                                                      &call->problem)))
+        return;
+    struct assign_act *a = API_NEW(call, struct assign_act);
+    if (a == NULL)
+        return;
+    (void)snprintf(a->device, sizeof a->device, "%s", api_param(call, 0));
+    (void)snprintf(a->group, sizeof a->group, "%s", in.has_group ? in.group : "");
+    const struct act_origin origin = api_origin(call, assign_ended);
+    identity_assign(call->hub->identity, &origin, a);
 }

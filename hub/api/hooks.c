@@ -7,8 +7,8 @@
 
 const struct rules *hook_rules_in_force(struct api_call *call)
 {
-    (void)call;
-    return NULL;
+    const struct policy_force *force = policies_now(call->hub->policies, &call->here->policy);
+    return force == NULL ? NULL : &force->rules;
 }
 
 struct slice hook_text(const char *text)

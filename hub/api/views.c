@@ -119,6 +119,8 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     json_field_text(j, "maker", row->maker);
     view_owner(call, j, row->owner);
     json_field_text(j, "manifest", row->manifest);
+    if (row->grp[0] != '\0')
+        json_field_text(j, "group", row->grp);
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] == '~')
         view_reason(call, j, row->id, slice_of_text(row->reason));

@@ -229,6 +229,8 @@ static enum err look_up(struct identity *identity, struct store_reader *reader,
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
     view->state = device.state;
+    ROW_TEXT(view->model, device.model);
+    ROW_TEXT(view->group, device.grp);
     view->report_hash = device.report_hash;
     ROW_TEXT(view->rotation, device.rotation);
     view->renew_at = device.renew_at;

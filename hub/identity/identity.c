@@ -16,6 +16,11 @@ enum err identity_new(struct store *store, struct ledger *ledger, struct subject
     return ERR_NONE;
 }
 
+void identity_set_policies(struct identity *identity, struct policies *policies)
+{
+    identity->policies = policies;
+}
+
 void identity_free(struct identity *identity)
 {
     free(identity);

@@ -7,6 +7,7 @@
 #include "base/tls.h"
 #include "core/csr.h"
 #include "hub/ledger/act.h"
+#include "hub/policy/policies.h"
 #include "hub/signer/signer.h"
 #include "hub/subjects/subjects.h"
 
@@ -22,6 +23,9 @@ struct identity;
 MUST_USE enum err identity_new(struct store *store, struct ledger *ledger,
                                struct subjects *subjects, struct identity **ret_identity);
 void identity_free(struct identity *identity);
+/* What the policy in force defines is not changed past it. Before the first act; without, there is
+ * no policy. */
+void identity_set_policies(struct identity *identity, struct policies *policies);
 
 /* "tenant/device": how live connections of a device are labelled. */
 void identity_label(char ret_label[IDENTITY_LABEL_MAX], const char *tenant, const char *device);
@@ -33,8 +37,9 @@ struct model_act {
     struct act act;
     enum model_change change;
     struct model_row model; /* id (tenant is the act's); for a deletion nothing else */
+    struct policies *policies; /* private */
 };
-/* problems: model-exists, model-not-found, model-in-use */
+/* problems: model-exists, model-not-found, model-in-use, model-of-policy */
 void identity_change_model(struct identity *identity, const struct act_origin *origin,
                            struct model_act *m);
 
@@ -247,6 +252,16 @@ MUST_USE enum err identity_cut_read(struct store_reader *reader, struct arena *a
                                     const struct cut_legs *legs, const struct device_cut_row *cut,
                                     struct cut_leg_state **ret_legs, size_t *ret_n);
 
+struct assign_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    char group[NAME_MAX_BYTES + 1]; /* of the policy in force; empty: none */
+    struct identity *identity;      /* private */
+};
+/* One that is in that group already is no act. problems: device-not-found, group-not-found */
+void identity_assign(struct identity *identity, const struct act_origin *origin,
+                     struct assign_act *a);
+
 /* ---- the way back for a device that slept past its certificate's end ---- */
 
 struct readmit_act {
@@ -318,6 +333,8 @@ void identity_report(struct identity *identity, const struct act_origin *origin,
 struct device_view {
     char tenant[NAME_MAX_BYTES + 1];
     char device[NAME_MAX_BYTES + 1];
+    char model[NAME_MAX_BYTES + 1];
+    char group[NAME_MAX_BYTES + 1];
     int64_t state;
     struct certificate_row certificate;
     struct hash report_hash;

@@ -10,6 +10,7 @@ struct identity {
     struct store *store;
     struct ledger *ledger;
     struct subjects *subjects;
+    struct policies *policies; /* NULL: there is no policy */
     atomic_bool rotation_made; /* or one is being made: there may be devices to select */
     bool selecting;            /* of the loop that turns, as is the next */
     int64_t selected_ms;       /* looked last; monotonic */

@@ -5,6 +5,7 @@ static void model_reads(const struct write *w, struct keyset *keys)
 {
     const struct model_act *m = (const struct model_act *)(const void *)w;
     keyset_add(keys, &table_model, &m->model);
+    policies_reads(keys);
 }
 
 static enum err model_entry(struct model_act *m, struct tx *tx, const char *verb)
@@ -37,6 +38,11 @@ static enum err model_apply(struct write *w, struct tx *tx)
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         return err;
     bool exists = err == ERR_NONE;
+    if (m->policies != NULL) {
+        err = policies_check_model(m->policies, tx, m->model.id, &w->problem);
+        if (err != ERR_NONE)
+            return err;
+    }
     if (m->change == MODEL_CREATE && exists)
         return problem_set(&w->problem, 409, "model-exists", "id", "there is a model '%s' already",
                            m->model.id);
@@ -77,5 +83,6 @@ void identity_change_model(struct identity *identity, const struct act_origin *o
 {
     act_init(&m->act, &model_kind, identity->ledger, origin);
     ROW_TEXT(m->model.tenant, m->act.tenant);
+    m->policies = identity->policies;
     act_submit(&m->act, identity->store);
 }

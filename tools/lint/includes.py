@@ -44,6 +44,7 @@ PUBLIC = {
     'store': ('store.h', 'rows.h',    # the interface, and what stands in it
               'copy.h'),              # and a whole one as a stream
     'ledger': ('ledger.h', 'act.h', 'archive.h'),  # the log, a write that is told to it, periods that leave
+    'policy': ('policies.h',),
     'access': ('access.h', 'tokens.h'),
     'revocation': ('revocation.h', 'crl.h'),
     'watch': ('watch.h', 'refusals.h'),
