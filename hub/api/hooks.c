@@ -44,7 +44,7 @@ static enum hook_verdict count(struct api_call *call, enum hook_verdict verdict,
     return verdict;
 }
 
-static struct hook_context context(struct api_call *call)
+struct hook_context hook_context(struct api_call *call)
 {
     return (struct hook_context){
         .identity = call->hub->identity,
@@ -60,7 +60,7 @@ enum hook_verdict hook_connect(struct api_call *call, const struct hook_client *
                                struct hook_device *ret_device)
 {
     enum hook_verdict verdict = HOOK_DENY_RATE;
-    const struct hook_context ctx = context(call);
+    const struct hook_context ctx = hook_context(call);
     *ret_device = (struct hook_device){0};
     arena_mark_secret(http_request_arena(call->request)); /* the password */
     bool tries =
@@ -77,7 +77,7 @@ enum hook_verdict hook_may_all(struct api_call *call, const struct hook_client *
 {
     struct hook_device device;
     enum hook_verdict first = HOOK_DENY_FORM;
-    const struct hook_context ctx = context(call);
+    const struct hook_context ctx = hook_context(call);
     if (hooks_find(&ctx, client, &device, &first) != ERR_NONE || n == 0)
         first = first == HOOK_ALLOW ? HOOK_DENY_FORM : first;
     enum hook_verdict who = first;

@@ -152,11 +152,13 @@ models:
     identity: {maker: acme, lifetime: 10d}
     publish: ["fleet/{device}/up/#"]
     subscribe: ["fleet/{device}/down/#", "all/+"]
+    limits: {stale: 2h}
   meter:
     identity: {maker: acme, lifetime: 30d}
     password: true
     publish: ["meter/{device}/#"]
     subscribe: ["meter/{device}/set"]
+    limits: {stale: none}
 ${more}`;
 
 describe('hooks of other brokers, with a policy in force', { timeout: 240000 }, () => {
@@ -202,6 +204,15 @@ describe('hooks of other brokers, with a policy in force', { timeout: 240000 }, 
     assert.equal((await authn({ clientid: 'thermo-1', cert_pem: certificate })).client_attrs.group, 'floor-1');
     // what older versions have instead
     assert.equal((await authn({ username: 'undefined', clientid: 'thermo-1', password: 'undefined', cert_common_name: 'thermo-1' })).result, 'allow');
+  });
+
+  it('EMQX 5: give the rules with the answer where they are asked for', async () => {
+    const { acl, expire_at: expires } = await authn({ clientid: 'thermo-1', cert_pem: certificate, acl: 'preset' });
+    const allow = (action, topic) => ({ permission: 'allow', action, topic });
+    assert.deepEqual(acl, [allow('publish', 'fleet/thermo-1/up/#'), allow('subscribe', 'fleet/thermo-1/down/#')], 'not all/+, which would pass all/#');
+    assert.ok(Math.abs(expires - Date.now() / 1000 - 7200) < 60, 'as long as a broker may go by what it knows');
+    assert.equal((await authn({ ...meter, password, acl: 'preset' })).acl, undefined, 'a model without such a time');
+    assert.equal((await authn({ ...meter, password: 'x', acl: 'preset' })).acl, undefined);
   });
 
   it('EMQX 5: let nobody in by another\'s certificate, name or client id', async () => {
