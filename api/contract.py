@@ -12,7 +12,8 @@ from strict_yaml import Map, List, Text, fail
 
 METHODS = ('get', 'post', 'put', 'patch', 'delete')
 LISTENERS = ('device', 'bootstrap', 'operator', 'status', 'local')
-RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'hooks')
+RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'hooks',
+         'broker')
 # who may call -> the security schemes that say so
 CALLERS = {
     'public': [],
@@ -20,6 +21,7 @@ CALLERS = {
     'device': ['deviceCertificate'],
     'device-enrolled': ['deviceCertificate'],
     'device-expired': ['deviceCertificate'],
+    'broker': ['deviceCertificate'],
     'token-ledger': ['readerToken'],
     'token-metrics': ['readerToken'],
     'token-hooks': ['brokerToken', 'brokerBasic'],
@@ -47,7 +49,7 @@ SCHEMA_KEYWORDS = {
     'string': 'format pattern minLength maxLength enum contentEncoding x-holdfast-bytes '
               'x-holdfast-max-bytes',
     'integer': 'format minimum maximum',
-    'boolean': '', # of answers alone
+    'boolean': '',
     'object': 'properties required additionalProperties propertyNames minProperties maxProperties oneOf',
     'array': 'items minItems maxItems uniqueItems',
 }

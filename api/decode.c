@@ -116,10 +116,17 @@ static enum err check_type(struct decoder *d, const struct field *f, const json_
 static enum err decode_value(struct decoder *d, const struct field *f, const json_t *value,
                              const struct place *place, uint8_t *base)
 {
+    uint8_t *at = base + f->offset;
+    if (f->kind == FIELD_TRUTH) { /* two types of JSON's */
+        bool truth = json_is_true(value);
+        if (!json_is_boolean(value))
+            return decoder_refuse(d, place, "field-type", "It must be true or false.");
+        memcpy(at, &truth, sizeof truth);
+        return ERR_NONE;
+    }
     enum err err = check_type(d, f, value, place);
     if (err != ERR_NONE)
         return err;
-    uint8_t *at = base + f->offset;
     int64_t integer;
     switch (f->kind) {
     case FIELD_INTEGER:

@@ -23,6 +23,7 @@ enum field_kind {
     FIELD_BYTES,   /* uint8_t[max], from twice as many hexadecimal digits */
     FIELD_TIME,    /* int64_t, from RFC 3339 */
     FIELD_INTEGER, /* int64_t in min..max */
+    FIELD_TRUTH,   /* bool */
     FIELD_WORD,    /* an enum */
     FIELD_WORDS,   /* unsigned: mask of 1 << enum; min..max of them */
     FIELD_OBJECT,  /* a struct */

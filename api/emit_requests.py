@@ -133,6 +133,9 @@ class Requests:
                 fail(schema, f'{where}: minimum and maximum do not agree')
             member = [f'int64_t {name};']
             init.update(kind='FIELD_INTEGER', min=str(low), max=str(high))
+        elif kind == 'boolean':
+            member = [f'bool {name};']
+            init.update(kind='FIELD_TRUTH')
         elif kind == 'array':
             member = self._array(where, name, schema, init)
         elif 'properties' in schema:

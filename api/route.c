@@ -90,6 +90,7 @@ const char *caller_text(enum caller caller)
         [CALLER_DEVICE] = "device",
         [CALLER_DEVICE_ENROLLED] = "device-enrolled",
         [CALLER_DEVICE_EXPIRED] = "device-expired",
+        [CALLER_BROKER] = "broker",
         [CALLER_TOKEN_LEDGER] = "token-ledger",
         [CALLER_TOKEN_METRICS] = "token-metrics",
         [CALLER_TOKEN_HOOKS] = "token-hooks",
@@ -105,6 +106,7 @@ const char *rate_class_text(enum rate_class rate)
         [RATE_DEVICE_READ] = "device-read", [RATE_DEVICE_WRITE] = "device-write",
         [RATE_OPERATOR] = "operator",       [RATE_LEDGER] = "ledger",
         [RATE_STATUS] = "status",           [RATE_HOOKS] = "hooks",
+        [RATE_BROKER] = "broker",
     };
     return (unsigned)rate < RATE_CLASS_COUNT ? texts[rate] : "unknown";
 }

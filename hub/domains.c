@@ -92,9 +92,13 @@ enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
     if (err == ERR_NONE)
         identity_set_policies(hub->identity, hub->policies);
     if (err == ERR_NONE)
+        err = brokers_new(hub->store, hub->ledger, hub->identity, &hub->brokers);
+    if (err == ERR_NONE)
         err = tokens_new(hub->store, hub->ledger, &hub->tokens);
     if (err == ERR_NONE)
         err = refusals_new(hub->store, hub->ledger, &hub->refusals);
+    if (err == ERR_NONE)
+        err = refusals_new(hub->store, hub->ledger, &hub->broker_refusals);
     if (err == ERR_NONE)
         err = rate_table_new(RATE_KEYS, &hub->rates);
     if (err == ERR_NONE)
@@ -146,12 +150,20 @@ enum err domains_open_crls(struct hub *hub, char explain[256])
     return crl_service_new(&options, &hub->crls, explain);
 }
 
+void domains_flush(struct hub *hub)
+{
+    refusals_flush(hub->refusals);
+    refusals_flush(hub->broker_refusals);
+}
+
 void domains_close(struct hub *hub)
 {
     rate_table_free(hub->rates);
     ocsp_service_free(hub->ocsp);
+    refusals_free(hub->broker_refusals);
     refusals_free(hub->refusals);
     tokens_free(hub->tokens);
+    brokers_free(hub->brokers);
     identity_free(hub->identity);
     policies_free(hub->policies);
     subjects_free(hub->subjects);

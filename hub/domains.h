@@ -12,6 +12,8 @@ unsigned domains_crl_shards(const struct hub *hub);
 MUST_USE enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256]);
 /* hub->crls, which has a thread of its own: freed while the store still runs. */
 MUST_USE enum err domains_open_crls(struct hub *hub, char explain[256]);
+/* Findings that wait for the end of their window go to the writer. */
+void domains_flush(struct hub *hub);
 /* After the loops' end; all but the lists. */
 void domains_close(struct hub *hub);
 

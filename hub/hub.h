@@ -8,6 +8,7 @@
 #include "base/http.h"
 #include "base/rate.h"
 #include "hub/access/tokens.h"
+#include "hub/brokers/brokers.h"
 #include "hub/config.h"
 #include "hub/identity/identity.h"
 #include "hub/ledger/ledger.h"
@@ -30,6 +31,7 @@ struct hub_loop {
     struct store_reader *reader;
     struct signer_link *signer;
     struct sightings *sightings;
+    struct broker_feed *brokers;
     struct ledger_shown *shown;
     struct policy_cache policy;
     struct loop_task tick, last;
@@ -47,7 +49,8 @@ struct hub {
     struct policies *policies;
     struct identity *identity;
     struct tokens *tokens;
-    struct refusals *refusals;
+    struct brokers *brokers;
+    struct refusals *refusals, *broker_refusals; /* their own, and those that brokers tell of */
     struct crl_service *crls;
     struct ocsp_service *ocsp; /* NULL where nobody listens for it */
     struct rate_table *rates;

@@ -187,17 +187,20 @@ static bool is_due(int64_t *last_ms, int64_t seconds)
 
 static void loop_tick(struct loop_task *task)
 {
-    static int64_t refusals_ms; /* loop 0 alone */
+    static int64_t refusals_ms, brokers_ms; /* loop 0 alone */
     struct hub_loop *here = CONTAINER_OF(task, struct hub_loop, tick);
     atomic_store(&here->tick_pending, false);
     if (is_due(&here->sightings_ms, SIGHTINGS_SECONDS))
         sightings_flush(here->sightings);
+    broker_feed_turn(here->brokers);
     if (here != &hub.loops[0])
         return;
     checkpointer_turn(&checkpointer);
     follower_turn();
+    if (is_due(&brokers_ms, SIGHTINGS_SECONDS))
+        brokers_flush(hub.brokers);
     if (is_due(&refusals_ms, REFUSALS_WINDOW))
-        refusals_flush(hub.refusals);
+        domains_flush(&hub);
     server_certificate_turn(&hub);
     identity_select_turn(hub.identity, here->reader, here->loop);
     cutter_turn(here);
@@ -218,6 +221,8 @@ static enum err make_loops(void)
             err = signer_link_new(hub.signer, here->loop, &here->signer);
         if (err == ERR_NONE)
             err = sightings_new(hub.identity, here->loop, &here->sightings);
+        if (err == ERR_NONE)
+            err = broker_feed_new(hub.brokers, here->loop, here->reader, &here->brokers);
         if (err == ERR_NONE)
             err = ledger_shown_new(hub.ledger, here->reader, &here->shown);
         if (err != ERR_NONE)
@@ -332,6 +337,7 @@ static void drain(void)
 {
     log_event(LOG_LEVEL_NOTICE, "hub.stopping");
     (void)sd_notify(0, "STOPPING=1");
+    brokers_drain(hub.brokers);
     http_server_drain(hub.http, DRAIN_MS, drained, NULL);
 }
 
@@ -403,7 +409,8 @@ static void stop(void)
         while (sem_wait(&flushed) != 0)
             ; /* interrupted */
     }
-    refusals_flush(hub.refusals);
+    brokers_flush(hub.brokers);
+    domains_flush(&hub);
     crl_service_free(hub.crls);
     kicker_stop();
     store_drain(hub.store);
@@ -415,6 +422,7 @@ static void stop(void)
     for (size_t i = 0; i < hub.loops_len; i++) {
         signer_link_free(hub.loops[i].signer);
         sightings_free(hub.loops[i].sightings);
+        broker_feed_free(hub.loops[i].brokers);
         ledger_shown_free(hub.loops[i].shown);
         policy_cache_drop(&hub.loops[i].policy);
         store_reader_free(hub.loops[i].reader);

@@ -1,6 +1,5 @@
 #include "pki/issue.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +7,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/crypto.h"
+#include "base/host.h"
 #include "core/oid.h"
 #include "pki/crl.h"
 #include "pki/issuer_internal.h"
@@ -18,8 +18,6 @@
 #define COMMON_NAME_MAX 64 /* ub-common-name */
 #define URI_MAX         256
 #define NAMES_MAX       32
-#define DNS_NAME_MAX    253
-#define DNS_LABEL_MAX   63
 
 #define SAN_DNS 2
 #define SAN_URI 6
@@ -38,6 +36,10 @@
     SLICE_LITERAL(                                                                                 \
         "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
         "\x01")
+#define EXTENDED_KEY_USAGE_BOTH                                                                    \
+    SLICE_LITERAL(                                                                                 \
+        "\x30\x1d\x06\x03\x55\x1d\x25\x04\x16\x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
+        "\x02\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01")
 #define EXTENDED_KEY_USAGE_OCSP                                                                    \
     SLICE_LITERAL(                                                                                 \
         "\x30\x13\x06\x03\x55\x1d\x25\x04\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03"         \
@@ -159,45 +161,6 @@ static bool all_printable(struct slice text, uint8_t first)
     return true;
 }
 
-/* RFC 1123 section 2.1: labels of letters, digits and inner hyphens. No wildcards, no final dot; a
- * last label of digits alone would be an address. */
-static bool is_dns_name(struct slice name)
-{
-    if (name.len == 0 || name.len > DNS_NAME_MAX)
-        return false;
-    size_t label = 0; /* length of the one we are in */
-    bool digits = true;
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.data[i];
-        if (c == '.') {
-            if (label == 0 || name.data[i - 1] == '-')
-                return false;
-            label = 0;
-            digits = true;
-            continue;
-        }
-        if (!is_alphanumeric(c) && (c != '-' || label == 0))
-            return false;
-        if (++label > DNS_LABEL_MAX)
-            return false;
-        digits = digits && c >= '0' && c <= '9';
-    }
-    return label > 0 && name.data[name.len - 1] != '-' && !digits;
-}
-
-/* The bytes of an IPv4 or IPv6 address in text; 0 where it is none. */
-static size_t read_address(struct slice text, uint8_t address[16])
-{
-    char copy[INET6_ADDRSTRLEN];
-    if (text.len >= sizeof copy || memchr(text.data, '\0', text.len) != NULL)
-        return 0;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    if (inet_pton(AF_INET, copy, address) == 1)
-        return 4;
-    return inet_pton(AF_INET6, copy, address) == 1 ? 16 : 0;
-}
-
 /* scheme ":" something, RFC 3986 section 3, of visible ASCII. */
 static bool is_uri(struct slice uri)
 {
@@ -212,16 +175,16 @@ static bool is_uri(struct slice uri)
 static void put_subject_alt_name(struct der_writer *w, const struct issue_request *request)
 {
     size_t mark = der_mark(w);
-    if (request->profile == ISSUE_CLIENT)
-        der_put(w, DER_CONTEXT(SAN_URI), request->uri);
-    for (size_t i = request->profile == ISSUE_SERVER ? request->names_len : 0; i-- > 0;) {
+    for (size_t i = request->profile != ISSUE_CLIENT ? request->names_len : 0; i-- > 0;) {
         uint8_t address[16];
-        size_t n = read_address(request->names[i], address);
+        size_t n = host_address(request->names[i], address);
         if (n > 0)
             der_put(w, DER_CONTEXT(SAN_IP), slice_of(address, n));
         else
             der_put(w, DER_CONTEXT(SAN_DNS), request->names[i]);
     }
+    if (request->profile != ISSUE_SERVER)
+        der_put(w, DER_CONTEXT(SAN_URI), request->uri);
     der_wrap(w, DER_SEQUENCE, mark);
     put_extension(w, OID_SUBJECT_ALT_NAME, request->common_name.len == 0, mark);
 }
@@ -269,6 +232,10 @@ static void put_purpose(struct der_writer *w, const struct issue_request *reques
     case ISSUE_SERVER:
         put_subject_alt_name(w, request);
         der_put_raw(w, EXTENDED_KEY_USAGE_SERVER);
+        return;
+    case ISSUE_BROKER:
+        put_subject_alt_name(w, request);
+        der_put_raw(w, EXTENDED_KEY_USAGE_BOTH);
         return;
     case ISSUE_OCSP_RESPONDER:
         der_put_raw(w, OCSP_NO_CHECK);
@@ -372,19 +339,20 @@ static enum err check_names(const struct issue_request *request)
         return ERR_SYNTAX;
     if (request->ocsp_url.len > 0 && !is_uri(request->ocsp_url))
         return ERR_SYNTAX;
+    bool is_client = request->profile == ISSUE_CLIENT || request->profile == ISSUE_BROKER;
+    if (is_client && !is_uri(request->uri))
+        return ERR_SYNTAX;
     if (request->profile == ISSUE_CLIENT)
-        return is_uri(request->uri) ? ERR_NONE : ERR_SYNTAX;
+        return ERR_NONE;
     if (request->profile == ISSUE_OCSP_RESPONDER)
         return request->common_name.len > 0 ? ERR_NONE : ERR_SYNTAX;
     if (request->names_len == 0)
         return ERR_SYNTAX;
     if (request->names_len > NAMES_MAX)
         return ERR_LIMIT;
-    for (size_t i = 0; i < request->names_len; i++) {
-        uint8_t address[16];
-        if (!is_dns_name(request->names[i]) && read_address(request->names[i], address) == 0)
+    for (size_t i = 0; i < request->names_len; i++)
+        if (!host_is_sound(request->names[i]))
             return ERR_SYNTAX;
-    }
     return ERR_NONE;
 }
 

@@ -21,16 +21,17 @@ uint32_t issuer_number(const struct issuer *i);
 enum issue_profile {
     ISSUE_CLIENT,         /* clientAuth, with `uri` */
     ISSUE_SERVER,         /* serverAuth, with `names` */
+    ISSUE_BROKER,         /* a device that serves others, too: both, with `uri` and `names` */
     ISSUE_OCSP_RESPONDER, /* OCSPSigning, and nobody asks for its own state (RFC 6960 4.2.2.2) */
 };
 struct issue_request {
     enum issue_profile profile;
     struct slice common_name;  /* at most 64 bytes */
-    struct slice uri;          /* client: one URI in subjectAltName */
-    struct slice ocsp_url;     /* client: where its state can be asked for; empty: nowhere */
-    struct slice public_url;   /* client: base of its distribution point's URL (pki/crl.h) ... */
+    struct slice uri;          /* client, broker: one URI in subjectAltName */
+    struct slice ocsp_url;     /* of these: where its state can be asked for; empty: nowhere */
+    struct slice public_url;   /* of these: base of its distribution point's URL (pki/crl.h) ... */
     unsigned crl_shards;       /* ... which its serial number chooses among these; 0: none */
-    const struct slice *names; /* server: DNS names, or IP addresses in text */
+    const struct slice *names; /* server, broker: DNS names, or IP addresses in text */
     size_t names_len;
     int64_t not_before, not_after; /* both are cut to the issuer's own */
     struct slice spki;

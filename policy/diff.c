@@ -260,9 +260,11 @@ static int compare_names(struct slice a, struct slice b)
 static void diff_models(struct run *r, const struct policy *old, const struct policy *new)
 {
     size_t i = 0, k = 0, old_len = old == NULL ? 0 : old->models_len;
-    while (i < old_len || k < new->models_len) {
+    for (;;) {
         const struct policy_model *a = i < old_len ? &old->models[i] : NULL;
         const struct policy_model *b = k < new->models_len ? &new->models[k] : NULL;
+        if (a == NULL && b == NULL)
+            return;
         int order = a == NULL ? 1 : b == NULL ? -1 : compare_names(a->name, b->name);
         r->name = order <= 0 ? a->name : b->name;
         if (order == 0)
@@ -277,9 +279,11 @@ static void diff_models(struct run *r, const struct policy *old, const struct po
 static void diff_groups(struct run *r, const struct policy *old, const struct policy *new)
 {
     size_t i = 0, k = 0, old_len = old == NULL ? 0 : old->groups_len;
-    while (i < old_len || k < new->groups_len) {
+    for (;;) {
         const struct policy_group *a = i < old_len ? &old->groups[i] : NULL;
         const struct policy_group *b = k < new->groups_len ? &new->groups[k] : NULL;
+        if (a == NULL && b == NULL)
+            return;
         int order = a == NULL ? 1 : b == NULL ? -1 : compare_names(a->name, b->name);
         r->name = order <= 0 ? a->name : b->name;
         if (order == 0)

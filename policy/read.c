@@ -55,16 +55,14 @@ static enum err take_map(const struct run *r, const struct schema *s, const char
 {
     enum err err = ERR_NONE;
     if (node != NULL && node->kind != YAML_MAP)
-        return REFUSE(ERR_SYNTAX, "%s%s%s must be a map: 'key: value' lines, or {key: value}",
-                      what == NULL ? "the policy" : "'", what == NULL ? "" : what,
-                      what == NULL ? "" : "'");
+        return REFUSE(ERR_SYNTAX, "'%s' must be a map: 'key: value' lines, or {key: value}", what);
     for (const struct yaml_node *n = node == NULL ? NULL : node->first; n != NULL; n = n->next)
         if (find_key(s, n->key) == NULL)
             return unknown_key(r, s, n);
     for (size_t i = 0; err == ERR_NONE && i < s->keys_len; i++) {
         const struct schema *key = &s->keys[i];
         const struct yaml_node *value = yaml_get(node, key->name);
-        if (value == NULL && key->required)
+        if (node != NULL && value == NULL && key->required)
             return REFUSE(ERR_SYNTAX, "'%s' is missing in this map: %s", key->name, key->help);
         err = take(r, key, key->name, value, base);
     }
@@ -182,8 +180,7 @@ static enum err take(const struct run *r, const struct schema *s, const char *wh
 {
     void *to = base + s->offset;
     if (node != NULL && is_empty(node))
-        return REFUSE(ERR_SYNTAX, "'%s' is empty: leave it out, or say something",
-                      what == NULL ? "the policy" : what);
+        return REFUSE(ERR_SYNTAX, "'%s' is empty: leave it out, or say something", what);
     if (s->kind == SCHEMA_MAP)
         return take_map(r, s, what, node, to);
     if (node == NULL)
@@ -314,7 +311,7 @@ enum err policy_read(struct slice text, struct arena *arena, struct policy *ret_
         return ERR_NO_MEMORY;
     enum err err = yaml_read(text, arena, &root, complaint);
     if (err == ERR_NONE)
-        err = take(&r, &policy_schema, NULL, root, (uint8_t *)file);
+        err = take(&r, &policy_schema, "policy", root, (uint8_t *)file);
     if (err != ERR_NONE)
         return err;
     memcpy(policy.fleet, file->fleet, sizeof policy.fleet);

@@ -182,7 +182,7 @@ static enum err take_key(struct tree *t, const yaml_event_t *event)
                           (const char *)key.data, n->key_line);
     if (err == ERR_NONE)
         err = new_node(t, event->start_mark, &value);
-    if (err != ERR_NONE)
+    if (value == NULL)
         return err;
     value->key = key;
     value->key_line = line_of(event->start_mark);

@@ -54,6 +54,15 @@ static enum err identify_device(struct api_call *call, enum rules_reach need)
     return check_reach(call, need);
 }
 
+static enum err identify_broker(struct api_call *call)
+{
+    enum err err = identify_device(call, false);
+    if (err == ERR_NONE)
+        err = brokers_check(call->here->reader, http_request_arena(call->request),
+                            call->device.tenant, call->device.device, &call->problem);
+    return err;
+}
+
 /* A device that slept past its certificate's end: the handshake has shown that it has the key, and
  * what the certificate is still worth is for the handler to decide. */
 static enum err identify_expired(struct api_call *call)
@@ -155,6 +164,8 @@ enum err caller_identify(struct api_call *call)
         return identify_device(call, RULES_REACH_ENROLMENT);
     case CALLER_DEVICE_EXPIRED:
         return identify_expired(call);
+    case CALLER_BROKER:
+        return identify_broker(call);
     case CALLER_TOKEN_LEDGER:
         return identify_token(call, READER_SCOPE_LEDGER);
     case CALLER_TOKEN_METRICS:
@@ -252,6 +263,8 @@ enum err caller_within_rate(struct api_call *call)
         return within(call, "hooks", call->actor, config->hooks_per_minute);
     case RATE_STATUS:
         return within(call, "status", address, config->status_per_minute);
+    case RATE_BROKER:
+        return within(call, "broker", call->actor, BROKER_REQUESTS_PER_MINUTE);
     case RATE_ENROLMENT: /* failures are what counts: caller_count_failure() */
         return ERR_NONE;
     case RATE_OPERATOR: /* people on this machine; elsewhere, tokens */

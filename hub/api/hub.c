@@ -237,6 +237,7 @@ static void gather(struct hub *hub)
         if (hub->listeners[i] != NULL)
             gather_listener(hub, (enum listener)i);
     gather_store(hub);
+    brokers_gather(hub->brokers);
 }
 
 void api_metrics_show(struct api_call *call)

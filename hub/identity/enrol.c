@@ -15,9 +15,10 @@
 struct facts {
     struct device_row device;
     struct model_row model;
-    struct certificate_row newest; /* serial empty where there is none */
-    bool key_known;                /* the requested key is this device's already */
-    bool key_foreign;              /* it is another device's */
+    struct certificate_row newest;    /* serial empty where there is none */
+    bool key_known;                   /* the requested key is this device's already */
+    bool key_foreign;                 /* it is another device's */
+    char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker; else empty */
 };
 
 enum verdict { VERDICT_ISSUE, VERDICT_REPEAT };
@@ -66,6 +67,9 @@ static enum err load_facts(const struct row_source *rows, struct enrolment *e,
     err = row_source_get(rows, &table_model, &f.model);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+    err = broker_hosts(rows, &f.device, f.hosts);
+    if (err != ERR_NONE)
+        return err;
     if (f.device.certificate[0] != '\0') {
         f.newest = certificate_row_of(f.device.certificate);
         err = row_source_get(rows, &table_certificate, &f.newest);
@@ -337,6 +341,8 @@ static void enrol_reads(const struct write *w, struct keyset *keys)
         const struct device_grace_row grace = grace_row_of(e->act.tenant, e->device);
         keyset_add(keys, &table_device_grace, &grace);
     }
+    if (e->hosts[0] != '\0')
+        broker_row_reads(keys, e->act.tenant, e->device);
 }
 
 static int64_t next_state(const struct enrolment *e, const struct facts *f)
@@ -346,6 +352,13 @@ static int64_t next_state(const struct enrolment *e, const struct facts *f)
     if (f->device.state != DEVICE_EXPECTED)
         return f->device.state;
     return f->model.proof == PROOF_MANIFEST ? DEVICE_TRUSTED : DEVICE_ENROLLED;
+}
+
+/* What the certificate names besides the device: only a trusted broker is one to those it serves.
+ */
+static const char *hosts_of(const struct enrolment *e, const struct facts *f)
+{
+    return next_state(e, f) == DEVICE_TRUSTED ? f->hosts : "";
 }
 
 static enum err write_certificate(struct enrolment *e, struct tx *tx,
@@ -426,6 +439,9 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
         e->repeated = true;
         return ERR_NONE;
     }
+    if (!slice_equal(slice_of_text(e->hosts), slice_of_text(hosts_of(e, &f))))
+        return problem_set(&w->problem, 409, "broker-changed", "",
+                           "this broker was changed meanwhile; ask again");
 
     int64_t now = tx_now_ms(tx) / 1000;
     /* A certificate that was never used is replaced, not kept beside the new one. */
@@ -509,6 +525,12 @@ static void request_signature(struct enrolment *e, const struct facts *f)
     struct certificate_request request = {.profile = PROFILE_DEVICE, .spki = e->csr.spki.der};
     ROW_TEXT(request.tenant, e->act.tenant);
     ROW_TEXT(request.device, e->device);
+    ROW_TEXT(e->hosts, hosts_of(e, f));
+    enum err err = broker_request(e->hosts, &request);
+    if (err != ERR_NONE) {
+        act_end(&e->act, err);
+        return;
+    }
     int64_t state = next_state(e, f);
     bool trusted =
         state == DEVICE_TRUSTED || (state == DEVICE_QUARANTINED && f->device.was_trusted);

@@ -89,6 +89,23 @@ void identity_renew_claim(struct identity *identity, const struct act_origin *or
  */
 MUST_USE enum err identity_claim_hash(struct slice code, struct hash *ret_hash);
 
+/* ---- a device that is to be a broker: its part of another domain's write ---- */
+
+#define IDENTITY_BROKER_MODEL    "holdfast-broker"
+#define IDENTITY_BROKER_MANIFEST "holdfast-brokers"
+#define IDENTITY_BROKER_OWNER    "operator" /* of that manifest, where it is made here */
+
+/* A claim code that no device has yet. */
+MUST_USE enum err identity_make_claim(char ret_code[IDENTITY_CLAIM_TEXT]);
+void identity_broker_reads(const struct identity *identity, struct keyset *keys, const char *tenant,
+                           const char *device);
+/* Inside apply(): a device of IDENTITY_BROKER_MODEL is expected, by this claim code. Model and
+ * manifest are made where they are missing; each of that has an entry of its own. problems:
+ * device-exists, model-differs (the manifest of that name is of another model) */
+MUST_USE enum err identity_broker_expect(const struct identity *identity, struct act *act,
+                                         struct tx *tx, const char *device, const char *claim_code,
+                                         int64_t claim_expires_at);
+
 /* ---- enrolment ---- */
 
 /* How the other side proved who it is. */
@@ -122,15 +139,16 @@ struct enrolment {
     struct hash spki;
     char issued[SERIAL_TEXT_SIZE];
     int64_t issued_not_before, issued_not_after;
-    uint32_t issued_by; /* its authority's number */
-    int64_t state;      /* the device's, after this */
-    bool readmitted;    /* it came back by a person's word, which is used up */
+    uint32_t issued_by;               /* its authority's number */
+    int64_t state;                    /* the device's, after this */
+    bool readmitted;                  /* it came back by a person's word, which is used up */
+    char hosts[BROKER_HOSTS_MAX + 1]; /* of a broker: what its certificate names besides */
 };
 /* Checks on this loop, has the signer sign, checks again on the writer, commits, and only then
  * calls then(). problems: enrolment-refused (401: unknown device, wrong claim, wrong key - not told
  * apart), claim-expired, claim-used, device-quarantined, device-revoked, device-retired,
- * key-in-use, csr-name-mismatch, csr-..., certificate-not-current; of one that has run out also
- * certificate-in-date, key-not-fresh, grace-over, grace-closed */
+ * key-in-use, csr-name-mismatch, csr-..., certificate-not-current, broker-changed; of one that has
+ * run out also certificate-in-date, key-not-fresh, grace-over, grace-closed */
 void identity_enrol(struct identity *identity, const struct act_origin *origin,
                     struct store_reader *reader, struct signer_link *signer, struct enrolment *e);
 

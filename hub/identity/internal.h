@@ -41,6 +41,26 @@ struct model_row model_row_of(const char *tenant, const char *id);
 struct manifest_row manifest_row_of(const char *tenant, const char *id);
 struct certificate_row certificate_row_of(const char *serial);
 
+/* ---- models and manifests, inside apply() ---- */
+
+MUST_USE enum err model_entry(struct act *act, struct tx *tx, const char *verb,
+                              const struct model_row *model);
+/* A manifest of the id and model in *manifest; the rest of the row is filled in. */
+MUST_USE enum err manifest_make(struct subjects *subjects, struct act *act, struct tx *tx,
+                                const char *owner, struct manifest_row *manifest);
+/* These are expected from now on. */
+MUST_USE enum err manifest_take(struct act *act, struct tx *tx, const char *id,
+                                const struct manifest_line *lines, size_t n);
+
+/* ---- brokers ---- */
+
+void broker_row_reads(struct keyset *keys, const char *tenant, const char *device);
+/* The hosts of a device that is a broker; else empty. */
+MUST_USE enum err broker_hosts(const struct row_source *rows, const struct device_row *device,
+                               char ret_hosts[BROKER_HOSTS_MAX + 1]);
+/* Asks for a certificate with these hosts; a device's where there are none. */
+MUST_USE enum err broker_request(const char *hosts, struct certificate_request *request);
+
 /* Puts the certificate into the list of revoked ones, from the act's entry of the ledger on; call
  * before that is appended, and write the row afterwards. */
 MUST_USE enum err certificate_list(struct act *act, struct tx *tx, struct certificate_row *row,

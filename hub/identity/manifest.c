@@ -16,14 +16,15 @@ static void create_reads(const struct write *w, struct keyset *keys)
     subjects_reads(m->subjects, keys, m->act.tenant, m->owner);
 }
 
-static enum err create_apply(struct write *w, struct tx *tx)
+enum err manifest_make(struct subjects *subjects, struct act *act, struct tx *tx, const char *owner,
+                       struct manifest_row *manifest)
 {
-    struct manifest_act *m = (struct manifest_act *)(void *)act_of(w);
-    struct model_row model = model_row_of(m->act.tenant, m->manifest.model);
+    struct problem *problem = &act->write.problem;
+    struct model_row model = model_row_of(act->tenant, manifest->model);
     enum err err = tx_get(tx, &table_model, &model);
     if (err == ERR_NOT_FOUND)
-        return problem_set(&w->problem, 404, "model-not-found", "model",
-                           "there is no model '%s'; create it first", m->manifest.model);
+        return problem_set(problem, 404, "model-not-found", "model",
+                           "there is no model '%s'; create it first", manifest->model);
     if (err != ERR_NONE)
         return err;
     if (!model.in_use) {
@@ -32,15 +33,15 @@ static enum err create_apply(struct write *w, struct tx *tx)
         if (err != ERR_NONE)
             return err;
     }
-    err = subjects_named(m->subjects, &m->act, tx, m->owner, m->manifest.owner);
+    err = subjects_named(subjects, act, tx, owner, manifest->owner);
     if (err != ERR_NONE)
         return err;
-    m->manifest.devices = 0;
-    m->manifest.created_at = m->manifest.changed_at = tx_now_ms(tx) / 1000;
-    err = tx_insert(tx, &table_manifest, &m->manifest);
+    manifest->devices = 0;
+    manifest->created_at = manifest->changed_at = tx_now_ms(tx) / 1000;
+    err = tx_insert(tx, &table_manifest, manifest);
     if (err == ERR_EXISTS)
-        return problem_set(&w->problem, 409, "manifest-exists", "id",
-                           "there is a manifest '%s' already", m->manifest.id);
+        return problem_set(problem, 409, "manifest-exists", "id",
+                           "there is a manifest '%s' already", manifest->id);
     if (err != ERR_NONE)
         return err;
 
@@ -48,13 +49,18 @@ static enum err create_apply(struct write *w, struct tx *tx)
     struct writer out = writer_over(bytes, sizeof bytes);
     struct json_writer j = json_writer_over(&out);
     json_open_object(&j);
-    json_field_text(&j, "model", m->manifest.model);
-    json_field_text(&j, "owner", m->manifest.owner);
+    json_field_text(&j, "model", manifest->model);
+    json_field_text(&j, "owner", manifest->owner);
     json_close_object(&j);
     if (out.err != ERR_NONE)
         return out.err;
-    return act_append(&m->act, tx, "manifest.create", "manifest", m->manifest.id,
-                      writer_bytes(&out));
+    return act_append(act, tx, "manifest.create", "manifest", manifest->id, writer_bytes(&out));
+}
+
+static enum err create_apply(struct write *w, struct tx *tx)
+{
+    struct manifest_act *m = (struct manifest_act *)(void *)act_of(w);
+    return manifest_make(m->subjects, &m->act, tx, m->owner, &m->manifest);
 }
 
 static const struct write_kind create_kind = {
@@ -108,14 +114,14 @@ static enum err devices_refuse(struct write *w, size_t line, const char *code, c
     return problem_set(&w->problem, 409, code, field, "%s", detail);
 }
 
-static enum err devices_insert(struct manifest_devices_act *m, struct tx *tx,
-                               const struct manifest_row *manifest, const struct model_row *model,
+static enum err devices_insert(struct act *act, struct tx *tx, const struct manifest_row *manifest,
+                               const struct model_row *model, const struct manifest_line *lines,
                                size_t at)
 {
-    struct write *w = &m->act.write;
-    const struct manifest_line *line = &m->lines[at];
+    struct write *w = &act->write;
+    const struct manifest_line *line = &lines[at];
     int64_t now = tx_now_ms(tx) / 1000;
-    struct device_row device = device_row_of(m->act.tenant, line->serial);
+    struct device_row device = device_row_of(act->tenant, line->serial);
     ROW_TEXT(device.model, model->id);
     ROW_TEXT(device.maker, model->maker);
     ROW_TEXT(device.owner, manifest->owner);
@@ -134,7 +140,7 @@ static enum err devices_insert(struct manifest_devices_act *m, struct tx *tx,
         return err;
 
     struct device_key_row pinned = {.spki_sha256 = *key};
-    ROW_TEXT(pinned.tenant, m->act.tenant);
+    ROW_TEXT(pinned.tenant, act->tenant);
     ROW_TEXT(pinned.device, line->serial);
     err = tx_insert(tx, &table_device_key, &pinned);
     if (err == ERR_EXISTS)
@@ -145,11 +151,12 @@ static enum err devices_insert(struct manifest_devices_act *m, struct tx *tx,
 
 /* One entry for the chunk: how many, and a digest over what each line said, so that the manifest
  * file can be held against the ledger. */
-static enum err devices_entry(struct manifest_devices_act *m, struct tx *tx)
+static enum err devices_entry(struct act *act, struct tx *tx, const char *manifest,
+                              const struct manifest_line *lines, size_t n)
 {
     struct hash digest = {{0}};
-    for (size_t i = 0; i < m->lines_len; i++) {
-        const struct manifest_line *line = &m->lines[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct manifest_line *line = &lines[i];
         const struct slice parts[] = {
             slice_of(digest.bytes, sizeof digest.bytes),
             slice_of_text(line->serial),
@@ -162,40 +169,46 @@ static enum err devices_entry(struct manifest_devices_act *m, struct tx *tx)
     struct writer out = writer_over(bytes, sizeof bytes);
     struct json_writer j = json_writer_over(&out);
     json_open_object(&j);
-    json_field_integer(&j, "devices", (int64_t)m->lines_len);
-    json_field_text(&j, "first", m->lines[0].serial);
-    json_field_text(&j, "last", m->lines[m->lines_len - 1].serial);
+    json_field_integer(&j, "devices", (int64_t)n);
+    json_field_text(&j, "first", lines[0].serial);
+    json_field_text(&j, "last", lines[n - 1].serial);
     json_field_hex(&j, "digest", slice_of(digest.bytes, sizeof digest.bytes));
     json_close_object(&j);
     if (out.err != ERR_NONE)
         return out.err;
-    return act_append(&m->act, tx, "manifest.import", "manifest", m->manifest, writer_bytes(&out));
+    return act_append(act, tx, "manifest.import", "manifest", manifest, writer_bytes(&out));
+}
+
+enum err manifest_take(struct act *act, struct tx *tx, const char *id,
+                       const struct manifest_line *lines, size_t n)
+{
+    struct manifest_row manifest = manifest_row_of(act->tenant, id);
+    enum err err = tx_get(tx, &table_manifest, &manifest);
+    if (err == ERR_NOT_FOUND)
+        return problem_set(&act->write.problem, 404, "manifest-not-found", "manifest",
+                           "there is no manifest '%s'; create it first", id);
+    if (err != ERR_NONE)
+        return err;
+    struct model_row model = model_row_of(act->tenant, manifest.model);
+    err = tx_get(tx, &table_model, &model);
+    if (err != ERR_NONE)
+        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
+
+    for (size_t i = 0; i < n; i++) {
+        err = devices_insert(act, tx, &manifest, &model, lines, i);
+        if (err != ERR_NONE)
+            return err;
+    }
+    manifest.devices += (int64_t)n;
+    manifest.changed_at = tx_now_ms(tx) / 1000;
+    err = tx_update(tx, &table_manifest, &manifest);
+    return err != ERR_NONE ? err : devices_entry(act, tx, id, lines, n);
 }
 
 static enum err devices_apply(struct write *w, struct tx *tx)
 {
     struct manifest_devices_act *m = (struct manifest_devices_act *)(void *)act_of(w);
-    struct manifest_row manifest = manifest_row_of(m->act.tenant, m->manifest);
-    enum err err = tx_get(tx, &table_manifest, &manifest);
-    if (err == ERR_NOT_FOUND)
-        return problem_set(&w->problem, 404, "manifest-not-found", "manifest",
-                           "there is no manifest '%s'; create it first", m->manifest);
-    if (err != ERR_NONE)
-        return err;
-    struct model_row model = model_row_of(m->act.tenant, manifest.model);
-    err = tx_get(tx, &table_model, &model);
-    if (err != ERR_NONE)
-        return err == ERR_NOT_FOUND ? ERR_INTERNAL : err;
-
-    for (size_t i = 0; i < m->lines_len; i++) {
-        err = devices_insert(m, tx, &manifest, &model, i);
-        if (err != ERR_NONE)
-            return err;
-    }
-    manifest.devices += (int64_t)m->lines_len;
-    manifest.changed_at = tx_now_ms(tx) / 1000;
-    err = tx_update(tx, &table_manifest, &manifest);
-    return err != ERR_NONE ? err : devices_entry(m, tx);
+    return manifest_take(&m->act, tx, m->manifest, m->lines, m->lines_len);
 }
 
 static const struct write_kind devices_kind = {

@@ -8,24 +8,23 @@ static void model_reads(const struct write *w, struct keyset *keys)
     policies_reads(keys);
 }
 
-static enum err model_entry(struct model_act *m, struct tx *tx, const char *verb)
+enum err model_entry(struct act *act, struct tx *tx, const char *verb,
+                     const struct model_row *model)
 {
     uint8_t bytes[512];
     struct writer w = writer_over(bytes, sizeof bytes);
     struct json_writer j = json_writer_over(&w);
     json_open_object(&j);
-    if (m->change != MODEL_DELETE) {
-        json_field_text(&j, "maker", m->model.maker);
-        json_field_text(&j, "proof", model_proof_text(m->model.proof));
-        json_field_integer(&j, "key_kinds", m->model.key_kinds);
-        json_field_integer(&j, "lifetime_seconds", m->model.lifetime);
-        json_field_integer(&j, "enrolled_lifetime_seconds", m->model.enrolled_lifetime);
-        json_field_integer(&j, "grace_seconds", m->model.grace);
-    }
+    json_field_text(&j, "maker", model->maker);
+    json_field_text(&j, "proof", model_proof_text(model->proof));
+    json_field_integer(&j, "key_kinds", model->key_kinds);
+    json_field_integer(&j, "lifetime_seconds", model->lifetime);
+    json_field_integer(&j, "enrolled_lifetime_seconds", model->enrolled_lifetime);
+    json_field_integer(&j, "grace_seconds", model->grace);
     json_close_object(&j);
     if (w.err != ERR_NONE)
         return w.err;
-    return act_append(&m->act, tx, verb, "model", m->model.id, writer_bytes(&w));
+    return act_append(act, tx, verb, "model", model->id, writer_bytes(&w));
 }
 
 static enum err model_apply(struct write *w, struct tx *tx)
@@ -59,13 +58,15 @@ static enum err model_apply(struct write *w, struct tx *tx)
     switch (m->change) {
     case MODEL_CREATE:
         err = tx_insert(tx, &table_model, &m->model);
-        return err != ERR_NONE ? err : model_entry(m, tx, "model.create");
+        return err != ERR_NONE ? err : model_entry(&m->act, tx, "model.create", &m->model);
     case MODEL_REPLACE:
         err = tx_update(tx, &table_model, &m->model);
-        return err != ERR_NONE ? err : model_entry(m, tx, "model.change");
+        return err != ERR_NONE ? err : model_entry(&m->act, tx, "model.change", &m->model);
     case MODEL_DELETE:
         err = tx_delete(tx, &table_model, &m->model);
-        return err != ERR_NONE ? err : model_entry(m, tx, "model.delete");
+        if (err != ERR_NONE)
+            return err;
+        return act_append(&m->act, tx, "model.delete", "model", m->model.id, SLICE_LITERAL("{}"));
     }
     return ERR_INTERNAL;
 }

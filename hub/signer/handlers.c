@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/host.h"
 #include "core/rules.h"
 #include "hub/signer/requests.h"
 #include "pki/public_key.h"
@@ -56,13 +57,41 @@ static enum err check_key(struct slice der)
     return err;
 }
 
+/* A broker serves others by names of its own. Under one of the hub's it could pose as the hub,
+ * whatever it is that asks here. */
+static enum err broker_names(const struct signer_keys *k, const struct certificate_request *request,
+                             struct slice ret_names[SERVER_NAMES_MAX])
+{
+    if (request->names_len == 0)
+        return ERR_REFUSED;
+    for (size_t i = 0; i < request->names_len; i++) {
+        ret_names[i] = slice_of_text(request->names[i]);
+        if (!host_is_sound(ret_names[i]))
+            return ERR_REFUSED;
+        for (size_t j = 0; j < k->server_names_len; j++)
+            if (host_is_same(ret_names[i], slice_of_text(k->server_names[j])))
+                return ERR_REFUSED;
+    }
+    return ERR_NONE;
+}
+
+/* PROFILE_DEVICE and PROFILE_BROKER. */
 static enum err issue_to_device(struct signer_keys *k, const struct certificate_request *request,
                                 struct issue_request issue, uint8_t *buffer, size_t max,
                                 size_t *ret_len)
 {
-    if (!signer_is_name(request->tenant) || !signer_is_name(request->device) ||
-        request->names_len != 0)
+    struct slice names[SERVER_NAMES_MAX];
+    if (!signer_is_name(request->tenant) || !signer_is_name(request->device))
         return ERR_REFUSED;
+    if (request->profile == PROFILE_BROKER) {
+        if (broker_names(k, request, names) != ERR_NONE)
+            return ERR_REFUSED;
+        issue.profile = ISSUE_BROKER;
+        issue.names = names;
+        issue.names_len = request->names_len;
+    } else if (request->names_len != 0) {
+        return ERR_REFUSED;
+    }
     enum err err = check_dates(request, SIGNER_DEVICE_LIFETIME_MAX);
     if (err != ERR_NONE)
         return err;
@@ -128,7 +157,7 @@ static enum err handle_issue(struct signer_keys *k, struct slice body, struct wr
         .not_before = request.not_before, .not_after = request.not_after, .spki = request.spki};
     uint8_t certificate[CERTIFICATE_MAX];
     size_t len = 0;
-    if (request.profile == PROFILE_DEVICE)
+    if (request.profile != PROFILE_SERVER)
         err = issue_to_device(k, &request, issue, certificate, sizeof certificate, &len);
     else
         err = issue_to_server(k, &request, issue, certificate, sizeof certificate, &len);
@@ -261,7 +290,8 @@ static const struct {
     enum err (*handle)(struct signer_keys *k, struct slice body, struct writer *result);
 } requests[] = {
     {SIGNER_ISSUE,
-     "a name in this fleet, or the hub's own; a sound key; a bounded life that starts now",
+     "a name in this fleet, or the hub's own (a broker's hosts are none of these); a sound key; a "
+     "bounded life that starts now",
      handle_issue},
     {SIGNER_CHECKPOINT, "a tree that is proven to continue the last one signed", handle_checkpoint},
     {SIGNER_OCSP,

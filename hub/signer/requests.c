@@ -71,7 +71,7 @@ enum err signer_issue_read(struct slice body, struct certificate_request *ret_re
     struct certificate_request request = {.names_len = 0};
     struct reader r = reader_over(body);
     uint8_t profile = reader_u8(&r);
-    if (profile != PROFILE_DEVICE && profile != PROFILE_SERVER)
+    if (profile != PROFILE_DEVICE && profile != PROFILE_SERVER && profile != PROFILE_BROKER)
         reader_fail(&r, ERR_SYNTAX);
     request.profile = (enum certificate_profile)profile;
     read_text(&r, request.tenant, sizeof request.tenant);

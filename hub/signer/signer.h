@@ -84,13 +84,15 @@ void signer_link_free(struct signer_link *l); /* NULL is fine */
 enum certificate_profile {
     PROFILE_DEVICE, /* clientAuth; URI spiffe://FLEET/TENANT/device/ID */
     PROFILE_SERVER, /* serverAuth; of the names it was started with */
+    PROFILE_BROKER, /* a device's, and serverAuth; of any names but those */
 };
 
 struct certificate_request {
     enum certificate_profile profile;
-    char tenant[65]; /* PROFILE_DEVICE */
-    char device[65]; /* PROFILE_DEVICE; also the CN */
-    /* PROFILE_SERVER: DNS names or addresses; the first is the CN where it is short enough (64) */
+    char tenant[65]; /* PROFILE_DEVICE, PROFILE_BROKER */
+    char device[65]; /* of these; also the CN */
+    /* PROFILE_SERVER, PROFILE_BROKER: DNS names or addresses; the first is a server's CN where it
+     * is short enough (64) */
     char names[SERVER_NAMES_MAX][SERVER_NAME_SIZE];
     size_t names_len;
     /* not_before: at most a day ago, at most minutes ahead. A life of at most three years (device)

@@ -163,6 +163,12 @@ const struct migration migrations[] = {
         "ALTER TABLE device_password ADD COLUMN previous_key @bytes",
         "ALTER TABLE device_password ADD COLUMN previous_until @integer NOT NULL DEFAULT 0",
     }},
+    {{
+        "CREATE TABLE broker_connect ("
+        "tenant @text NOT NULL, broker @text NOT NULL, device @text NOT NULL, "
+        "certificate @bytes NOT NULL, connected_at @integer NOT NULL, "
+        "PRIMARY KEY (tenant, broker, device)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

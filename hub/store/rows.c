@@ -327,13 +327,24 @@ static const struct column device_password_columns[] = {
 const struct table table_device_password =
     TABLE(23, "device_password", device_password_row, 2, device_password_columns);
 
+static const struct column broker_connect_columns[] = {
+    TENANT(broker_connect_row),
+    TEXT(broker_connect_row, broker),
+    TEXT(broker_connect_row, device),
+    HEX(broker_connect_row, certificate),
+    INTEGER(broker_connect_row, connected_at),
+};
+const struct table table_broker_connect =
+    TABLE(24, "broker_connect", broker_connect_row, 3, broker_connect_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
-    &table_model,        &table_device,       &table_certificate, &table_device_key,
-    &table_device_seen,  &table_manifest,     &table_token,       &table_ledger_entry,
-    &table_ledger_node,  &table_ledger_head,  &table_setting,     &table_subject,
-    &table_subject_name, &table_device_grace, &table_rotation,    &table_rotation_device,
-    &table_crl_entry,    &table_hub,          &table_policy,      &table_broker,
-    &table_broker_seen,  &table_device_cut,   &table_cut_leg,     &table_device_password,
+    &table_model,          &table_device,       &table_certificate, &table_device_key,
+    &table_device_seen,    &table_manifest,     &table_token,       &table_ledger_entry,
+    &table_ledger_node,    &table_ledger_head,  &table_setting,     &table_subject,
+    &table_subject_name,   &table_device_grace, &table_rotation,    &table_rotation_device,
+    &table_crl_entry,      &table_hub,          &table_policy,      &table_broker,
+    &table_broker_seen,    &table_device_cut,   &table_cut_leg,     &table_device_password,
+    &table_broker_connect,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)

@@ -323,6 +323,15 @@ struct broker_seen_row {
     char software[65]; /* "mosquitto 2.0.11" */
 };
 
+/* With which certificate a device came to a broker last: an entry was made for it. */
+struct broker_connect_row {
+    char tenant[NAME_MAX_BYTES + 1];    /* key */
+    char broker[NAME_MAX_BYTES + 1];    /* key */
+    char device[NAME_MAX_BYTES + 1];    /* key */
+    char certificate[SERIAL_TEXT_SIZE]; /* its newest then; empty: it had a password */
+    int64_t connected_at;
+};
+
 /* The last cut of a device. It is complete once each leg says that it saw the device gone. */
 struct device_cut_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
@@ -362,8 +371,8 @@ extern const struct table table_model, table_device, table_certificate, table_de
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
     table_rotation, table_rotation_device, table_crl_entry, table_hub, table_policy, table_broker,
-    table_broker_seen, table_device_cut, table_cut_leg, table_device_password;
-#define TABLE_COUNT 24
+    table_broker_seen, table_device_cut, table_cut_leg, table_device_password, table_broker_connect;
+#define TABLE_COUNT 25
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */

@@ -92,22 +92,27 @@ static void window_add(struct refusal *place, uint64_t count, int64_t first, int
     place->count += count;
 }
 
-static void count(struct refusals *r, const char *kind, const char *source, bool alarm)
+static void count(struct refusals *r, const char *kind, const char *source, bool alarm, uint64_t n)
 {
     int64_t now = clock_seconds();
     (void)pthread_mutex_lock(&r->lock);
-    window_add(window_place(&r->window, kind, source, alarm), 1, now, now);
+    window_add(window_place(&r->window, kind, source, alarm), n, now, now);
     (void)pthread_mutex_unlock(&r->lock);
 }
 
 void refusals_count(struct refusals *r, const char *kind, const char *source)
 {
-    count(r, kind, source, false);
+    count(r, kind, source, false, 1);
+}
+
+void refusals_add(struct refusals *r, const char *kind, const char *source, uint64_t n)
+{
+    count(r, kind, source, false, n);
 }
 
 void refusals_alarm(struct refusals *r, const char *kind, const char *source)
 {
-    count(r, kind, source, true);
+    count(r, kind, source, true, 1);
 }
 
 /* What could not be written is counted on. */

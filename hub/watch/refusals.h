@@ -17,6 +17,8 @@ MUST_USE enum err refusals_new(struct store *store, struct ledger *ledger,
 void refusals_free(struct refusals *r);
 /* `kind` is a problem code; `source` an address or "tenant/device". From any thread. */
 void refusals_count(struct refusals *r, const char *kind, const char *source);
+/* So many at once, as somebody else has counted them. */
+void refusals_add(struct refusals *r, const char *kind, const char *source, uint64_t n);
 /* The same for what somebody should look at, and a stranger can't make up. */
 void refusals_alarm(struct refusals *r, const char *kind, const char *source);
 /* Hands the window's findings to the writer. Called every REFUSALS_WINDOW seconds and at the end.

@@ -244,6 +244,35 @@ static void issues_to_servers(void **state)
     EVP_PKEY_free(s.key);
 }
 
+static void issues_to_brokers(void **state)
+{
+    (void)state;
+    static const struct slice names[] = {{(const uint8_t *)"mqtt.acme.example", 17},
+                                         {(const uint8_t *)"192.0.2.7", 9}};
+    struct subject s;
+    make_subject(KEY_P256, &s);
+    struct issue_request request = device_request(&s);
+    request.profile = ISSUE_BROKER;
+    assert_int_equal(issue_certificate(issuer, &request, (uint8_t[1]){0}, 1, &(size_t){0}),
+                     ERR_SYNTAX); /* without a host */
+    request.names = names;
+    request.names_len = ARRAY_LEN(names);
+    struct certificate fields;
+    X509 *c = issue(&request, &fields);
+    assert_verifies(c, X509_PURPOSE_SSL_SERVER);
+    assert_verifies(c, X509_PURPOSE_SSL_CLIENT);
+    assert_end_entity(c, XKU_SSL_SERVER | XKU_SSL_CLIENT);
+    assert_true(slice_equal(fields.uri, request.uri));
+    assert_int_equal(X509_check_host(c, "mqtt.acme.example", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_host(c, "acme.example", 0, 0, NULL), 0);
+    assert_int_equal(X509_check_ip_asc(c, "192.0.2.7", 0), 1);
+    X509_free(c);
+    request.uri = slice_of(NULL, 0);
+    assert_int_equal(issue_certificate(issuer, &request, (uint8_t[1]){0}, 1, &(size_t){0}),
+                     ERR_SYNTAX);
+    EVP_PKEY_free(s.key);
+}
+
 /* RFC 5280 section 4.1.2.6: then subjectAltName is critical. */
 static void takes_an_empty_subject(void **state)
 {
@@ -544,6 +573,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(issues_to_devices),
         cmocka_unit_test(issues_to_servers),
+        cmocka_unit_test(issues_to_brokers),
         cmocka_unit_test(takes_an_empty_subject),
         cmocka_unit_test(refuses_names_that_are_none),
         cmocka_unit_test(keeps_within_the_issuers_life),

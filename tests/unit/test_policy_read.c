@@ -157,7 +157,7 @@ static const struct {
     unsigned line, column;
     const char *says;
 } refusals[] = {
-    {"[]", 1, 1, "the policy must be a map"},
+    {"[]", 1, 1, "'policy' must be a map"},
     {"fleet: f", 1, 1, "'holdfast' is missing"},
     {"holdfast: 2\nfleet: f\nmodels: {}", 1, 11, "'holdfast' must be 1, not '2'"},
     {"holdfast: \"1\"\nfleet: f\nmodels: {}", 1, 11, "'holdfast' must be a number"},

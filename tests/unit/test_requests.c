@@ -357,6 +357,24 @@ static const struct refusal {
     CASE(request_hook_emqx4_auth, "username=%ff", "field-value", "username"),
     CASE(request_hook_emqx4_auth, "username=a&", "form-malformed", ""),
     CASE(request_hook_emqx4_acl, "topic=a&clientid=", "field-missing", "access"),
+    CASE(request_broker_add, "{\"name\":\"a\",\"hosts\":[],\"expires_at\":\"\"}", "field-size",
+         "hosts"),
+    CASE(request_broker_add, "{\"name\":\"a\",\"hosts\":[{\"host\":\"a b\"}],\"expires_at\":\"\"}",
+         "field-value", "hosts[0].host"),
+    CASE(request_broker_report, "{\"position\":-1}", "field-range", "position"),
+    /* booleans */
+    CASE(request_broker_report, "{\"connects\":[{\"first\":1}]}", "field-type",
+         "connects[0].first"),
+    CASE(request_broker_report, "{\"connects\":[{\"first\":null}]}", "field-type",
+         "connects[0].first"),
+    CASE(request_broker_report, "{\"connects\":[{\"first\":\"true\"}]}", "field-type",
+         "connects[0].first"),
+    CASE(query_broker_list, "limit=0", "field-range", "limit"),
+    CASE(query_broker_table, "limit=4097", "field-range", "limit"),
+    CASE(query_broker_changes, "wait=1", "field-missing", "after"),
+    CASE(query_broker_changes, "after=-1", "field-value", "after"),
+    CASE(query_broker_changes, "after=1&wait=26", "field-range", "wait"),
+    CASE(query_broker_rules, "version=-1", "field-value", "version"),
 };
 
 static void refuses(void **state)

@@ -241,6 +241,44 @@ static void names_no_other_server(void **state)
     }
 }
 
+/* Nor under a name of the hub, as a broker's: whoever trusts the hub would take it for the hub. */
+static void gives_no_broker_a_name_of_the_hub(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+    start(f, 1);
+    static const char *const refused[] = {
+        "hub.acme.example", "HUB.Acme.eXample",
+        "127.0.0.1",        "::ffff:127.0.0.1",
+        "::FFFF:7f00:1",    "2001:db8::1f",
+        "2001:0db8::1F",    "2001:db8:0:0::1f",
+        "*.acme.example",   "mqtt.acme.example.",
+        "mqtt acme",        "",
+        "127.0.0.01",       "a..b",
+        "10.0.0.5:8883",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        struct certificate_request request = device_request(f);
+        request.profile = PROFILE_BROKER;
+        (void)snprintf(request.names[0], sizeof request.names[0], "mqtt.acme.example");
+        (void)snprintf(request.names[1], sizeof request.names[1], "%s", refused[i]);
+        request.names_len = 2;
+        if (issue(f, &request, &a) != ERR_REFUSED)
+            fail_msg("'%s': %s", refused[i], err_text(a.err));
+    }
+    struct certificate_request request = device_request(f);
+    request.profile = PROFILE_BROKER;
+    assert_int_equal(issue(f, &request, &a), ERR_REFUSED); /* without a name it is a device */
+    (void)snprintf(request.names[0], sizeof request.names[0], "mqtt.acme.example");
+    (void)snprintf(request.names[1], sizeof request.names[1], "10.0.0.5");
+    request.names_len = 2;
+    assert_int_equal(issue(f, &request, &a), ERR_NONE);
+    assert_chains(f, &a, X509_PURPOSE_SSL_SERVER);
+    assert_chains(f, &a, X509_PURPOSE_SSL_CLIENT);
+    request.device[0] = '\0';
+    assert_int_equal(issue(f, &request, &a), ERR_REFUSED);
+}
+
 static void takes_many_and_long_names(void **state)
 {
     struct fixture *f = *state;
@@ -517,6 +555,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(issues, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_is_not_allowed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_no_other_server, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gives_no_broker_a_name_of_the_hub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(takes_many_and_long_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(signs_for_no_server_without_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_keys, set_up, tear_down),

@@ -10,7 +10,7 @@ from csource import functions_of, reachable
 from includes import REACTORS, hub_domain
 
 # Writes without an entry: observations, which are batched, and the removal of what nothing is decided by any more.
-OBSERVATIONS = {'device.seen', 'rotation.refusal', 'crl.sweep'}
+OBSERVATIONS = {'device.seen', 'broker.seen', 'rotation.refusal', 'crl.sweep'}
 # Where strangers' doings are counted and become one finding for each source and window.
 AGGREGATORS = ('hub/watch/refusals.c', 'hub/api/refusals.c')
 
