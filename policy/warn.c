@@ -1,7 +1,6 @@
 /* What a policy may say, and yet is a mistake as a rule. */
 #include <stdlib.h>
 
-#include "core/topic.h"
 #include "policy/internal.h"
 
 #define COMPARE_MAX 10000000 /* pairs of filters: half a second; a thousand models have fewer */
