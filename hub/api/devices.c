@@ -309,8 +309,8 @@ void api_device_assign(struct api_call *call)
 {
     struct request_device_group in;
     if (!api_read_ok(call, request_device_group_read(http_request_body(call->request),
-                                                      http_request_arena(call->request), &in,
-                                                      &call->problem)))
+                                                     http_request_arena(call->request), &in,
+                                                     &call->problem)))
         return;
     struct assign_act *a = API_NEW(call, struct assign_act);
     if (a == NULL)

@@ -36,7 +36,7 @@ enum model_change { MODEL_CREATE, MODEL_REPLACE, MODEL_DELETE };
 struct model_act {
     struct act act;
     enum model_change change;
-    struct model_row model; /* id (tenant is the act's); for a deletion nothing else */
+    struct model_row model;    /* id (tenant is the act's); for a deletion nothing else */
     struct policies *policies; /* private */
 };
 /* problems: model-exists, model-not-found, model-in-use, model-of-policy */
