@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "broker")
+NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "policy", "broker")
 
 
 def show(name, rows):

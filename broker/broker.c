@@ -26,7 +26,7 @@ void broker_log(struct broker *b, char level, const char *format, ...)
     int n = vsnprintf(text, sizeof text, format, values);
     va_end(values);
     if (n >= 0)
-        b->log(level, text);
+        b->log(b, level, text);
 }
 
 void broker_lock(struct broker *b)

@@ -30,7 +30,7 @@ struct broker {
     char software[64]; /* "mosquitto 2.0.11" */
     /* How the plugin speaks: to the broker's log. `level` as in base/log.h's words: 'e', 'w', 'n'.
      */
-    void (*log)(char level, const char *text);
+    void (*log)(struct broker *b, char level, const char *text);
 
     pthread_mutex_t lock; /* for all that follows */
     uint32_t

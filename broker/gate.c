@@ -62,6 +62,18 @@ static bool is_client_id_of(struct slice client_id, struct slice device)
            (client_id.len == device.len || client_id.data[device.len] == ':');
 }
 
+/* "a:b" is device a's, unless there is a device of that name: the longest name that fits is meant,
+ * or one device could sit on another's client id. */
+static bool is_claimed(const struct broker *b, const struct rules_subject *s,
+                       struct slice client_id)
+{
+    for (size_t i = s->device.len + 1; i <= client_id.len; i++)
+        if ((i == client_id.len || client_id.data[i] == ':') &&
+            table_find(b->table, s->tenant, slice_of(client_id.data, i)) != TABLE_NONE)
+            return true;
+    return false;
+}
+
 static uint32_t find_by_username(const struct broker *b, struct slice name)
 {
     const uint8_t *slash = name.len == 0 ? NULL : memchr(name.data, '/', name.len);
@@ -225,7 +237,8 @@ static enum gate_verdict admit_device(struct broker *b, const struct gate_peer *
     if (!rules_name_ok(a.subject.tenant) || !rules_name_ok(a.subject.device))
         return refuse(b, REFUSAL_FORM, peer->address);
     if (peer->client_id.len > BROKER_CLIENT_ID_MAX || !is_text(peer->client_id) ||
-        !is_client_id_of(peer->client_id, a.subject.device))
+        !is_client_id_of(peer->client_id, a.subject.device) ||
+        is_claimed(b, &a.subject, peer->client_id))
         return refuse(b, REFUSAL_CLIENT_ID, a.subject.device);
     if (peer->certificate == NULL && (!a.model.password_ok || !password_is_right(b, device, peer) ||
                                       !know(b, device, &a) || !may_be_here(&a, stale)))

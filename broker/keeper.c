@@ -84,6 +84,7 @@ enum err keeper_take_records(struct broker *b, const struct device_feed *feed, b
 {
     struct reader records = feed->records;
     enum err err = ERR_NONE;
+    uint32_t left_out = 0;
     for (uint32_t done = 0; done < feed->count && err == ERR_NONE;) {
         uint32_t n = feed->count - done < STEP ? feed->count - done : STEP;
         err = table_prepare(b->table, n);
@@ -93,6 +94,10 @@ enum err keeper_take_records(struct broker *b, const struct device_feed *feed, b
             struct device_record record;
             device_record_read(&records, &record);
             err = take_record(b, &record, feed->at, is_news, is_live);
+            if (err == ERR_LIMIT) { /* unknown, and so refused; the others must not suffer for it */
+                left_out++;
+                err = ERR_NONE;
+            }
             if (ret_last != NULL && err == ERR_NONE) {
                 memcpy(ret_last, record.device.data, record.device.len);
                 ret_last[record.device.len] = '\0';
@@ -101,6 +106,8 @@ enum err keeper_take_records(struct broker *b, const struct device_feed *feed, b
         broker_unlock(b);
         done += n;
     }
+    if (left_out > 0)
+        broker_log(b, 'e', "there is no room for %u more devices: raise devices-max", left_out);
     return err;
 }
 

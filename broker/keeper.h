@@ -34,6 +34,8 @@ MUST_USE enum err keeper_take_rules(struct broker *b, struct slice file, char ex
 void keeper_answered(struct broker *b);
 void keeper_lost(struct broker *b, const char *why);
 
+/* A cut that has come: to be carried out from the start. Under the lock. */
+void keeper_take_cut(struct broker *b, uint32_t device, uint64_t at, bool is_news);
 /* Cuts that found no room when they came are looked for again. */
 void keeper_look_for_cuts(struct broker *b);
 

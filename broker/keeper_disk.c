@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/crypto.h"
 #include "base/file.h"
 
+#define RECORD_USUAL 80 /* bytes of a device's record: a name, and one certificate */
 #define FLUSH_MAX                                                                                  \
     ((size_t)4 << 20) /* more than the changes that traces.h notes, with their names */
 
@@ -345,10 +347,27 @@ static void load_rules(struct broker *b)
                    err_text(err));
 }
 
+/* Room for as many devices as the journal may hold: else the indexes grow, and grow, while it is
+ * read. */
+static enum err make_room(struct broker *b)
+{
+    char path[CONFIG_TEXT_MAX + 16];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/journal", b->settings.state);
+    int64_t devices = stat(path, &st) == 0 ? st.st_size / RECORD_USUAL : 0;
+    if (devices > b->settings.devices_max)
+        devices = b->settings.devices_max;
+    enum err err = table_prepare(b->table, (uint32_t)devices);
+    table_adopt(b->table);
+    return err;
+}
+
 enum err keeper_open(struct broker *b, char explain[256])
 {
     uint64_t dropped = 0;
-    enum err err = journal_open(b->settings.state, load_frame, b, &b->journal, &dropped, explain);
+    enum err err = make_room(b);
+    if (err == ERR_NONE)
+        err = journal_open(b->settings.state, load_frame, b, &b->journal, &dropped, explain);
     if (err != ERR_NONE)
         return err;
     if (dropped > 0)

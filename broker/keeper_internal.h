@@ -21,8 +21,6 @@ MUST_USE enum err keeper_check_feed(struct slice bytes, struct device_feed *ret_
 MUST_USE enum err keeper_take_records(struct broker *b, const struct device_feed *feed,
                                       bool is_news, bool is_live,
                                       char ret_last[RULES_NAME_MAX + 1]);
-/* A cut that has come: to be carried out from the start. Under the lock. */
-void keeper_take_cut(struct broker *b, uint32_t device, uint64_t at, bool is_news);
 /* Those that a whole table did not name are not known any more. */
 void keeper_sweep(struct broker *b);
 void keeper_renew(struct broker *b);

@@ -18,20 +18,64 @@
 
 #define ENDINGS_MAX 256  /* sessions ended in one go: some 10 ms of the broker's loop */
 #define RECHECK_MS  5000 /* certificates that run out, and knowledge that gets stale */
+#define LINES_MAX   64   /* of the log between two ticks */
 #define TICK_MS     100  /* 2.1 may sleep for seconds where nobody says otherwise */
+
+/* The same place in both: so a plugin that was built for 2.0 ticks in 2.1, too. */
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+#define NEXT_MS next_ms
+#else
+#define NEXT_MS next_ns
+#endif
+
+struct line {
+    char level;
+    char text[512];
+};
 
 struct plugin {
     struct broker broker;
+    pthread_t thread; /* the broker's own */
+    pthread_mutex_t lines_lock;
+    struct line lines[LINES_MAX]; /* that others have said */
+    unsigned lines_len;
     mosquitto_plugin_id_t *id;
     int64_t rechecked_ms;
     bool started;
 };
 
-/* From any thread: it formats, and writes to where the broker's log goes. */
-static void log_line(char level, const char *text)
+/* The broker's log may be a topic of its own, so it is the broker's thread's alone: what others say
+ * waits for its next tick. Where they say too much, the last words are lost. */
+static void write_line(const struct line *line)
 {
-    int to = level == 'e' ? MOSQ_LOG_ERR : level == 'w' ? MOSQ_LOG_WARNING : MOSQ_LOG_NOTICE;
-    mosquitto_log_printf(to, "holdfast: %s", text);
+    int to = line->level == 'e'   ? MOSQ_LOG_ERR
+             : line->level == 'w' ? MOSQ_LOG_WARNING
+                                  : MOSQ_LOG_NOTICE;
+    mosquitto_log_printf(to, "holdfast: %s", line->text);
+}
+
+static void log_line(struct broker *b, char level, const char *text)
+{
+    struct plugin *p = CONTAINER_OF(b, struct plugin, broker);
+    struct line line = {.level = level};
+    (void)snprintf(line.text, sizeof line.text, "%s", text);
+    if (pthread_equal(pthread_self(), p->thread)) {
+        write_line(&line);
+        return;
+    }
+    (void)pthread_mutex_lock(&p->lines_lock);
+    if (p->lines_len < LINES_MAX)
+        p->lines[p->lines_len++] = line;
+    (void)pthread_mutex_unlock(&p->lines_lock);
+}
+
+static void write_lines(struct plugin *p)
+{
+    (void)pthread_mutex_lock(&p->lines_lock);
+    for (unsigned i = 0; i < p->lines_len; i++)
+        write_line(&p->lines[i]);
+    p->lines_len = 0;
+    (void)pthread_mutex_unlock(&p->lines_lock);
 }
 
 static struct slice text_or_nothing(const char *text)
@@ -178,18 +222,14 @@ static int on_tick(int event, void *event_data, void *user)
     (void)event;
     struct plugin *p = user;
     int64_t now_ms = clock_monotonic_ms();
+    write_lines(p);
     if (now_ms - p->rechecked_ms >= RECHECK_MS) {
         p->rechecked_ms = now_ms;
         gate_recheck(&p->broker);
     }
     end_what_must_end(&p->broker);
-#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
     struct mosquitto_evt_tick *e = event_data;
-    e->next_s = 0;
-    e->next_ms = TICK_MS;
-#else
-    (void)event_data;
-#endif
+    e->NEXT_MS = TICK_MS; /* 2.0 does not look at it */
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -248,6 +288,8 @@ static void stop(struct plugin *p)
         broker_stop(&p->broker);
         settings_free(&p->broker.settings);
     }
+    write_lines(p);
+    (void)pthread_mutex_destroy(&p->lines_lock);
     free(p);
 }
 
@@ -270,6 +312,8 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata,
         return MOSQ_ERR_NOMEM;
     p->id = identifier;
     p->broker.log = log_line;
+    p->thread = pthread_self();
+    (void)pthread_mutex_init(&p->lines_lock, NULL);
     say_software(&p->broker);
     int rc = start(p, path, explain);
     if (rc != MOSQ_ERR_SUCCESS) {

@@ -14,6 +14,7 @@
 #define RESPONSE_MAX    4096 /* a problem's words */
 #define TIMEOUT_MS      10000
 #define REFUSALS_MS     10000 /* counted for so long before they are told */
+#define SIGN_MS         60000 /* how it is, also where nothing happened */
 #define CONTACT_MS      10000
 #define KICKED          152 /* administrative action, MQTT 5.0 section 3.14.2.1 */
 #define STALE_EVER_TOLD 2147483647
@@ -23,7 +24,7 @@ struct reporter {
     struct http_client *client;
     struct report report;
     unsigned hub, attempt;
-    int64_t refusals_ms, contact_ms, retry_ms;
+    int64_t refusals_ms, sign_ms, contact_ms, retry_ms;
     uint8_t *body;
 };
 
@@ -125,7 +126,7 @@ static bool collect(struct reporter *p, int64_t now_ms)
             break;
         r->cuts[r->cuts_len++] = cut;
     }
-    return r->connects_len + r->refusals_len + r->cuts_len > 0;
+    return r->connects_len + r->refusals_len + r->cuts_len > 0 || now_ms >= p->sign_ms;
 }
 
 /* What could not be told goes back to what is waiting. */
@@ -156,10 +157,12 @@ static void settle(struct reporter *p)
         table_note(b->table, device, TABLE_PENDING, false);
         table_note(b->table, device, TABLE_SETTLED, !again);
         cuts_drop(&b->cuts, cut);
-        if (again)
-            b->cuts.more = true;
+        if (again) /* it came once more: by what is known now */
+            keeper_take_cut(b, device, b->position, true);
         broker_unlock(b);
-        if (!again)
+        if (again)
+            broker_wake(b);
+        else
             keeper_settled(b, device);
     }
 }
@@ -207,6 +210,7 @@ static void report(struct reporter *p)
     enum err err = w.err != ERR_NONE ? w.err : post(p, writer_bytes(&w), &bad);
     if (err == ERR_NONE) {
         p->attempt = 0;
+        p->sign_ms = now_ms + SIGN_MS;
         settle(p);
         return;
     }

@@ -1,16 +1,15 @@
 #include "broker/table.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
+
+#include "broker/index.h"
 
 #define CHUNK_BITS 16
 #define CHUNK_LEN  (1U << CHUNK_BITS)
-#define LARGE_PAGE ((size_t)2 << 20)
 #define TEXT_CHUNK ((size_t)1 << 20)
 #define NAMES_MAX  8192       /* tenants, models and groups together */
 #define MORE_MAX   (1U << 20) /* second certificates, and passwords: each a device's exception */
-#define EMPTY      0U         /* in an index: numbers stand there plus one */
 #define FIRST_BITS 10
 
 /* What a decision asks for stands first: a million entries are in no cache, so what counts is how
@@ -35,13 +34,6 @@ struct more {
     struct device_certificate second;
     struct device_password password;
     uint32_t next_free;
-};
-
-/* Numbers found by hash. A slot holds 32 bits of the hash beside its number plus one, so that what
- * only lies in the way costs no look at a device, and an index grows without looking at any. */
-struct index {
-    uint64_t *slots;
-    uint32_t mask, used;
 };
 
 struct table {
@@ -105,49 +97,6 @@ static struct slice entry_name(const struct entry *e)
 static const uint8_t *certificate_at(const struct table *t, const struct entry *e, unsigned i)
 {
     return i == 0 ? e->sha256 : t->more[e->more - 1].second.sha256;
-}
-
-static uint64_t slot_of(uint64_t hash, uint32_t value)
-{
-    return hash << 32 | value;
-}
-
-static uint32_t slot_value(uint64_t slot)
-{
-    return (uint32_t)slot;
-}
-
-static uint32_t slot_hash(uint64_t slot)
-{
-    return (uint32_t)(slot >> 32);
-}
-
-/* Asks for large pages, too: with small ones most lookups in a table of a million pay for finding
- * their page as well. */
-static void *calloc_large(size_t n, size_t size)
-{
-    uint8_t *p = calloc(n, size);
-    size_t before = -(uintptr_t)p % LARGE_PAGE;
-    if (p != NULL && n * size > before + LARGE_PAGE)
-        (void)madvise(p + before, (n * size - before) / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
-    return p;
-}
-
-static bool index_new(struct index *x, uint32_t slots)
-{
-    x->slots = calloc_large(slots, sizeof *x->slots);
-    x->mask = slots - 1;
-    x->used = 0;
-    return x->slots != NULL;
-}
-
-static void index_put(struct index *x, uint64_t slot)
-{
-    uint32_t at = slot_hash(slot) & x->mask;
-    while (x->slots[at] != EMPTY)
-        at = (at + 1) & x->mask;
-    x->slots[at] = slot;
-    x->used++;
 }
 
 enum err table_new(uint32_t devices_max, struct table **ret_table)
@@ -218,7 +167,7 @@ static bool keep_name(struct table *t, struct slice name, uint16_t *id)
         return true;
     uint32_t mask = ARRAY_LEN(t->name_slots) - 1;
     uint32_t at = (uint32_t)hash_bytes(t->seed, name) & mask;
-    for (; t->name_slots[at] != EMPTY; at = (at + 1) & mask) {
+    for (; t->name_slots[at] != INDEX_EMPTY; at = (at + 1) & mask) {
         uint16_t found = (uint16_t)(t->name_slots[at] - 1);
         if (slice_equal(t->names[found], name)) {
             *id = found;
@@ -242,10 +191,10 @@ uint32_t table_find(const struct table *t, struct slice tenant, struct slice dev
 {
     uint64_t slot;
     uint32_t hash = (uint32_t)name_hash(t, tenant, device), at = hash & t->by_name.mask;
-    for (; (slot = t->by_name.slots[at]) != EMPTY; at = (at + 1) & t->by_name.mask) {
-        if (slot_hash(slot) != hash)
+    for (; (slot = t->by_name.slots[at]) != INDEX_EMPTY; at = (at + 1) & t->by_name.mask) {
+        if (index_hash(slot) != hash)
             continue;
-        uint32_t found = slot_value(slot) - 1;
+        uint32_t found = index_value(slot) - 1;
         const struct entry *e = entry_at(t, found);
         if (slice_equal(entry_name(e), device) && slice_equal(t->names[e->tenant], tenant))
             return found;
@@ -258,10 +207,11 @@ static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA
 {
     uint64_t slot;
     uint32_t hash = (uint32_t)certificate_hash(t, sha256), at = hash & t->by_certificate.mask;
-    for (; (slot = t->by_certificate.slots[at]) != EMPTY; at = (at + 1) & t->by_certificate.mask) {
-        if (slot_hash(slot) != hash)
+    for (; (slot = t->by_certificate.slots[at]) != INDEX_EMPTY;
+         at = (at + 1) & t->by_certificate.mask) {
+        if (index_hash(slot) != hash)
             continue;
-        uint32_t value = slot_value(slot) - 1;
+        uint32_t value = index_value(slot) - 1;
         const struct entry *e = entry_at(t, value / DEVICE_CERTIFICATES_MAX);
         if (memcmp(certificate_at(t, e, value % DEVICE_CERTIFICATES_MAX), sha256, SHA256_SIZE) == 0)
             break;
@@ -272,8 +222,8 @@ static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA
 uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA256_SIZE],
                                 int64_t *ret_not_after)
 {
-    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
-    if (value == EMPTY)
+    uint32_t value = index_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
+    if (value == INDEX_EMPTY)
         return TABLE_NONE;
     uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
     const struct entry *e = entry_at(t, device);
@@ -289,45 +239,24 @@ static void forget_certificate(struct table *t, uint32_t device, unsigned which)
 {
     struct index *x = &t->by_certificate;
     uint32_t hole = certificate_slot(t, certificate_at(t, entry_at(t, device), which));
-    if (x->slots[hole] == EMPTY ||
-        (slot_value(x->slots[hole]) - 1) / DEVICE_CERTIFICATES_MAX != device)
+    if (x->slots[hole] == INDEX_EMPTY ||
+        (index_value(x->slots[hole]) - 1) / DEVICE_CERTIFICATES_MAX != device)
         return;
     for (uint32_t at = hole;;) {
         at = (at + 1) & x->mask;
-        if (x->slots[at] == EMPTY)
+        if (x->slots[at] == INDEX_EMPTY)
             break;
-        uint32_t home = slot_hash(x->slots[at]) & x->mask;
+        uint32_t home = index_hash(x->slots[at]) & x->mask;
         if (((at - home) & x->mask) < ((at - hole) & x->mask))
             continue;
         x->slots[hole] = x->slots[at];
         hole = at;
     }
-    x->slots[hole] = EMPTY;
+    x->slots[hole] = INDEX_EMPTY;
     x->used--;
 }
 
 /* ---- growing ---- */
-
-static bool is_tight(const struct index *x, uint64_t n)
-{
-    return (x->used + n) * 4 > ((uint64_t)x->mask + 1) * 3;
-}
-
-/* The one that follows, where `n` more would make this one tight; false where memory is out. */
-static bool index_grow(const struct index *x, uint64_t n, struct index *next)
-{
-    if (!is_tight(x, n) || next->slots != NULL)
-        return true;
-    uint64_t slots = (uint64_t)x->mask + 1;
-    while ((x->used + n) * 2 > slots)
-        slots *= 2;
-    if (slots > UINT32_MAX || !index_new(next, (uint32_t)slots))
-        return false;
-    for (uint32_t i = 0; i <= x->mask; i++)
-        if (x->slots[i] != EMPTY)
-            index_put(next, x->slots[i]);
-    return true;
-}
 
 enum err table_prepare(struct table *t, uint32_t n)
 {
@@ -338,19 +267,10 @@ enum err table_prepare(struct table *t, uint32_t n)
                : ERR_NO_MEMORY;
 }
 
-static void adopt(struct index *x, struct index *next)
-{
-    if (next->slots == NULL)
-        return;
-    free(x->slots);
-    *x = *next;
-    *next = (struct index){0};
-}
-
 void table_adopt(struct table *t)
 {
-    adopt(&t->by_name, &t->next_by_name);
-    adopt(&t->by_certificate, &t->next_by_certificate);
+    index_adopt(&t->by_name, &t->next_by_name);
+    index_adopt(&t->by_certificate, &t->next_by_certificate);
 }
 
 /* ---- taking a record ---- */
@@ -402,7 +322,7 @@ static struct entry *entry_new(struct table *t, const struct device_record *reco
         return NULL;
     struct entry **chunk = &t->chunks[t->len >> CHUNK_BITS];
     if (*chunk == NULL)
-        *chunk = calloc_large(CHUNK_LEN, sizeof **chunk);
+        *chunk = index_calloc(CHUNK_LEN, sizeof **chunk);
     if (*chunk == NULL)
         return NULL;
     struct entry *e = entry_at(t, t->len);
@@ -470,9 +390,9 @@ static void take_certificates(struct table *t, uint32_t device, struct entry *e,
         const uint8_t *sha256 = certificate_at(t, e, i);
         uint32_t slot = certificate_slot(t, sha256);
         /* One certificate is one device's: where a hub says otherwise, the later word counts. */
-        if (t->by_certificate.slots[slot] == EMPTY)
+        if (t->by_certificate.slots[slot] == INDEX_EMPTY)
             t->by_certificate.used++;
-        t->by_certificate.slots[slot] = slot_of(certificate_hash(t, sha256), value);
+        t->by_certificate.slots[slot] = index_slot(certificate_hash(t, sha256), value);
     }
 }
 
@@ -489,7 +409,8 @@ enum err table_take(struct table *t, const struct device_record *record, uint32_
         if (e == NULL)
             return t->len == t->max ? ERR_LIMIT : ERR_NO_MEMORY;
         device = t->len++;
-        index_put(&t->by_name, slot_of(name_hash(t, record->tenant, record->device), device + 1));
+        index_put(&t->by_name,
+                  index_slot(name_hash(t, record->tenant, record->device), device + 1));
     }
     bool changed = !is_same(t, e, record);
     uint16_t model = e->model, group = e->group;
@@ -601,8 +522,8 @@ void table_note(struct table *t, uint32_t device, enum table_note note, bool on)
 
 bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
-    if (value == EMPTY)
+    uint32_t value = index_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
+    if (value == INDEX_EMPTY)
         return false;
     struct entry *e = entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX);
     e->seen = (uint8_t)((e->seen | 1U << ((value - 1) % DEVICE_CERTIFICATES_MAX)) & 3);
@@ -611,8 +532,8 @@ bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE])
 
 bool table_seen(const struct table *t, const uint8_t sha256[SHA256_SIZE])
 {
-    uint32_t value = slot_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
-    return value != EMPTY && (entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX)->seen >>
-                                  ((value - 1) % DEVICE_CERTIFICATES_MAX) &
-                              1);
+    uint32_t value = index_value(t->by_certificate.slots[certificate_slot(t, sha256)]);
+    return value != INDEX_EMPTY && (entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX)->seen >>
+                                        ((value - 1) % DEVICE_CERTIFICATES_MAX) &
+                                    1);
 }

@@ -23,6 +23,7 @@ enum cli_complete {
     COMPLETE_MANIFEST,
     COMPLETE_ROTATION,
     COMPLETE_TOKEN,
+    COMPLETE_BROKER,
 };
 
 struct cli_option {
@@ -68,6 +69,7 @@ extern const size_t cli_nouns_len;
 extern const struct cli_option cli_global_options[];
 extern const size_t cli_global_options_len;
 
+extern const struct cli_noun noun_broker;
 extern const struct cli_noun noun_backup, noun_ca, noun_completion, noun_device, noun_doctor,
     noun_help, noun_hub, noun_ledger, noun_manifest, noun_model, noun_policy, noun_rotation,
     noun_store, noun_subject, noun_token, noun_version, noun_witness;

@@ -3,9 +3,9 @@
 #include <string.h>
 
 const struct cli_noun *const cli_nouns[] = {
-    &noun_device, &noun_policy,  &noun_model,  &noun_manifest,   &noun_rotation, &noun_ca,
-    &noun_ledger, &noun_token,   &noun_backup, &noun_store,      &noun_subject,  &noun_hub,
-    &noun_doctor, &noun_witness, &noun_help,   &noun_completion, &noun_version,
+    &noun_device, &noun_policy, &noun_model,   &noun_manifest, &noun_rotation,   &noun_ca,
+    &noun_ledger, &noun_token,  &noun_broker,  &noun_backup,   &noun_store,      &noun_subject,
+    &noun_hub,    &noun_doctor, &noun_witness, &noun_help,     &noun_completion, &noun_version,
 };
 const size_t cli_nouns_len = ARRAY_LEN(cli_nouns);
 

@@ -23,6 +23,8 @@ const char *completion_kind(enum cli_complete complete)
         return "rotations";
     case COMPLETE_TOKEN:
         return "tokens";
+    case COMPLETE_BROKER:
+        return "brokers";
     case COMPLETE_NOTHING:
     case COMPLETE_WORDS:
         break;
@@ -70,7 +72,8 @@ static void print_whole(struct cli *cli, const char *path, const char *typed)
 /* Names of `kind` that start with what was typed. */
 static int print_names(struct cli *cli, const char *kind, const char *typed)
 {
-    static const char *const kinds[] = {"devices", "models", "manifests", "rotations", "tokens"};
+    static const char *const kinds[] = {"devices",   "models", "manifests",
+                                        "rotations", "tokens", "brokers"};
     size_t i = 0;
     while (i < ARRAY_LEN(kinds) && strcmp(kinds[i], kind) != 0)
         i++;

@@ -111,8 +111,27 @@ static int conclude(struct doctor *d)
     return code == CLI_OK ? exit_of(counts) : code;
 }
 
+static int run_broker(struct cli *cli)
+{
+    struct doctor *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return cli_fail_memory(cli);
+    d->cli = cli;
+    doctor_check_broker(d);
+    int code = conclude(d);
+    free(d);
+    return code;
+}
+
 static int run(struct cli *cli)
 {
+    if (cli->operands_len > 0 && strcmp(cli->operands[0], "broker") == 0)
+        return run_broker(cli);
+    if (cli->operands_len > 0)
+        return cli_fail(cli, CLI_USAGE, "usage",
+                        "the doctor looks at a hub, or with the word "
+                        "'broker' at Mosquitto; not at '%s'",
+                        cli->operands[0]);
     struct doctor *d = calloc(1, sizeof *d);
     if (d == NULL)
         return cli_fail_memory(cli);
@@ -137,8 +156,12 @@ static int run(struct cli *cli)
 }
 
 static const struct cli_command commands[] = {
-    {.summary = "is everything as it should be, and what is to be done",
+    {.operands =
+         {{.name = "WHAT", .optional = true, .complete = COMPLETE_WORDS, .words = "broker"}},
+     .summary = "is everything as it should be, and what is to be done",
      .help =
+         "With the word `broker` it looks at Mosquitto on this machine, whose configuration is\n"
+         "/etc/mosquitto/mosquitto.conf or --config FILE, and refuses what leads past the plugin.\n"
          "Each check ends as pass, warn, fail or unknown. Exits 0 where all pass or warn, 1 where\n"
          "one fails, 7 where none fails and something could not be seen: run it as root.\n",
      .run = run},

@@ -52,5 +52,7 @@ void doctor_check_processes(struct doctor *d);
 void doctor_check_listeners(struct doctor *d);
 void doctor_check_ledger(struct doctor *d);
 void doctor_check_bundle(struct doctor *d);
+/* Of a machine with a broker on it, in place of all others: Mosquitto's configuration. */
+void doctor_check_broker(struct doctor *d);
 
 #endif

@@ -130,6 +130,22 @@ describe('a broker', () => {
     assert.equal(again.body.code, 'device-exists');
   });
 
+  it('is what the command says, too', async () => {
+    const added = await hub.cli('broker', 'add', 'by-hand', '--host', 'a.example.com,10.1.2.3', '--valid', '1h');
+    assert.equal(added.code, 0, added.stderr);
+    assert.match(added.stdout, /^[0-9A-Z-]{30,}\n$/);
+    await enrolBroker(hub, { name: 'by-hand', claim_code: added.stdout.trim() });
+    const shown = await hub.cli('broker', 'show', 'by-hand');
+    assert.match(shown.stdout, /a\.example\.com, 10\.1\.2\.3/);
+    assert.match((await hub.cli('broker', 'list')).stdout, /by-hand +trusted/);
+    assert.equal((await hub.cli('broker', 'add', 'twin', '--host', 'localhost')).code, 1);
+    assert.equal((await hub.cli('broker', 'add', 'x y', '--host', 'a.example.com')).code, 2);
+    assert.equal((await hub.cli('broker', 'show', 'nobody')).code, 4);
+    assert.equal((await hub.cli('broker', 'remove', 'by-hand')).code, 2, 'nobody is there to ask');
+    assert.equal((await hub.cli('broker', 'remove', 'by-hand', '--yes')).code, 0);
+    assert.match((await hub.cli('broker', 'list')).stdout, /by-hand +removed/);
+  });
+
   it('in quarantine is told of nobody', async () => {
     const one = await broker(hub, 'held', ['held.example.com']);
     await hub.must(200, 'POST', '/v1/devices/held/quarantine', { reason: 'a test' });

@@ -1,7 +1,7 @@
 // The plugin in a real Mosquitto: who is admitted, what they may do, and how a cut reaches them.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { sleep, until } from './lib/hub.mjs';
+import { until } from './lib/hub.mjs';
 import { Mosquitto } from './lib/mosquitto.mjs';
 
 const NOT_AUTHORIZED = 135, ADMINISTRATIVE = 152; // MQTT 5.0 section 2.4
@@ -64,6 +64,15 @@ describe('Mosquitto with the plugin', () => {
       assert.notEqual(await broker.tryConnect('t-1', { id }), 0);
     assert.equal(await broker.tryConnect('t-1', { id: 't-1', username: 'default/t-2', password: 'x' }), 0, 'what it calls itself does not count');
     await until('the hub hears of the stranger', () => broker.hub.refused('unknown-certificate').length > 0, 30000);
+  });
+
+  it('lets no device sit on the client id of another', async () => {
+    await broker.addDevice('t-1:x');
+    await until('it is known', async () => (await broker.tryConnect('t-1:x')) === 0);
+    for (const id of ['t-1:x', 't-1:x:y']) assert.equal(await broker.tryConnect('t-1', { id }), NOT_AUTHORIZED);
+    assert.equal(await broker.tryConnect('t-1', { id: 't-1:xy' }), 0);
+    assert.equal(await broker.tryConnect('t-1:x', { id: 't-1:x:y' }), 0);
+    assert.equal(await broker.tryConnect('t-1:x', { id: 't-1' }), NOT_AUTHORIZED);
   });
 
   it('lets nobody but itself speak to the plugin', async () => {

@@ -108,6 +108,36 @@ static void test_rotation_and_cut(void **state)
     table_free(t);
 }
 
+/* Names of every length, some of which stand in their entries and some beside; many models. */
+static void test_names_of_all_lengths(void **state)
+{
+    (void)state;
+    enum { MODELS = 3000 };
+    struct table *t = NULL;
+    char name[RULES_NAME_MAX + 1], model[16];
+    assert_int_equal(table_new(MODELS, &t), ERR_NONE);
+    for (unsigned i = 0; i < MODELS; i++) {
+        int len = snprintf(name, sizeof name, "%0*u", (int)(4 + i % (RULES_NAME_MAX - 3)), i);
+        (void)snprintf(model, sizeof model, "model-%u", i);
+        struct device_record r = record_of("default", name);
+        r.model = slice_of_text(model);
+        assert_int_equal(take(t, &r, true), i);
+        assert_int_equal(take(t, &r, false), i);
+        name[len - 1] = 'x';
+        assert_int_equal(table_find(t, r.tenant, slice_of(name, (size_t)len)), TABLE_NONE);
+    }
+    for (unsigned i = 0; i < MODELS; i++) {
+        (void)snprintf(name, sizeof name, "%0*u", (int)(4 + i % (RULES_NAME_MAX - 3)), i);
+        (void)snprintf(model, sizeof model, "model-%u", i);
+        struct rules_subject s;
+        assert_int_equal(table_find(t, SLICE_LITERAL("default"), slice_of_text(name)), i);
+        assert_true(table_subject(t, i, &s));
+        assert_true(slice_equal(s.device, slice_of_text(name)));
+        assert_true(slice_equal(s.model, slice_of_text(model)));
+    }
+    table_free(t);
+}
+
 /* A hub that gives one certificate to two devices: the later word counts, and the first device's
  * next record does not take it away from the second. */
 static void test_certificate_that_moves(void **state)
@@ -220,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_and_certificates),
         cmocka_unit_test(test_rotation_and_cut),
+        cmocka_unit_test(test_names_of_all_lengths),
         cmocka_unit_test(test_certificate_that_moves),
         cmocka_unit_test(test_whole_table),
         cmocka_unit_test(test_limits),

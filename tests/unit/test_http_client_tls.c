@@ -173,6 +173,87 @@ static void refuses_old_tls(void **state)
     SSL_CTX_free(tls);
 }
 
+/* A client's certificate and its key in files; made here, by `by`. */
+static void write_identity(const struct authority *by, char certificate[128], char key[128])
+{
+    EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    X509 *x = make_certificate(pkey, by->root, by->key, "DNS:client", 86400);
+    (void)snprintf(certificate, 128, "%s/client.pem", folder);
+    (void)snprintf(key, 128, "%s/client.key", folder);
+    FILE *f = fopen(certificate, "w");
+    assert_int_equal(PEM_write_X509(f, x), 1);
+    assert_int_equal(fclose(f), 0);
+    f = fopen(key, "w");
+    assert_int_equal(PEM_write_PrivateKey(f, pkey, NULL, NULL, 0, NULL, NULL), 1);
+    assert_int_equal(fclose(f), 0);
+    X509_free(x);
+    EVP_PKEY_free(pkey);
+}
+
+static void shows_its_certificate(void **state)
+{
+    (void)state;
+    static const struct connection script[] = {{.replies = {OK}}, {.replies = {OK}}};
+    struct server s;
+    struct http_client *c = NULL;
+    char certificate[128], key[128];
+    write_identity(&ours, certificate, key);
+    SSL_CTX *tls = server_context(&ours, "DNS:localhost", 86400);
+    SSL_CTX_set_verify(tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    assert_int_equal(SSL_CTX_load_verify_file(tls, ours.path), 1);
+    START(&s, script, tls);
+    struct http_client_options options = {.host = "localhost",
+                                          .port = s.port,
+                                          .roots_path = ours.path,
+                                          .certificate_path = certificate,
+                                          .key_path = key,
+                                          .timeout_ms = 3000,
+                                          .response_max = 1000};
+    assert_int_equal(http_client_new(&options, &c, explain), ERR_NONE);
+    assert_int_equal(get(c), ERR_NONE);
+    http_client_free(c);
+    assert_int_not_equal(get_over_tls(&s, "localhost", ours.path, 1), ERR_NONE); /* without one */
+    stop(&s);
+    SSL_CTX_free(tls);
+    options.key_path = ours.path; /* no key at all */
+    assert_int_equal(http_client_new(&options, &c, explain), ERR_IO);
+    assert_non_null(strstr(explain, "client.pem does not belong to the key file"));
+    options.certificate_path = key;
+    assert_int_equal(http_client_new(&options, &c, explain), ERR_IO);
+    assert_non_null(strstr(explain, "client.key holds no certificate"));
+    (void)unlink(certificate);
+    (void)unlink(key);
+}
+
+/* Whoever waits can be told to stop, from another thread. */
+static void is_cancelled(void **state)
+{
+    (void)state;
+    struct http_client *c = NULL;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    char port[8];
+    int fd = socket(AF_INET, SOCK_STREAM, 0), pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    (void)snprintf(port, sizeof port, "%u", ntohs(at.sin_port));
+    const struct http_client_options options = {.host = "127.0.0.1",
+                                                .port = port,
+                                                .roots_path = ours.path,
+                                                .timeout_ms = 600000,
+                                                .response_max = 10,
+                                                .cancel_fd = pipes[0]};
+    assert_int_equal(http_client_new(&options, &c, explain), ERR_NONE);
+    assert_int_equal(write(pipes[1], "x", 1), 1);
+    assert_int_not_equal(get(c), ERR_NONE); /* else this test runs into its own time limit */
+    http_client_free(c);
+    (void)close(fd);
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+}
+
 static void gives_up_on_a_silent_handshake(void **state)
 {
     (void)state;
@@ -223,6 +304,8 @@ int main(void)
         cmocka_unit_test(refuses_servers_it_cannot_trust),
         cmocka_unit_test(refuses_old_tls),
         cmocka_unit_test(gives_up_on_a_silent_handshake),
+        cmocka_unit_test(shows_its_certificate),
+        cmocka_unit_test(is_cancelled),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { PolicyKey, feed, rules } from './feed.mjs';
 import { Mqtt } from './mqtt.mjs';
-import { sleep, until } from './hub.mjs';
+import { broker as fleetBroker } from './broker.mjs';
+import { until } from './hub.mjs';
 
 const run = promisify(execFile);
 export const build = process.env.HOLDFAST_BUILD ?? new URL('../../../build/release', import.meta.url).pathname;
@@ -161,6 +162,7 @@ export class FakeHub {
 }
 
 export class Mosquitto {
+  host = 'broker.example';
   // `policy`: policy.yaml; `devices`: names of model thermo, or {name, ...fields of the record}; `config`: further
   // lines of the plugin's file; `mosquitto`: of Mosquitto's; `certificates`: whether its listener requires them.
   static async start({ policy, devices = [], config = {}, mosquitto = '', certificates = true } = {}) {
@@ -194,6 +196,40 @@ export class Mosquitto {
     await this.configure(config, mosquitto, certificates);
   }
 
+  // Beside a real hub, as one of its brokers: enrolled there, with rules that the test has signed where `policy` is
+  // given, else the hub's.
+  static async beside(hub, { name = 'mqtt-1', policy, policyKey = new PolicyKey('fleet.example/policy', randomBytes(32)) } = {}) {
+    const broker = new Mosquitto();
+    broker.host = 'mqtt.example.com';
+    broker.folder = await mkdtemp(join(tmpdir(), 'holdfast-broker-'));
+    broker.state = join(broker.folder, 'state');
+    await mkdir(broker.state);
+    const issuing = await readFile(join(hub.state, 'signer', 'issuing.pem'));
+    const one = await fleetBroker(hub, name, [broker.host]);
+    broker.identity = { certificate: join(broker.folder, 'broker.pem'), key: one.key };
+    await writeFile(broker.identity.certificate, Buffer.concat([await readFile(one.certificate), issuing]));
+    broker.ca = { roots: join(broker.folder, 'roots.pem') };
+    await writeFile(broker.ca.roots, Buffer.concat([await readFile(hub.roots), issuing]));
+    broker.policyKey = policyKey;
+    if (policy) await writeFile(join(broker.state, 'rules'), broker.makeRules(1, policy));
+    broker.devices = {};
+    broker.hub = { port: hub.ports.device, leave() {} };
+    broker.port = await freePort();
+    await broker.configure({}, '', true);
+    try {
+      await broker.launch();
+      return broker;
+    } catch (error) {
+      await broker.stop();
+      throw error;
+    }
+  }
+
+  // A device of the hub's, as lib/hub.mjs enrols them.
+  async adopt({ serial, certificate, key }) {
+    this.devices[serial] = { certificate, key, pem: await readFile(certificate), keyPem: await readFile(key) };
+  }
+
   makeRules(version, policy, key = this.policyKey) {
     return rules(build, key, version, policy);
   }
@@ -208,7 +244,7 @@ export class Mosquitto {
   async configure(config, mosquitto, certificates) {
     const conf = {
       hubs: `127.0.0.1:${this.hub.port}`, certificate: this.identity.certificate, key: this.identity.key, roots: this.ca.roots,
-      'policy-key': this.policyKey.text, state: this.state, 'control-port': String(this.port), 'control-name': 'broker.example', ...config,
+      'policy-key': this.policyKey.text, state: this.state, 'control-port': String(this.port), 'control-name': this.host, ...config,
     };
     await writeFile(join(this.folder, 'broker.conf'), Object.entries(conf).map(([k, v]) => `${k} = ${v}\n`).join(''));
     this.conf = join(this.folder, 'mosquitto.conf');
@@ -276,7 +312,7 @@ ${mosquitto}`);
 
   // A raw client with a device's certificate (or another's).
   async open(name, identity = this.devices[name]) {
-    return Mqtt.open({ port: this.port, roots: await readFile(this.ca.roots), certificate: identity?.pem, key: identity?.keyPem });
+    return Mqtt.open({ host: this.host, port: this.port, roots: await readFile(this.ca.roots), certificate: identity?.pem, key: identity?.keyPem });
   }
 
   // Connected, or an error that says why not.

@@ -1,0 +1,96 @@
+// Configurations of a real Mosquitto that lead past the plugin: shown to do so, and refused by the doctor.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import net from 'node:net';
+import { programs, until } from './lib/hub.mjs';
+import { Mosquitto } from './lib/mosquitto.mjs';
+
+const POLICY = `holdfast: 1
+fleet: fleet.example
+models:
+  thermo:
+    identity: {maker: acme}
+    limits: {messages: 6000/min, connects: 6000/min, stale: 1h}
+    publish: ["fleet/{device}/up/#"]
+    subscribe: ["fleet/{device}/down/#"]
+`;
+
+const doctor = (conf, words = []) => new Promise((done) => {
+  execFile(programs.cli, ['doctor', 'broker', '--config', conf, '--json', ...words], (error, stdout, stderr) =>
+    done({ code: error?.code ?? 0, checks: Object.fromEntries((stdout === '' ? [] : JSON.parse(stdout).checks).map((one) => [one.check, one])), stderr }));
+});
+
+describe('a configuration that leads past the plugin', () => {
+  let broker, good;
+  before(async () => {
+    broker = await Mosquitto.start({ policy: POLICY, devices: ['t-1', 'revoked'] });
+    good = await readFile(broker.conf, 'utf8');
+    broker.hub.set('revoked', { state: 'revoked', cut: true, certificates: [] });
+    await until('the cut has arrived', () => broker.hub.ended('revoked').length > 0, 20000);
+  });
+  after(() => broker?.stop());
+
+  // Publishes as the revoked device, whose certificate is in date and of the right authority, on another's topic.
+  const intrudes = (words = []) => broker.client('mosquitto_pub', 'revoked', ['-t', 'fleet/t-1/down/set', '-m', '99', '-q', '1', ...words]);
+  const restart = async (conf) => {
+    await broker.kill();
+    await writeFile(broker.conf, conf);
+    await broker.launch();
+  };
+
+  it('is none where the plugin guards all: the revoked device is refused, and the doctor content', async () => {
+    assert.notEqual((await intrudes()).status, 0);
+    const { code, checks } = await doctor(broker.conf);
+    assert.equal(checks.username.result, 'pass');
+    assert.deepEqual(Object.values(checks).filter(({ result }) => result === 'fail'), []);
+    assert.ok([0, 7].includes(code));
+  });
+
+  it('is the certificate\'s name as user name: the plugin is not asked, and the revoked device is in', async () => {
+    await restart(good.replace('use_identity_as_username false', 'use_identity_as_username true'));
+    const out = await intrudes();
+    assert.equal(out.status, 0, 'the bypass works on this Mosquitto: ' + out.error);
+    const { code, checks } = await doctor(broker.conf);
+    assert.equal(code, 1);
+    assert.equal(checks.username.result, 'fail');
+    assert.match(checks.username.next, /use_identity_as_username false/);
+  });
+
+  it('is a listener of its own settings: strangers without a certificate come in by it', async () => {
+    const port = await new Promise((done) => {
+      const server = net.createServer().listen(0, '127.0.0.1', () => { const { port: free } = server.address(); server.close(() => done(free)); });
+    });
+    await restart(good.replace('per_listener_settings false\nallow_anonymous false', 'per_listener_settings true')
+      .replace(/^(plugin.*\nplugin_opt_config.*\n)([\s\S]*)$/m, (_, plugin, rest) => `${rest}allow_anonymous false\n${plugin}listener ${port} 127.0.0.1\nallow_anonymous true\n`));
+    const sent = await new Promise((done) => execFile('mosquitto_pub', ['-h', '127.0.0.1', '-p', String(port), '-i', 'anybody', '-t', 'fleet/t-1/down/set', '-m', '1', '-q', '1'], (error) => done(error?.code ?? 0)));
+    assert.equal(sent, 0, 'the bypass works on this Mosquitto');
+    const { code, checks } = await doctor(broker.conf);
+    assert.equal(code, 1);
+    for (const check of ['anonymous', 'plaintext', 'plugin', 'certificate']) assert.equal(checks[check].result, 'fail', check);
+  });
+
+  it('is found behind include_dir, and in files that others can change', async () => {
+    const folder = join(broker.folder, 'conf.d');
+    await mkdir(folder);
+    await writeFile(join(folder, 'b.conf'), 'use_identity_as_username true\n');
+    await writeFile(join(folder, 'a.txt'), 'allow_anonymous true\n');
+    await writeFile(join(broker.folder, 'other.conf'), `${good}include_dir ${folder}\n`);
+    await chmod(join(broker.folder, 'other.conf'), 0o666);
+    const { code, checks } = await doctor(join(broker.folder, 'other.conf'));
+    assert.equal(code, 1);
+    assert.equal(checks.username.result, 'fail');
+    assert.equal(checks.anonymous.result, 'pass', 'what is no .conf is not read');
+    assert.equal(checks.rights.result, 'fail');
+  });
+
+  it('is unknown where it can\'t be read, and an error where it can\'t be understood', async () => {
+    assert.equal((await doctor(join(broker.folder, 'absent.conf'))).code, 7);
+    await writeFile(join(broker.folder, 'long.conf'), `listener ${'x'.repeat(600)}\n`);
+    const { code, checks } = await doctor(join(broker.folder, 'long.conf'));
+    assert.equal(code, 1);
+    assert.match(checks.mosquitto.saw, /line 1/);
+  });
+});
