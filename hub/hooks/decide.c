@@ -30,8 +30,7 @@ const char *hook_verdict_text(enum hook_verdict verdict)
         [HOOK_ALLOW] = "it may",
         [HOOK_DENY_FORM] = "what the broker asks is not in the form of its documents, or no topic",
         [HOOK_DENY_DEVICE] = "there is no such device",
-        [HOOK_DENY_NAME] = "user name, client id and certificate do not name one device; the user "
-                           "name is TENANT/DEVICE or DEVICE, the client id DEVICE or DEVICE:...",
+        [HOOK_DENY_NAME] = "user name, client id and certificate do not name one device",
         [HOOK_DENY_CREDENTIAL] = "it shows neither certificate nor password",
         [HOOK_DENY_CERTIFICATE] = "its certificate is unknown, replaced or out of date",
         [HOOK_DENY_PASSWORD] = "its password is wrong, or its model may have none",
