@@ -258,6 +258,7 @@ describe('the contract', { timeout: 180000 }, () => {
 
     await remote('est_cacerts', 'bootstrap', '/.well-known/est/cacerts', 200);
     await remote('est_cacerts', 'device', '/.well-known/est/cacerts', 200);
+    await local('est_cacerts', '/.well-known/est/cacerts', 200);
     await until('the first list', async () => (await ask('bootstrap', 'GET', '/crl/all.crl')).status === 200, 10000);
     await remote('crl', 'bootstrap', '/crl/all.crl', 200);
     await remote('est_csrattrs', 'bootstrap', '/.well-known/est/csrattrs', 200);
