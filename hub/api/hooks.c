@@ -2,8 +2,17 @@
 
 #include <string.h>
 
+#include "base/metrics.h"
 #include "core/base64.h"
 #include "hub/api/caller.h"
+
+static struct metric *decisions;
+
+void api_hooks_start(void)
+{
+    decisions = metric_counter("holdfast_hook_decisions_total",
+                               "What other brokers were answered about their clients", "verdict");
+}
 
 const struct rules *hook_rules_in_force(struct api_call *call)
 {
@@ -35,6 +44,7 @@ struct slice hook_certificate(struct api_call *call, const char *base64)
 static enum hook_verdict count(struct api_call *call, enum hook_verdict verdict,
                                const struct hook_device *device)
 {
+    metric_add(decisions, hook_verdict_code(verdict), 1);
     if (verdict == HOOK_ALLOW)
         return verdict;
     char label[IDENTITY_LABEL_MAX];

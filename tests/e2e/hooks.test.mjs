@@ -130,6 +130,7 @@ describe('hooks of other brokers, before there is a policy', { timeout: 120000 }
     const before = await hub.acts();
     for (let i = 0; i < 20; i++) await broker.form('emqx4/auth', { username: 'thermo-1', clientid: 'thermo-1', password: `x${i}` });
     assert.equal(await hub.acts(), before);
+    assert.ok((await hub.metrics()).get('holdfast_hook_decisions_total{verdict="hook-no-policy"}') >= 20);
   });
 
   it('make no passwords either', async () => {
