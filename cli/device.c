@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/cut.h"
+#include "cli/device_assign.h"
 #include "cli/device_password.h"
 #include "cli/device_show.h"
 #include "cli/list.h"
@@ -57,7 +58,7 @@ static int run_list(struct cli *cli)
         {.name = "CHANGED", .fixed = true},
         {.name = "REASON"},
     };
-    static const char *const filters[] = {"model", "state", "manifest", "owner"};
+    static const char *const filters[] = {"model", "state", "manifest", "owner", "group"};
     char query[HUB_TARGET_MAX - 128] = "";
     struct writer w = writer_over(query, sizeof query - 1);
     for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
@@ -376,6 +377,7 @@ static const struct cli_option list_options[] = {
      .complete = COMPLETE_MANIFEST,
      .help = "only of this manifest"},
     {.name = "owner", .value = "OWNER", .help = "only of this owner"},
+    {.name = "group", .value = "GROUP", .help = "only of this group of the policy"},
     LIST_OPTIONS,
 };
 
@@ -562,6 +564,11 @@ static const struct cli_command commands[] = {
      CLI_OPTIONS(claim_options),
      .summary = "make a fresh claim code; the one before it is void",
      .run = run_claim},
+    {.verb = "assign",
+     .operands = {DEVICES},
+     CLI_OPTIONS(device_assign_options),
+     .summary = "put devices into a group of the policy",
+     .run = device_assign},
     {.verb = "password",
      .operands = {DEVICE},
      CLI_OPTIONS(password_options),

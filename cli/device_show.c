@@ -121,6 +121,7 @@ void device_show(const json_t *d)
     text_pair("maker", json_text_of(d, "maker"), COLOUR_NONE);
     text_pair("owner", json_owner_of(d, owner), COLOUR_NONE);
     text_pair("manifest", json_text_of(d, "manifest"), COLOUR_NONE);
+    text_pair("group", json_text_or_null(d, "group"), COLOUR_NONE);
     text_pair("proves by", json_text_of(d, "credential"), COLOUR_NONE);
     show_time("claim until", d, "claim_expires_at", now);
     show_time("claim used", d, "claim_used_at", now);

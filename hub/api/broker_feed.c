@@ -4,7 +4,8 @@
 #include "api/requests.h"
 #include "hub/api/caller.h"
 
-#define FEED_TYPE "application/vnd.holdfast.feed"
+#define FEED_TYPE  "application/vnd.holdfast.feed"
+#define RULES_TYPE "application/vnd.holdfast.rules"
 
 /* It may have waited: who it is has to hold now, too. */
 static void feed_ended(struct broker_ask *ask, enum err err)
@@ -65,11 +66,28 @@ void api_broker_changes(struct api_call *call)
     broker_changes(call->here->brokers, ask);
 }
 
+/* Whoever was told of them by the feed may ask before this loop has heard of the commit. */
+static void reply_rules(struct api_call *call, uint64_t version)
+{
+    char explain[256] = "";
+    const struct policy_force *force = policies_now(call->hub->policies, &call->here->policy);
+    if (force == NULL || force->number <= version) {
+        enum err err = policies_reload(call->hub->policies, call->here->reader, explain);
+        if (!api_read_ok(call, err))
+            return;
+        force = policies_now(call->hub->policies, &call->here->policy);
+    }
+    if (force == NULL || force->number <= version)
+        api_reply_nothing(call);
+    else
+        http_reply(call->request, 200, RULES_TYPE, force->file);
+}
+
 void api_broker_rules(struct api_call *call)
 {
     struct query_broker_rules in;
     if (api_read_ok(call, query_broker_rules_read(http_request_query(call->request),
                                                   http_request_arena(call->request), &in,
                                                   &call->problem)))
-        api_reply_nothing(call); /* no policy has been applied: there are none */
+        reply_rules(call, (uint64_t)in.version);
 }

@@ -11,6 +11,15 @@
 
 /* ---- who ---- */
 
+static enum err check_trusted(struct api_call *call)
+{
+    if (call->device.state == DEVICE_TRUSTED)
+        return ERR_NONE;
+    return problem_set(&call->problem, 403, "device-not-trusted", "",
+                       "this device is %s and may only prove itself",
+                       device_state_text(call->device.state));
+}
+
 /* By the policy in force; without one, whoever is trusted reaches all, and others their own
  * enrolment. */
 static enum err check_reach(struct api_call *call, enum rules_reach need)
@@ -24,15 +33,13 @@ static enum err check_reach(struct api_call *call, enum rules_reach need)
     if ((reach & need) != 0)
         return ERR_NONE;
     if (view->state != DEVICE_TRUSTED && need == RULES_REACH_API)
-        return problem_set(&call->problem, 403, "device-not-trusted", "",
-                           "this device is %s and may only prove itself",
-                           device_state_text(view->state));
+        return check_trusted(call);
     return problem_set(&call->problem, 403, "out-of-reach", "",
                        "the policy in force does not let a %s '%s' reach this",
                        device_state_text(view->state), view->model);
 }
 
-static enum err identify_device(struct api_call *call, enum rules_reach need)
+static enum err recognise_device(struct api_call *call)
 {
     enum err err =
         identity_authenticate(call->hub->identity, call->here->reader, call->here->loop,
@@ -51,12 +58,20 @@ static enum err identify_device(struct api_call *call, enum rules_reach need)
         return err;
     http_connection_label(call->request, label);
     call->tenant = call->device.tenant;
-    return check_reach(call, need);
+    return ERR_NONE;
+}
+
+static enum err identify_device(struct api_call *call, enum rules_reach need)
+{
+    enum err err = recognise_device(call);
+    return err == ERR_NONE ? check_reach(call, need) : err;
 }
 
 static enum err identify_broker(struct api_call *call)
 {
-    enum err err = identify_device(call, false);
+    enum err err = recognise_device(call);
+    if (err == ERR_NONE)
+        err = check_trusted(call);
     if (err == ERR_NONE)
         err = brokers_check(call->here->reader, http_request_arena(call->request),
                             call->device.tenant, call->device.device, &call->problem);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "hub/brokers/internal.h"
+#include "hub/policy/policies.h"
 
 #define ROW_TEXT(field, text) ((void)snprintf((field), sizeof(field), "%s", (text)))
 
@@ -173,7 +174,9 @@ static enum err add_records(struct broker_ask *ask, struct look *l)
 static enum err look_on(struct broker_ask *ask, struct look *l)
 {
     struct checkpoint head = ledger_head(ask->feed->brokers->ledger);
-    enum err err = ERR_NONE;
+    enum err err = policies_number(ask->feed->reader, ask->feed->scratch, &ask->rules_now);
+    if (err != ERR_NONE)
+        return err;
     if (head.size - ask->at > FEED_ENTRIES)
         err = read_cuts(ask, l);
     if (err == ERR_NONE)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hub/brokers/internal.h"
+#include "hub/policy/policies.h"
 
 #define ROW_TEXT(field, text) ((void)snprintf((field), sizeof(field), "%s", (text)))
 
@@ -133,7 +134,9 @@ void broker_table(struct broker_feed *feed, struct broker_ask *ask)
     ask->task.run = walk;
     /* Before the first row is read: whatever changes from here on is told as a change. */
     ask->at = ledger_head(feed->brokers->ledger).size;
-    enum err err = feed_begin(ask, ask->limit);
+    enum err err = policies_number(feed->reader, feed->scratch, &ask->rules_now);
+    if (err == ERR_NONE)
+        err = feed_begin(ask, ask->limit);
     if (err != ERR_NONE)
         feed_end(ask, err);
     else

@@ -77,13 +77,13 @@ enum err incident_check_release(struct tx *tx, const struct device_row *device, 
 {
     struct device_grace_row grace = grace_row_of(device->tenant, device->id);
     struct certificate_row used = certificate_row_of(device->confirmed);
-    if (device->certificate[0] == '\0') /* its password ended with the quarantine */
-        return ERR_NONE;
     enum err err = tx_get(tx, &table_device_grace, &grace);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_NONE : err;
     if (device->credential == CREDENTIAL_PASSWORD)
         return check_password(tx, device, field, problem);
+    if (device->certificate[0] == '\0') /* there was nothing that could be touched */
+        return ERR_NONE;
     if (grace.closed_before == GRACE_CLOSED)
         return problem_set(problem, 409, "key-not-new", field,
                            "the keys of '%s' may be in other hands; it has to renew with a new one "

@@ -197,3 +197,12 @@ enum err policies_reload(struct policies *p, struct store_reader *reader, char e
         publish(p, force);
     return err;
 }
+
+enum err policies_number(struct store_reader *reader, struct arena *arena, uint64_t *ret_number)
+{
+    struct policy_head head;
+    enum err err = policy_head_read(reader, arena, &head);
+    if (err == ERR_NONE)
+        *ret_number = (uint64_t)head.in_force;
+    return err;
+}

@@ -57,6 +57,10 @@ void policy_cache_drop(struct policy_cache *cache);
 MUST_USE enum err policies_reload(struct policies *p, struct store_reader *reader,
                                   char explain[256]);
 
+/* The number in force as the database has it now; 0: none. */
+MUST_USE enum err policies_number(struct store_reader *reader, struct arena *arena,
+                                  uint64_t *ret_number);
+
 /* What a device reaches: a mask of enum rules_reach. One of a model that the policy does not know
  * has its own enrolment alone. */
 uint8_t policy_reach(const struct policy_force *force, struct slice model, int64_t state);

@@ -189,6 +189,16 @@ describe('the command', { timeout: 60000 }, () => {
     assert.match(history.stdout, /3 +in-force .*back to 1/);
     assert.match(history.stdout, /1 +replaced .*the first/);
     assert.equal((await cli('show', '9')).code, 4);
+    await hub.must(201, 'POST', '/v1/manifests', { id: 'batch', model: 'thermo', owner: 'acme' });
+    await hub.claims('t-1', 't-2');
+    const device = (...words) => hub.cli('device', ...words);
+    assert.equal((await device('assign', 't-1', 't-2')).code, 2);
+    assert.match((await device('assign', 't-1', '--group', 'floor-9')).stderr, /no group 'floor-9'/);
+    assert.match((await device('assign', 't-1', 't-2', '--group', 'floor-1')).stderr, /t-1 is in floor-1[\s\S]*t-2 is in floor-1/);
+    assert.match((await device('list', '--group', 'floor-1')).stdout, /t-1[\s\S]*t-2/);
+    assert.match((await device('show', 't-2')).stdout, /group +floor-1/);
+    assert.equal((await device('assign', 't-2', '--no-group')).code, 0);
+    assert.doesNotMatch((await device('list', '--group', 'floor-1')).stdout, /t-2/);
     await writeFile(file, policy({ more: 'tests:\n  - {device: a, model: thermo, may: {publish: y}}\n' }));
     said = await cli('plan', file);
     assert.equal(said.code, 1);
