@@ -7,10 +7,14 @@
 
 void *index_calloc(size_t n, size_t size)
 {
-    uint8_t *p = calloc(n, size);
-    size_t before = -(uintptr_t)p % LARGE_PAGE;
-    if (p != NULL && n * size > before + LARGE_PAGE)
-        (void)madvise(p + before, (n * size - before) / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    if (n * size < LARGE_PAGE)
+        return calloc(n, size);
+    size_t whole = (n * size + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    void *p = aligned_alloc(LARGE_PAGE, whole);
+    if (p == NULL)
+        return NULL;
+    (void)madvise(p, whole, MADV_HUGEPAGE);
+    memset(p, 0, n * size);
     return p;
 }
 

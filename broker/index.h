@@ -29,8 +29,8 @@ static inline uint32_t index_hash(uint64_t slot)
     return (uint32_t)(slot >> 32);
 }
 
-/* As calloc(), and asks for large pages: with small ones most lookups in a table of a million pay
- * for finding their page as well. */
+/* As calloc(). What is large is asked for in large pages, and starts where one does: with small
+ * ones most lookups in a table of a million pay for finding their page as well. */
 void *index_calloc(size_t n, size_t size);
 /* `slots`: a power of two. False where memory is out. */
 MUST_USE bool index_new(struct index *x, uint32_t slots);

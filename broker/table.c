@@ -5,7 +5,7 @@
 
 #include "broker/index.h"
 
-#define CHUNK_BITS 16
+#define CHUNK_BITS 15
 #define CHUNK_LEN  (1U << CHUNK_BITS)
 #define TEXT_CHUNK ((size_t)1 << 20)
 #define NAMES_MAX  8192       /* tenants, models and groups together */
@@ -16,7 +16,7 @@
  * many of a processor's cache lines are looked at. */
 struct entry {
     union {
-        uint8_t here[24];    /* a name as long as most are */
+        uint8_t here[16];    /* a name as long as most are */
         const uint8_t *text; /* a longer one */
     } name;
     uint16_t tenant, model, group;
@@ -25,8 +25,12 @@ struct entry {
     bool known : 1, cut : 1, anew : 1; /* anew: taken since table_begin_anew() */
     uint8_t seen : 2;                  /* bit for each certificate */
     uint32_t more;                     /* 1 + place in t->more; 0: none */
-    int64_t not_after;
-    uint8_t sha256[SHA256_SIZE];
+};
+_Static_assert(sizeof(struct entry) == 32, "two in a line, and none in two");
+
+struct chunk {
+    struct entry entries[CHUNK_LEN];
+    struct device_certificate certificates[CHUNK_LEN]; /* the first one of each */
 };
 
 /* What few devices have. */
@@ -39,7 +43,7 @@ struct more {
 struct table {
     uint64_t seed;
     uint32_t max, len, known;
-    struct entry **chunks;
+    struct chunk **chunks;
     uint8_t *text; /* of the names: the chunk in use */
     size_t text_left;
     void **texts; /* all of them */
@@ -55,7 +59,7 @@ struct table {
 
 static struct entry *entry_at(const struct table *t, uint32_t device)
 {
-    return &t->chunks[device >> CHUNK_BITS][device & (CHUNK_LEN - 1)];
+    return &t->chunks[device >> CHUNK_BITS]->entries[device & (CHUNK_LEN - 1)];
 }
 
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -94,9 +98,10 @@ static struct slice entry_name(const struct entry *e)
     return slice_of(is_here ? e->name.here : e->name.text, e->name_len);
 }
 
-static const uint8_t *certificate_at(const struct table *t, const struct entry *e, unsigned i)
+static struct device_certificate *certificate_at(const struct table *t, uint32_t device, unsigned i)
 {
-    return i == 0 ? e->sha256 : t->more[e->more - 1].second.sha256;
+    return i == 0 ? &t->chunks[device >> CHUNK_BITS]->certificates[device & (CHUNK_LEN - 1)]
+                  : &t->more[entry_at(t, device)->more - 1].second;
 }
 
 enum err table_new(uint32_t devices_max, struct table **ret_table)
@@ -212,8 +217,9 @@ static uint32_t certificate_slot(const struct table *t, const uint8_t sha256[SHA
         if (index_hash(slot) != hash)
             continue;
         uint32_t value = index_value(slot) - 1;
-        const struct entry *e = entry_at(t, value / DEVICE_CERTIFICATES_MAX);
-        if (memcmp(certificate_at(t, e, value % DEVICE_CERTIFICATES_MAX), sha256, SHA256_SIZE) == 0)
+        const struct device_certificate *c =
+            certificate_at(t, value / DEVICE_CERTIFICATES_MAX, value % DEVICE_CERTIFICATES_MAX);
+        if (memcmp(c->sha256, sha256, SHA256_SIZE) == 0)
             break;
     }
     return at;
@@ -226,10 +232,7 @@ uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA2
     if (value == INDEX_EMPTY)
         return TABLE_NONE;
     uint32_t device = (value - 1) / DEVICE_CERTIFICATES_MAX;
-    const struct entry *e = entry_at(t, device);
-    *ret_not_after = (value - 1) % DEVICE_CERTIFICATES_MAX == 0
-                         ? e->not_after
-                         : t->more[e->more - 1].second.not_after;
+    *ret_not_after = certificate_at(t, device, (value - 1) % DEVICE_CERTIFICATES_MAX)->not_after;
     return device;
 }
 
@@ -238,7 +241,7 @@ uint32_t table_find_certificate(const struct table *t, const uint8_t sha256[SHA2
 static void forget_certificate(struct table *t, uint32_t device, unsigned which)
 {
     struct index *x = &t->by_certificate;
-    uint32_t hole = certificate_slot(t, certificate_at(t, entry_at(t, device), which));
+    uint32_t hole = certificate_slot(t, certificate_at(t, device, which)->sha256);
     if (x->slots[hole] == INDEX_EMPTY ||
         (index_value(x->slots[hole]) - 1) / DEVICE_CERTIFICATES_MAX != device)
         return;
@@ -320,9 +323,9 @@ static struct entry *entry_new(struct table *t, const struct device_record *reco
 {
     if (t->len == t->max)
         return NULL;
-    struct entry **chunk = &t->chunks[t->len >> CHUNK_BITS];
+    struct chunk **chunk = &t->chunks[t->len >> CHUNK_BITS];
     if (*chunk == NULL)
-        *chunk = index_calloc(CHUNK_LEN, sizeof **chunk);
+        *chunk = index_calloc(1, sizeof **chunk);
     if (*chunk == NULL)
         return NULL;
     struct entry *e = entry_at(t, t->len);
@@ -343,9 +346,9 @@ static bool same_password(const struct device_password *a, const struct device_p
              memcmp(a->stored_key, b->stored_key, sizeof a->stored_key) == 0));
 }
 
-static bool is_same(const struct table *t, const struct entry *e,
-                    const struct device_record *record)
+static bool is_same(const struct table *t, uint32_t device, const struct device_record *record)
 {
+    const struct entry *e = entry_at(t, device);
     static const struct device_password none = {0};
     if (!e->known || e->state != record->state || e->cut != record->cut ||
         e->certificates != record->certificates_len ||
@@ -354,16 +357,17 @@ static bool is_same(const struct table *t, const struct entry *e,
         !same_password(e->more == 0 ? &none : &t->more[e->more - 1].password, &record->password))
         return false;
     for (unsigned i = 0; i < e->certificates; i++)
-        if (memcmp(certificate_at(t, e, i), record->certificates[i].sha256, SHA256_SIZE) != 0)
+        if (memcmp(certificate_at(t, device, i)->sha256, record->certificates[i].sha256,
+                   SHA256_SIZE) != 0)
             return false;
     return true;
 }
 
-static bool seen_before(const struct table *t, const struct entry *e,
-                        const uint8_t sha256[SHA256_SIZE])
+static bool seen_before(const struct table *t, uint32_t device, const uint8_t sha256[SHA256_SIZE])
 {
+    const struct entry *e = entry_at(t, device);
     for (unsigned i = 0; i < e->certificates; i++)
-        if (memcmp(certificate_at(t, e, i), sha256, SHA256_SIZE) == 0)
+        if (memcmp(certificate_at(t, device, i)->sha256, sha256, SHA256_SIZE) == 0)
             return e->seen >> i & 1;
     return false;
 }
@@ -373,21 +377,17 @@ static void take_certificates(struct table *t, uint32_t device, struct entry *e,
 {
     unsigned seen = 0;
     for (unsigned i = 0; i < record->certificates_len; i++)
-        if (seen_before(t, e, record->certificates[i].sha256))
+        if (seen_before(t, device, record->certificates[i].sha256))
             seen |= 1U << i;
     for (unsigned i = 0; i < e->certificates; i++)
         forget_certificate(t, device, i);
     e->certificates = (uint8_t)record->certificates_len;
     e->seen = (uint8_t)(seen & 3);
-    if (record->certificates_len > 0) {
-        memcpy(e->sha256, record->certificates[0].sha256, SHA256_SIZE);
-        e->not_after = record->certificates[0].not_after;
-    }
-    if (record->certificates_len > 1)
-        t->more[e->more - 1].second = record->certificates[1];
+    for (unsigned i = 0; i < record->certificates_len; i++)
+        *certificate_at(t, device, i) = record->certificates[i];
     for (unsigned i = 0; i < e->certificates; i++) {
         uint32_t value = device * DEVICE_CERTIFICATES_MAX + i + 1;
-        const uint8_t *sha256 = certificate_at(t, e, i);
+        const uint8_t *sha256 = certificate_at(t, device, i)->sha256;
         uint32_t slot = certificate_slot(t, sha256);
         /* One certificate is one device's: where a hub says otherwise, the later word counts. */
         if (t->by_certificate.slots[slot] == INDEX_EMPTY)
@@ -412,7 +412,7 @@ enum err table_take(struct table *t, const struct device_record *record, uint32_
         index_put(&t->by_name,
                   index_slot(name_hash(t, record->tenant, record->device), device + 1));
     }
-    bool changed = !is_same(t, e, record);
+    bool changed = !is_same(t, device, record);
     uint16_t model = e->model, group = e->group;
     if (!keep_name(t, record->model, &model) || !keep_name(t, record->group, &group) ||
         (need_more(record) && more_of(t, e) == NULL))
@@ -495,11 +495,8 @@ void table_record(const struct table *t, uint32_t device, struct device_record *
         .cut = e->cut,
         .certificates_len = e->certificates,
     };
-    for (unsigned i = 0; i < e->certificates; i++) {
-        struct device_certificate *c = &ret_record->certificates[i];
-        memcpy(c->sha256, certificate_at(t, e, i), SHA256_SIZE);
-        c->not_after = i == 0 ? e->not_after : t->more[e->more - 1].second.not_after;
-    }
+    for (unsigned i = 0; i < e->certificates; i++)
+        ret_record->certificates[i] = *certificate_at(t, device, i);
     if (e->more != 0)
         ret_record->password = t->more[e->more - 1].password;
 }
