@@ -138,7 +138,7 @@ static void refuses(void **state)
         {{"device", "list", "-x"}, "no option -x"},
         {{"--reason", "x", "device"}, "no option --reason"},
         {{"--socket"}, "--socket needs a value"},
-        {{"doctor", "now"}, "one argument too many"},
+        {{"version", "now"}, "one argument too many"},
         {{"device", "list", "--json=1"}, "takes no value"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
