@@ -209,7 +209,7 @@
     CASE(request_device_group, "{\"group\":\"\"}", "field-value", "group"),
     CASE(request_policy_text, "{\"text\":\"a\\u0007\"}", "field-value", "text"),
     CASE(request_policy_apply, "{\"text\":\"a\"}", "field-missing", "from"),
-    CASE(request_policy_apply, "{\"from\":1,\"lock_out\":\"yes\"}", "field-choice", "lock_out"),
+    CASE(request_policy_apply, "{\"from\":1,\"lock_out\":\"yes\"}", "field-value", "lock_out"),
     CASE(request_policy_approve, "{\"from\":-1}", "field-range", "from"),
     CASE(request_policy_withdraw, "{\"comment\":\"a\\nb\"}", "field-value", "comment"),
     CASE(query_policy_list, "limit=0", "field-range", "limit"),
