@@ -91,17 +91,14 @@ struct names {
     unsigned usable;
 };
 
-static bool is_usable(struct slice name)
-{
-    return name.len <= RULES_NAME_MAX && topic_value_ok(name);
-}
-
-/* Without that of the group: whether it may be used is not known yet. */
+/* A model's name stands in the rules, so it is one that may be used; whether there is a group is
+ * not known yet. */
 static struct names names_of(const struct rules_subject *s)
 {
-    struct names n = {.values = {s->tenant, s->device, s->model, s->group}};
-    for (unsigned v = 0; v < RULES_GROUP; v++)
-        if (is_usable(n.values[v]))
+    struct names n = {.values = {s->tenant, s->device, s->model, s->group},
+                      .usable = 1U << RULES_MODEL};
+    for (unsigned v = RULES_TENANT; v <= RULES_DEVICE; v++)
+        if (n.values[v].len <= RULES_NAME_MAX && topic_value_ok(n.values[v]))
             n.usable |= 1U << v;
     return n;
 }
@@ -149,8 +146,7 @@ enum rules_decision rules_decide(const struct rules *r, const struct rules_subje
     const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
     if (group == NULL)
         return RULES_DENY_TOPIC;
-    if (is_usable(subject->group))
-        names.usable |= 1U << RULES_GROUP;
+    names.usable |= 1U << RULES_GROUP;
     if (any_covers(filters, &names, 1U << RULES_GROUP, topic) ||
         any_covers(filters_of(group, action), &names, 0, topic))
         return RULES_ALLOW;
