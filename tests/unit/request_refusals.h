@@ -1,5 +1,5 @@
-/* What each reader refuses, and how: rows of the table in test_requests.c. */
-// clang-format off: these are elements of an initializer
+/* What each reader refuses, and how: elements of the table in test_requests.c. */
+// clang-format off
     /* not JSON as it is taken */
     CASE(request_device_move, "", "json-malformed", ""),
     CASE(request_device_move, "[]", "json-not-object", ""),
