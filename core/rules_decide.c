@@ -194,7 +194,7 @@ void rules_list_filters(const struct rules *r, const struct rules_subject *subje
         return;
     struct names names = names_of(subject);
     const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
-    if (group != NULL && is_usable(subject->group))
+    if (group != NULL)
         names.usable |= 1U << RULES_GROUP;
     take_filters(&taker, filters_of(model + RULES_SETTINGS_SIZE, action), &names);
     if (group != NULL)

@@ -213,4 +213,3 @@
     CASE(request_policy_approve, "{\"from\":-1}", "field-range", "from"),
     CASE(request_policy_withdraw, "{\"comment\":\"a\\nb\"}", "field-value", "comment"),
     CASE(query_policy_list, "limit=0", "field-range", "limit"),
-// clang-format on
