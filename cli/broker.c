@@ -236,6 +236,9 @@ static const struct cli_option enrol_options[] = {
      .value = "FILE",
      .complete = COMPLETE_FILE,
      .help = "holdfast_mosquitto.so, where it is not in the standard place"},
+    {.name = "user",
+     .value = "NAME",
+     .help = "who Mosquitto runs as, where root enrols it; standard: mosquitto"},
 };
 
 static const struct cli_command commands[] = {

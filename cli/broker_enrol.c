@@ -306,7 +306,8 @@ int broker_run_enrol(struct cli *cli)
     e->folder = value_or(cli, "folder", FOLDER_STANDARD);
     e->mosquitto = value_or(cli, "mosquitto", MOSQUITTO_STANDARD);
     e->plugin = value_or(cli, "plugin", PLUGIN_STANDARD);
-    e->has_user = geteuid() == 0 && sandbox_user(BROKER_USER, &e->uid, &e->gid) == ERR_NONE;
+    const char *user = value_or(cli, "user", BROKER_USER);
+    e->has_user = geteuid() == 0 && sandbox_user(user, &e->uid, &e->gid) == ERR_NONE && e->uid != 0;
     int code = cli_check_name(cli, "broker", e->name);
     if (code == CLI_OK && (e->folder[0] != '/' || e->mosquitto[0] != '/' || e->plugin[0] != '/'))
         code =

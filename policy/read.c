@@ -213,6 +213,10 @@ static enum err make_models(const struct run *r, const struct schema_array *from
         return ERR_NO_MEMORY;
     p->models_len = from->len;
     for (size_t i = 0; i < from->len; i++)
+        if (slice_starts_with(m[i].entry.name, SLICE_LITERAL("holdfast-")))
+            return policy_complain(r->complaint, m[i].entry.line, m[i].entry.column, ERR_SYNTAX,
+                                   "models named 'holdfast-...' are the hub's own");
+    for (size_t i = 0; i < from->len; i++)
         p->models[i] = (struct policy_model){.name = m[i].entry.name,
                                              .line = m[i].entry.line,
                                              .identity = m[i].identity,

@@ -1,6 +1,6 @@
 #!/bin/bash
-# `make run`: a hub and five devices on this machine, from the factory to a revocation, with the
-# programs as they are built. Every step is checked by what the hub or the device itself says, and
+# `make run`: a hub, a Mosquitto and five devices on this machine, from the factory to a cut that
+# reaches everywhere, with the programs as they are built. Every step is checked by what the hub or the device itself says, and
 # stands there with the time it took.
 #
 #   ONCE=1  end after the story: 0 only where every step held; else stay until Ctrl-C
@@ -13,7 +13,9 @@ once=${ONCE:-}
 run=${RUN:-run}
 build=$(realpath "${BUILD:-build/release}")
 hub=$build/hub/holdfast-hub agent=$build/device/holdfast-agent cli=$build/cli/holdfast
+plugin=$build/broker/holdfast_mosquitto.so
 fleet=demo.fleet model=thermo manifest=batch-1 victim=thermo-5
+broker=mqtt-1 broker_host=127.0.0.2 # its certificate may not have a name of the hub
 devices=(thermo-1 thermo-2 thermo-3 thermo-4 thermo-5)
 patience=30 # seconds for any one step
 
@@ -133,6 +135,10 @@ ask_as_victim() {
     jq -r '" " + (.code // .state)' answer.json
 }
 
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'
+}
+
 # ---- the steps
 
 make_keys() {
@@ -143,6 +149,8 @@ make_keys() {
 
 start_hub() {
     stamp
+    # Certificates name it for as long as they live, so it stays the same.
+    [ -s status.port ] || free_port >status.port
     cat >hub.conf <<END
 fleet = $fleet
 state = state
@@ -150,6 +158,8 @@ socket = hub.sock
 listen-device = 127.0.0.1:0
 listen-bootstrap = 127.0.0.1:0
 listen-operator = 127.0.0.1:0
+listen-status = 127.0.0.1:$(cat status.port)
+public-url = http://127.0.0.1:$(cat status.port)
 ports-file = ports
 # quick, for the story
 checkin-interval = 2s
@@ -168,11 +178,26 @@ END
     told "hub is up: devices at 127.0.0.1:$device, enrolment at :$bootstrap, readers at :$operator"
 }
 
-make_model() {
-    hf --quiet model show $model >/dev/null 2>&1 && return
+apply_policy() {
+    hf --quiet policy show >/dev/null 2>&1 && return
     stamp
-    must "no model" hf model create $model --maker acme --proof manifest --lifetime 1h
-    told "model $model: trusted once its manifest matches; certificates live 1 h"
+    cat >policy.yaml <<END
+holdfast: 1
+fleet: $fleet
+models:
+  $model:
+    identity: {maker: acme, proof: manifest, lifetime: 1h}
+    publish: ["fleet/{device}/up/#"]
+    subscribe: ["fleet/{device}/down/#"]
+    limits: {messages: 60/min, subscriptions: 10, stale: 1h}
+tests:
+  - {device: thermo-1, model: $model, state: trusted, may: {publish: "fleet/thermo-1/up/heat"}}
+  - {device: thermo-1, model: $model, state: trusted, may-not: {publish: "fleet/thermo-2/up/heat"}}
+  - {device: thermo-1, model: $model, state: trusted, may-not: {subscribe: "#"}}
+  - {device: thermo-1, model: $model, state: quarantined, reaches-not: [api, mqtt]}
+END
+    must "the policy was not applied" hf --yes policy apply policy.yaml --comment "the first"
+    told "policy applied, its four tests held: who is a $model, and what one may read and write"
 }
 
 make_manifest() {
@@ -212,6 +237,7 @@ hub-bootstrap = 127.0.0.1:$bootstrap_port
 hub-device = 127.0.0.1:$device_port
 trust-bundle = ../../bundle
 state = state
+copies = copies
 claim-file = claim
 refused-retry = 60s
 END
@@ -278,13 +304,95 @@ renew() {
     told "$# renewed: new key, new certificate; the former are retired and destroyed"
 }
 
-revoke() {
+# ---- the broker
+
+# Ports are others at each start.
+broker_conf() {
+    sed -i "s/^hubs = .*/hubs = localhost:$device_port/" broker/broker.conf
+    sed -i "s/^hub-device = .*/hub-device = localhost:$device_port/
+        s/^hub-bootstrap = .*/hub-bootstrap = localhost:$bootstrap_port/" broker/agent.conf
+    # It would give up root's rights for a user who may not read this folder.
+    { echo "user $(id -un)" && cat mosquitto-holdfast.conf; } >mosquitto.conf
+}
+
+enrol_broker() {
+    local claim hubs=localhost:$device_port,localhost:$bootstrap_port
+    [ ! -e mosquitto-holdfast.conf ] || return 0
+    stamp
+    claim=$(hf --quiet broker add $broker --host $broker_host) || fail "the broker was not added"
+    free_port >broker.port
+    must "the broker was not enrolled" env PATH="$(dirname "$agent"):$PATH" "$cli" broker enrol \
+        $broker --hub "$hubs" --claim "$claim" --host $broker_host --trust-bundle bundle \
+        --folder "$PWD/broker" --mosquitto "$PWD/mosquitto-holdfast.conf" --plugin "$plugin" \
+        --port "$(cat broker.port)" --user "$(id -un)"
+    told "a Mosquitto is a device, too: enrolled as $broker, and its configuration written"
+}
+
+broker_is_current() {
+    hf --json broker show $broker | jq -e '.seen.behind == 0 and .seen.rules > 0' >/dev/null
+}
+
+start_broker() {
+    enrol_broker
+    broker_conf
+    broker_port=$(cat broker.port)
+    stamp
+    : >mosquitto.log
+    start_process mosquitto mosquitto.log /usr/sbin/mosquitto -c mosquitto.conf
+    until_true "the broker has the rules and all devices" mosquitto.log broker_is_current
+    told "Mosquitto is up at $broker_host:$broker_port, with the rules and every device in memory"
+}
+
+# mqtt pub|sub DEVICE WORD...: Mosquitto's own client, with the device's key and certificate
+mqtt() {
+    local what=$1 name=$2 pem=devices/$2/copies/identity.pem
+    shift 2
+    "mosquitto_$what" -V mqttv5 -h $broker_host -p "$broker_port" -i "$name" \
+        --cafile devices/"$name"/copies/roots.pem --cert "$pem" --key "$pem" "$@"
+}
+
+publish() {
+    local name
+    stamp
+    for name in "$@"; do
+        must "$name may not publish" mqtt pub "$name" -q 1 -t "fleet/$name/up/heat" -m 21.5
+    done
+    told "$# devices have published their telemetry through it, over mutual TLS"
+}
+
+# The thief of one device asks for everything that all of them say.
+steal() {
     local answer
     answer=$(ask_as_victim)
     [ "$answer" = "200 trusted" ] || fail "$victim's certificate is not taken: $answer"
     stamp
-    must "not revoked" hf --yes device revoke $victim --reason "stolen"
-    told "$victim is revoked"
+    : >thief.log
+    start_process thief thief.log stdbuf -oL mosquitto_sub -d -V mqttv5 -h $broker_host \
+        -p "$broker_port" -i $victim --cafile devices/$victim/copies/roots.pem \
+        --cert devices/$victim/copies/identity.pem --key devices/$victim/copies/identity.pem \
+        -t '#' -t "fleet/$victim/down/#"
+    until_true "the thief has an answer" thief.log in_log '^Subscribed' thief.log
+    grep -q '^Subscribed (mid: 1): 135, 0' thief.log || fail "it may read everything" thief.log
+    told "somebody with the key of $victim asks to read '#': refused (135); its own topic: granted"
+}
+
+cut() {
+    stamp
+    hf --yes device revoke $victim --reason "stolen" >cut.out 2>&1 || {
+        cat cut.out
+        fail "the cut is not confirmed" mosquitto.log
+    }
+    told "$victim is cut off, and each leg was seen from its far side:"
+    indent <cut.out
+    stamp
+    until_true "the thief's session has ended" thief.log in_log 'DISCONNECT.*152' thief.log
+    told "the thief's client: $(grep -m 1 DISCONNECT thief.log)"
+    stop_process thief
+    stamp
+    if mqtt pub $victim -q 1 -t "fleet/$victim/up/heat" -m 0 >refused.out 2>&1; then
+        fail "$victim still publishes" mosquitto.log
+    fi
+    told "and as it comes again: $(head -n 1 refused.out)"
 }
 
 show_refused() {
@@ -324,13 +432,13 @@ ledger_is_signed() {
 
 # ---- the story
 
-say "Holdfast: five devices, from the factory to a revocation. All of it is kept in $shown/."
+say "Holdfast: five devices and a broker, from the factory to a cut. All of it is kept in $shown/."
 say ""
 first=
 [ -e state/root.pem ] || first=1
 [ -n "$first" ] && make_keys
 start_hub
-make_model
+apply_policy
 make_manifest
 if [ "$(device_field $victim .state)" != revoked ]; then
     start_agents
@@ -339,7 +447,10 @@ if [ "$(device_field $victim .state)" != revoked ]; then
     say ""
     hf device list --manifest $manifest | indent
     say ""
-    revoke
+    start_broker
+    publish "${devices[@]}"
+    steal
+    cut
     show_refused "200 before"
 else
     say "             known from the start before: $(hf --json device list --manifest $manifest |
@@ -348,6 +459,8 @@ else
     start_agents
     carry_on "$since"
     renew "${devices[@]:0:4}"
+    start_broker
+    publish "${devices[@]:0:4}"
     show_refused "since the first start"
 fi
 say ""

@@ -166,6 +166,7 @@ static const struct {
     {HEAD "models:\n", 3, 8, "'models' is empty"},
     {HEAD "models: ~\n", 3, 9, "'models' is empty"},
     {HEAD "models: []\n", 3, 9, "'models' must be a map of names"},
+    {HEAD "models: {holdfast-broker: {identity: {maker: a}}}\n", 3, 10, "are the hub's own"},
     {HEAD "modells: {}\n", 3, 1, "'modells' is not known here; did you mean 'models'?"},
     {HEAD "models: {}\nzebra: 1\n", 4, 1, "'zebra' is not known here, where there are holdfast"},
     {HEAD "models: {m: {}}\n", 3, 13, "'identity' is missing"},
