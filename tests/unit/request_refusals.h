@@ -1,7 +1,6 @@
 /* What each reader refuses, and how: rows of the table in test_requests.c. */
-// clang-format off: these are elements of an initializer
-    /* not JSON as it is taken */
-    CASE(request_device_move, "", "json-malformed", ""),
+/* not JSON as it is taken */
+CASE(request_device_move, "", "json-malformed", ""),
     CASE(request_device_move, "[]", "json-not-object", ""),
     CASE(request_device_move, "{\"reason\":\"a\",\"reason\":\"a\"}", "json-duplicate-key", ""),
     CASE(request_device_move, "{\"reason\":\"a\"}x", "json-malformed", ""),
@@ -213,4 +212,3 @@
     CASE(request_policy_approve, "{\"from\":-1}", "field-range", "from"),
     CASE(request_policy_withdraw, "{\"comment\":\"a\\nb\"}", "field-value", "comment"),
     CASE(query_policy_list, "limit=0", "field-range", "limit"),
-// clang-format on
