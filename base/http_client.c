@@ -26,7 +26,7 @@ struct http_client {
     int64_t timeout_ms;
     size_t response_max;
     int cancel_fd;
-    struct tls_client *tls; /* NULL over a Unix socket */
+    struct tls_client *tls; /* NULL over a Unix socket, and in plain */
     int fd;                 /* -1 while not connected */
     uint8_t *buffer;        /* head and body of the answer */
     char place[160];        /* whom we talk to, in messages */
@@ -70,7 +70,7 @@ enum err http_client_new(const struct http_client_options *options, struct http_
         err = fail(ERR_NO_MEMORY, explain, "%s", err_text(ERR_NO_MEMORY));
     else if (c->unix_path == NULL && (c->host == NULL || c->port == NULL))
         err = fail(ERR_SYNTAX, explain, "neither a socket nor a host and its port is given");
-    else if (c->unix_path == NULL)
+    else if (c->unix_path == NULL && !options->plain)
         err = tls_client_new(options->roots_path, &c->tls, explain);
     if (err == ERR_NONE && c->tls != NULL)
         tls_client_set_cancel(c->tls, options->cancel_fd);
@@ -147,7 +147,7 @@ static enum err connect_unix(struct http_client *c, int64_t deadline_ms, char *e
     return c->fd >= 0 ? ERR_NONE : explain_connect(c, explain);
 }
 
-static enum err connect_tls(struct http_client *c, int64_t deadline_ms, char *explain)
+static enum err connect_host(struct http_client *c, int64_t deadline_ms, char *explain)
 {
     const char *fault = NULL;
     c->fd = dial_host(c->host, c->port, deadline_ms, c->cancel_fd, &fault);
@@ -155,7 +155,8 @@ static enum err connect_tls(struct http_client *c, int64_t deadline_ms, char *ex
         return fail(ERR_IO, explain, "cannot find %s: %s", c->place, fault);
     if (c->fd < 0)
         return explain_connect(c, explain);
-    return tls_client_connect(c->tls, c->fd, c->host, deadline_ms, explain);
+    return c->tls == NULL ? ERR_NONE
+                          : tls_client_connect(c->tls, c->fd, c->host, deadline_ms, explain);
 }
 
 static enum err send_all(struct http_client *c, struct slice bytes, int64_t deadline_ms)
@@ -268,8 +269,8 @@ static enum err exchange(struct http_client *c, const char *method, struct slice
         bool kept = c->fd >= 0, any = false;
         enum err err = ERR_NONE;
         if (!kept)
-            err = c->tls != NULL ? connect_tls(c, deadline_ms, explain)
-                                 : connect_unix(c, deadline_ms, explain);
+            err = c->unix_path == NULL ? connect_host(c, deadline_ms, explain)
+                                       : connect_unix(c, deadline_ms, explain);
         if (err != ERR_NONE) {
             disconnect(c);
             return err;

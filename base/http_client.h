@@ -1,6 +1,6 @@
 /* A small blocking HTTP client for the CLI and the broker's plugin: over the hub's Unix socket, or
- * over HTTPS with the server's certificate checked against roots the caller holds (there is no way
- * not to). */
+ * over HTTPS with the server's certificate checked against roots the caller holds. Plain HTTP is
+ * for answers that are signed themselves. */
 #ifndef BASE_HTTP_CLIENT_H
 #define BASE_HTTP_CLIENT_H
 
@@ -14,6 +14,7 @@ struct http_client_options {
     const char *port;
     const char *roots_path;                  /* PEM; NULL: the system's */
     const char *certificate_path, *key_path; /* PEM, both, for mutual TLS; or NULL */
+    bool plain;                              /* no TLS: for what is signed itself, and no secret */
     const char *bearer;                      /* token for Authorization, or NULL */
     const char *basic;                       /* or "user:password" for it (RFC 7617) */
     int64_t timeout_ms;                      /* for each request */

@@ -19,8 +19,8 @@ MAKING_MAX = 300  # seconds: all lists, beside the load
 NGINX = "nginx's GET of a small file"
 
 
-def make_fleet(hub):
-    """One device enrols and checks in; all others are clones of it, rows and entries alike."""
+def make_fleet(hub, devices=DEVICES, store=None, more=()):
+    """One device enrols and checks in; all others are clones of it, rows and entries alike. The hub has ended then."""
     identity = hub.enrol("load")
     rig.load(hub.ports["device"], hub.roots, *identity, "kept", 1, 1, 5, "path=/v1/device/self")
     rig.wait_for("the certificate to be confirmed", lambda: any(
@@ -34,9 +34,9 @@ def make_fleet(hub):
             data = json.dumps(one["data"], separators=(",", ":"))
             file.write(f"{one['act']}\t{data.replace(serial, '{serial}').replace(key, '{key}')}\n")
     hub.end()
-    rig.say(f"making {DEVICES} devices with {len(own)} entries each")
-    subprocess.run([rig.program("bench/fleet_maker"), f"sqlite:{hub.path('state/hub.db')}", "load",
-                    str(DEVICES), hub.path("entries")], check=True)
+    rig.say(f"making {devices} devices with {len(own)} entries each")
+    subprocess.run([rig.program("bench/fleet_maker"), store or f"sqlite:{hub.path('state/hub.db')}", "load",
+                    str(devices), hub.path("entries"), *more], check=True)
     return identity
 
 

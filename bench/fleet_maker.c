@@ -1,11 +1,12 @@
 /* Makes a fleet for the benchmarks: clones one device that has enrolled, as its hub wrote it,
  *
- *   fleet_maker STORE DEVICE N ENTRIES
+ *   fleet_maker STORE DEVICE N ENTRIES [DIGESTS]
  *
  * with everything about it: its row, its certificate's, its key's, and the entries in the ledger.
  * Each clone has a name, a key and a serial number of its own, as large as the originals. ENTRIES
  * is a file with a line for each entry, "ACT<tab>DATA", where {device}, {serial} and {key} stand
- * for the clone's. The hub must not be running. */
+ * for the clone's. DIGESTS is a file with the SHA-256 of a certificate in each line: the clones
+ * have these, and the names d-0, d-1, ... (bench/mqtt_load.c). The hub must not be running. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "hub/ledger/ledger.h"
 
 #define CHUNK       1000
+#define DIGEST_LINE (2 * SHA256_SIZE + 1)
 #define ENTRIES_MAX 8
 #define TENANT      STORE_TENANT
 
@@ -29,6 +31,7 @@ static struct {
     struct certificate_row certificate;
     struct entry entries[ENTRIES_MAX];
     size_t entries_len;
+    uint8_t *digests; /* hexadecimal, a line each; NULL: random ones */
     sem_t done;
 } fleet;
 
@@ -86,7 +89,7 @@ static enum err append(struct tx *tx, const struct entry *entry, const struct de
 
 static void put_name(char *field, size_t size, size_t number)
 {
-    (void)snprintf(field, size, "dev-%07zu", number);
+    (void)snprintf(field, size, fleet.digests != NULL ? "d-%zu" : "dev-%07zu", number);
 }
 
 /* What the last bytes of a serial number are, and the hashes: random, so that they go anywhere in
@@ -104,6 +107,12 @@ static enum err make_clone(struct tx *tx, size_t number)
         err = crypto_random(certificate.certificate_sha256.bytes, SHA256_SIZE);
     if (err != ERR_NONE)
         return err;
+    if (fleet.digests != NULL) {
+        struct writer digest = writer_over(certificate.certificate_sha256.bytes, SHA256_SIZE);
+        writer_unhex(&digest, slice_of(fleet.digests + number * DIGEST_LINE, DIGEST_LINE - 1));
+        if (digest.err != ERR_NONE)
+            return digest.err;
+    }
     put_name(device.id, sizeof device.id, number);
     put_name(key.device, sizeof key.device, number);
     put_name(certificate.device, sizeof certificate.device, number);
@@ -187,12 +196,19 @@ static void read_entries(const char *path)
     must(path, fleet.entries_len == 0 ? ERR_SYNTAX : ERR_NONE);
 }
 
+static void read_digests(const char *path, size_t n)
+{
+    size_t len = 0;
+    must(path, file_read(path, n * DIGEST_LINE, &fleet.digests, &len));
+    must(path, len == n * DIGEST_LINE ? ERR_NONE : ERR_SYNTAX);
+}
+
 int main(int argc, char **argv)
 {
     char explain[256] = "";
-    size_t n = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
+    size_t n = argc == 5 || argc == 6 ? strtoul(argv[3], NULL, 10) : 0;
     if (n == 0) {
-        (void)fprintf(stderr, "usage: fleet_maker STORE DEVICE N ENTRIES\n");
+        (void)fprintf(stderr, "usage: fleet_maker STORE DEVICE N ENTRIES [DIGESTS]\n");
         return EXIT_FAILURE;
     }
     struct store *store = NULL;
@@ -203,6 +219,8 @@ int main(int argc, char **argv)
     }
     read_original(store, argv[2]);
     read_entries(argv[4]);
+    if (argc == 6)
+        read_digests(argv[5], n);
     must("start", store_start(store));
     (void)sem_init(&fleet.done, 0, 0);
     struct chunk chunk = {.write = {.kind = &kind, .arena = arena_new(1 << 20)}};

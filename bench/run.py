@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "policy", "broker")
+NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "policy", "broker", "cut")
 
 
 def show(name, rows):

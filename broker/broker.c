@@ -181,6 +181,7 @@ void broker_stop(struct broker *b)
     sessions_free(b->sessions);
     table_free(b->table);
     free(b->rules_bytes);
+    free(b->flush_bytes);
     if (b->wake_fd >= 0)
         (void)close(b->wake_fd);
     if (b->stop_fd >= 0)

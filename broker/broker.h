@@ -64,13 +64,15 @@ struct broker {
 
     /* Each thread's sign to go on: cond for cutter and reporter, with `lock`. */
     pthread_cond_t work;
-    int wake_fd; /* an eventfd: there is something for the broker's thread */
+    _Atomic int64_t came_by_ms; /* when the broker's thread was here last; monotonic */
+    int wake_fd;                /* an eventfd: there is something for the broker's thread */
     atomic_bool stop;
     int stop_fd; /* an eventfd: readable from then on */
     pthread_t threads[BROKER_THREADS];
     unsigned threads_len; /* how many were started */
 
-    char status_text[2048]; /* the reporter's own: what the status file says */
+    uint8_t *flush_bytes;   /* the reporter's own, too: what goes into the journal */
+    char status_text[4096]; /* the reporter's own: what the status file says */
     size_t status_len;
     int64_t status_ms;
 };

@@ -9,9 +9,11 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 
-#define RETRY_MS     1000  /* while the own broker does not answer */
-#define PING_MS      20000 /* between two signs of life: well below control.c's keep-alive */
-#define DISCARDS_MAX 8     /* of one session in a row: its device comes back each time */
+#define RETRY_MS       1000  /* while the own broker does not answer */
+#define PING_MS        20000 /* between two signs of life: well below control.c's keep-alive */
+#define LOOK_MS        1000 /* that the broker's thread may not come by: it ticks ten times as often */
+#define CERTIFICATE_MS 5000 /* between two looks whether the certificate was renewed */
+#define DISCARDS_MAX   8    /* of one session in a row: its device comes back each time */
 
 /* A client id that no device may have: theirs start with their names, and no name with "$". */
 static enum err own_client_id(const char *what, char ret_id[64])
@@ -54,44 +56,62 @@ static void look_at_certificate(struct broker *b)
     broker_reload(b);
 }
 
-static void wait_for_wake(struct broker *b)
+/* True where there is something for the broker's thread: news, or it has not come by for a while.
+ * With per_listener_settings, Mosquitto 2.0 never ticks. */
+static bool wait_for_wake(struct broker *b)
 {
     uint64_t count = 0;
     struct pollfd p = {.fd = b->wake_fd, .events = POLLIN};
-    if (poll(&p, 1, PING_MS) > 0)
-        (void)!read(b->wake_fd, &count, sizeof count);
+    if (poll(&p, 1, LOOK_MS) > 0)
+        return read(b->wake_fd, &count, sizeof count) > 0;
+    return clock_monotonic_ms() - atomic_load(&b->came_by_ms) >= LOOK_MS;
+}
+
+struct waker {
+    struct broker *b;
+    struct control *control;
+    int64_t spoke_ms, certificate_ms;
+    bool told;
+};
+
+static enum err wake(struct waker *w)
+{
+    struct broker *b = w->b;
+    char explain[256] = "";
+    if (w->control == NULL || !control_is_connected(w->control)) {
+        enum err err = connect_as_itself(b, &w->control, "wake", explain);
+        if (err != ERR_NONE && !w->told)
+            broker_log(b, 'w', "%s; cuts take a little longer, and what they leave stays", explain);
+        w->told = err != ERR_NONE;
+        return err;
+    }
+    bool look = wait_for_wake(b);
+    int64_t now_ms = clock_monotonic_ms();
+    if (!look && now_ms - w->spoke_ms < PING_MS)
+        return ERR_NONE;
+    w->spoke_ms = now_ms;
+    enum err err =
+        look ? control_publish(w->control, SLICE_LITERAL(CONTROL_TOPIC), SLICE_LITERAL("look"))
+             : control_ping(w->control);
+    if (err != ERR_NONE && !atomic_load(&b->stop))
+        broker_log(b, 'w', "the own connection to the broker ended: %s", err_text(err));
+    return err;
 }
 
 void *waker_run(void *broker)
 {
+    struct waker w = {.b = broker};
     struct broker *b = broker;
-    struct control *control = NULL;
-    bool told = false;
     while (!atomic_load(&b->stop)) {
-        char explain[256] = "";
-        enum err err = ERR_NONE;
-        look_at_certificate(b);
-        if (control == NULL || !control_is_connected(control)) {
-            err = connect_as_itself(b, &control, "wake", explain);
-            if (err != ERR_NONE && !told)
-                broker_log(b, 'w', "%s; cuts take a little longer, and what they leave stays",
-                           explain);
-            told = err != ERR_NONE;
-            if (err != ERR_NONE && !broker_sleep(b, RETRY_MS))
-                break;
-            if (err != ERR_NONE)
-                continue;
+        int64_t now_ms = clock_monotonic_ms();
+        if (now_ms - w.certificate_ms >= CERTIFICATE_MS) {
+            w.certificate_ms = now_ms;
+            look_at_certificate(b);
         }
-        int64_t started_ms = clock_monotonic_ms();
-        wait_for_wake(b);
-        if (clock_monotonic_ms() - started_ms >= PING_MS)
-            err = control_ping(control);
-        else
-            err = control_publish(control, SLICE_LITERAL(CONTROL_TOPIC), SLICE_LITERAL("look"));
-        if (err != ERR_NONE)
-            broker_log(b, 'w', "the own connection to the broker ended: %s", err_text(err));
+        if (wake(&w) != ERR_NONE && !broker_sleep(b, RETRY_MS))
+            break;
     }
-    control_free(control);
+    control_free(w.control);
     return NULL;
 }
 

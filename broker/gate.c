@@ -203,10 +203,8 @@ static enum gate_verdict enter(struct broker *b, const struct gate_peer *peer,
     if (stale_limit > 0 && (b->strictest == 0 || stale_limit < b->strictest))
         b->strictest = stale_limit;
     if (peer->certificate != NULL && !table_seen(b->table, peer->certificate) &&
-        reports_connect(&b->reports, a->device, peer->certificate, date)) {
+        reports_connect(&b->reports, a->device, peer->certificate, date))
         (void)table_note_seen(b->table, peer->certificate);
-        broker_work(b);
-    }
     return GATE_ADMIT;
 }
 

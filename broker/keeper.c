@@ -219,6 +219,15 @@ enum err keeper_rules_path(const struct broker *b, char path[CONFIG_TEXT_MAX + 1
     return n > 0 && n < CONFIG_TEXT_MAX + 16 ? ERR_NONE : ERR_LIMIT;
 }
 
+enum err keeper_read_rules(const struct broker *b, struct slice file, struct rules *ret_rules)
+{
+    enum err err = ERR_NOT_FOUND;
+    for (size_t i = 0; i < b->settings.policy_keys_len && err == ERR_NOT_FOUND; i++)
+        err = rules_read(file, &b->settings.policy_keys[i], crypto_sha256, crypto_ed25519_verify,
+                         ret_rules);
+    return err;
+}
+
 enum err keeper_take_rules(struct broker *b, struct slice file, char explain[256])
 {
     uint8_t *bytes = file.len > RULES_MAX + NOTE_MAX + 64 ? NULL : malloc(file.len + 1);
@@ -227,8 +236,7 @@ enum err keeper_take_rules(struct broker *b, struct slice file, char explain[256
     if (file.len > 0)
         memcpy(bytes, file.data, file.len);
     struct rules rules;
-    enum err err = rules_read(slice_of(bytes, file.len), &b->settings.policy_key, crypto_sha256,
-                              crypto_ed25519_verify, &rules);
+    enum err err = keeper_read_rules(b, slice_of(bytes, file.len), &rules);
     const char *fault = err_text(err);
     if (err == ERR_NONE && b->has_rules && rules.version <= b->rules.version) {
         err = ERR_EXISTS;
@@ -267,11 +275,11 @@ void keeper_answered(struct broker *b)
 void keeper_lost(struct broker *b, const char *why)
 {
     broker_lock(b);
-    bool was = b->contact.in_touch;
+    bool told = b->trouble[0] != '\0';
     contact_lost(&b->contact);
     (void)snprintf(b->trouble, sizeof b->trouble, "%s", why);
     broker_unlock(b);
-    if (was)
+    if (!told)
         broker_log(b, 'w',
                    "no hub answers: %s; known devices go on for as long as their models may", why);
 }

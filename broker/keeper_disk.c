@@ -195,10 +195,11 @@ static void collect(void *context, enum trace_kind kind, uint32_t device, bool r
 void keeper_flush(struct broker *b, bool contact_too)
 {
     struct changes c = {.b = b};
-    uint8_t *frames = malloc(FLUSH_MAX);
-    if (frames == NULL)
+    if (b->flush_bytes == NULL)
+        b->flush_bytes = malloc(FLUSH_MAX);
+    if (b->flush_bytes == NULL)
         return;
-    c.w = writer_over(frames, FLUSH_MAX);
+    c.w = writer_over(b->flush_bytes, FLUSH_MAX);
     broker_lock(b);
     bool all = traces_take_changes(b->traces, collect, &c);
     broker_unlock(b);
@@ -208,7 +209,6 @@ void keeper_flush(struct broker *b, bool contact_too)
         uint8_t kind = reader_u8(&r);
         err = journal_add(b->journal, kind, reader_take(&r, reader_be16(&r)), false);
     }
-    free(frames);
     uint8_t bytes[64];
     struct writer contact = writer_over(bytes, sizeof bytes);
     write_contact(b, &contact);
@@ -335,8 +335,7 @@ static void load_rules(struct broker *b)
     if (err == ERR_NONE)
         err = file_read(path, RULES_MAX + NOTE_MAX + 64, &bytes, &len);
     if (err == ERR_NONE)
-        err = rules_read(slice_of(bytes, len), &b->settings.policy_key, crypto_sha256,
-                         crypto_ed25519_verify, &rules);
+        err = keeper_read_rules(b, slice_of(bytes, len), &rules);
     if (err == ERR_NONE) {
         keeper_adopt_rules(b, &rules, bytes);
         return;

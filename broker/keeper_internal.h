@@ -26,6 +26,9 @@ void keeper_sweep(struct broker *b);
 void keeper_renew(struct broker *b);
 void keeper_note_disk(struct broker *b, enum err err);
 MUST_USE enum err keeper_rules_path(const struct broker *b, char path[CONFIG_TEXT_MAX + 16]);
+/* Rules that any of the hubs has signed; what rules_read() says. */
+MUST_USE enum err keeper_read_rules(const struct broker *b, struct slice file,
+                                    struct rules *ret_rules);
 /* Takes over `bytes`, which the rules stand on. */
 void keeper_adopt_rules(struct broker *b, const struct rules *rules, uint8_t *bytes);
 

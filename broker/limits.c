@@ -8,8 +8,7 @@ bool limits_take(int64_t *arrival_us, uint32_t per_minute, uint32_t n, int64_t n
         return true;
     int64_t cost = (int64_t)((uint64_t)n * US_PER_MINUTE / per_minute);
     int64_t from = *arrival_us > now_us ? *arrival_us : now_us;
-    /* More than a whole minute's at once never fits. A bucket that is full takes it nevertheless
-     * where it is one event: a limit of bytes below one payload is payload_max's to say. */
+    /* More than a minute's at once never fits. */
     if (from - now_us + cost > US_PER_MINUTE)
         return false;
     *arrival_us = from + cost;

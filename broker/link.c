@@ -154,11 +154,13 @@ static enum err take_rules(struct link *l)
 }
 
 /* Short enough that a hub which went silent is noticed in time for the strictest model. */
-static int64_t wait_seconds(const struct broker *b)
+static int64_t wait_seconds(struct broker *b)
 {
-    int64_t wait = WAIT_MAX;
-    if (b->strictest > 0 && b->strictest / 2 < wait)
-        wait = b->strictest / 2;
+    broker_lock(b);
+    int64_t wait = WAIT_MAX, strictest = b->strictest;
+    broker_unlock(b);
+    if (strictest > 0 && strictest / 2 < wait)
+        wait = strictest / 2;
     return wait < 1 ? 1 : wait;
 }
 
@@ -231,6 +233,7 @@ void *link_run(void *broker)
     struct link l = {.b = broker};
     struct broker *b = broker;
     while (!atomic_load(&b->stop)) {
+        l.explain[0] = '\0';
         enum err err = link_dial(b, l.hub, RESPONSE_MAX, (wait_seconds(b) + TIMEOUT_EXTRA) * 1000,
                                  &l.client, l.explain);
         if (err == ERR_NONE)
@@ -239,7 +242,7 @@ void *link_run(void *broker)
         l.client = NULL;
         if (atomic_load(&b->stop))
             break;
-        keeper_lost(b, l.explain);
+        keeper_lost(b, l.explain[0] != '\0' ? l.explain : err_text(err));
         broker_wake(b);
         l.hub++;
         /* All hubs once without a pause that matters, then ever more slowly. */

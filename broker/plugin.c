@@ -206,6 +206,19 @@ static void end_what_must_end(struct broker *b)
         (void)end_session(b, &ending);
 }
 
+/* Whatever is due on the broker's own thread. */
+static void come_by(struct plugin *p)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    atomic_store(&p->broker.came_by_ms, now_ms);
+    write_lines(p);
+    if (now_ms - p->rechecked_ms >= RECHECK_MS) {
+        p->rechecked_ms = now_ms;
+        gate_recheck(&p->broker);
+    }
+    end_what_must_end(&p->broker);
+}
+
 static int on_control(int event, void *event_data, void *user)
 {
     (void)event;
@@ -213,22 +226,15 @@ static int on_control(int event, void *event_data, void *user)
     const struct mosquitto_evt_control *e = event_data;
     if (!gate_is_own(&p->broker, e->client))
         return MOSQ_ERR_ACL_DENIED;
-    end_what_must_end(&p->broker);
+    come_by(p);
     return MOSQ_ERR_SUCCESS;
 }
 
 static int on_tick(int event, void *event_data, void *user)
 {
     (void)event;
-    struct plugin *p = user;
-    int64_t now_ms = clock_monotonic_ms();
-    write_lines(p);
-    if (now_ms - p->rechecked_ms >= RECHECK_MS) {
-        p->rechecked_ms = now_ms;
-        gate_recheck(&p->broker);
-    }
-    end_what_must_end(&p->broker);
     struct mosquitto_evt_tick *e = event_data;
+    come_by(user);
     e->NEXT_MS = TICK_MS; /* 2.0 does not look at it */
     return MOSQ_ERR_SUCCESS;
 }

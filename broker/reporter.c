@@ -223,9 +223,10 @@ static void report(struct reporter *p)
     p->attempt++;
 }
 
+/* What the hub waits for. Connects can wait for their likes: a storm is told in a few reports. */
 static bool has_urgent(const struct broker *b)
 {
-    return b->reports.connects_len > 0 || b->cuts.count[CUT_TO_REPORT] > 0;
+    return b->cuts.count[CUT_TO_REPORT] > 0;
 }
 
 void *reporter_run(void *broker)

@@ -25,8 +25,8 @@ static const struct config_key keys[] = {
     KEY("key", CONFIG_PATH, key, NULL, "the key to it, PEM: Mosquitto's keyfile, too"),
     KEY("roots", CONFIG_PATH, roots, NULL,
         "what the hubs' certificates and the broker's own are issued by, PEM"),
-    KEY("policy-key", CONFIG_TEXT, policy_key_text, NULL,
-        "the verifier key that rules are signed by (`holdfast policy show`)"),
+    KEY("policy-key", CONFIG_LIST, policy_keys_text, NULL,
+        "the verifier keys of the hubs, one or more, that rules are signed by"),
     KEY("state", CONFIG_PATH, state, "/var/lib/holdfast-broker",
         "folder for what the broker knows; belongs to the user it runs as"),
     KEY("status", CONFIG_PATH, status, "",
@@ -79,10 +79,15 @@ static enum err check(const char *path, struct settings *s, struct config_error 
     for (size_t i = 0; i < s->hubs.n; i++)
         if (!split_hub(s->hubs.items[i], host, port))
             return fail(error, path, "hubs is a list of host:port; an IPv6 address stands in []");
-    if (note_key_read(slice_of_text(s->policy_key_text), crypto_sha256, &s->policy_key) != ERR_NONE)
-        return fail(error, path,
-                    "policy-key is no verifier key (NAME+HASH+BASE64): copy it from "
-                    "`holdfast policy show`");
+    s->policy_keys_len = s->policy_keys_text.n;
+    for (size_t i = 0; i < s->policy_keys_len; i++)
+        if (note_key_read(slice_of_text(s->policy_keys_text.items[i]), crypto_sha256,
+                          &s->policy_keys[i]) != ERR_NONE)
+            return fail(error, path,
+                        "policy-key is a list of verifier keys (NAME+HASH+BASE64): "
+                        "copy them from `holdfast hub list`");
+    if (s->policy_keys_len == 0)
+        return fail(error, path, "policy-key names no key: without one no rules are taken");
     if (s->status[0] == '\0' && (size_t)snprintf(s->status, sizeof s->status, "%s/status.json",
                                                  s->state) >= sizeof s->status)
         return fail(error, path, "the name of the state folder is too long");

@@ -15,14 +15,15 @@
 struct settings {
     struct config_list hubs; /* host:port of their device listeners */
     char certificate[CONFIG_TEXT_MAX], key[CONFIG_TEXT_MAX], roots[CONFIG_TEXT_MAX];
-    char policy_key_text[CONFIG_TEXT_MAX];
+    struct config_list policy_keys_text;
     char state[CONFIG_TEXT_MAX], status[CONFIG_TEXT_MAX];
     char control_host[CONFIG_TEXT_MAX], control_port[CONFIG_TEXT_MAX],
         control_name[CONFIG_TEXT_MAX];
     bool passwords;
     int64_t startup_wait, devices_max, sessions_max;
 
-    struct note_key policy_key;
+    struct note_key policy_keys[SETTINGS_HUBS_MAX]; /* each hub signs rules with its own */
+    size_t policy_keys_len;
 
     pthread_mutex_t own_lock;    /* private, as are the next three: certificates of our own */
     uint8_t own[2][SHA256_SIZE]; /* the one in use, and the one before */

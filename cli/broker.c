@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/broker.h"
 #include "cli/list.h"
 #include "cli/text.h"
 #include "cli/when.h"
@@ -207,6 +208,36 @@ static const struct cli_option add_options[] = {
      .help = "until when its claim code is good: a duration or a date; standard: " VALID_STANDARD},
 };
 
+static const struct cli_option enrol_options[] = {
+    {.name = "hub",
+     .value = "HUB",
+     .required = true,
+     .help = "its name; or HOST:PORT,HOST:PORT of its listeners device and bootstrap"},
+    {.name = "claim", .value = "CODE", .required = true, .help = "as `broker add` showed it"},
+    {.name = "host",
+     .value = "HOST",
+     .required = true,
+     .help = "one of the hosts that the broker was added with"},
+    {.name = "trust-bundle",
+     .value = "FILE",
+     .required = true,
+     .complete = COMPLETE_FILE,
+     .help = "the fleet's, as `device bundle` gives it"},
+    {.name = "port", .value = "PORT", .help = "that Mosquitto listens on; standard: 8883"},
+    {.name = "folder",
+     .value = "DIR",
+     .complete = COMPLETE_FOLDER,
+     .help = "for what is written; standard: /etc/mosquitto/holdfast"},
+    {.name = "mosquitto",
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "Mosquitto's part; standard: /etc/mosquitto/conf.d/holdfast.conf"},
+    {.name = "plugin",
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "holdfast_mosquitto.so, where it is not in the standard place"},
+};
+
 static const struct cli_command commands[] = {
     {.verb = "add",
      .operands = {{.name = "NAME"}},
@@ -216,6 +247,14 @@ static const struct cli_command commands[] = {
              "stand in\n"
              "its certificate, so that devices know it; none may be a name of the hub.\n",
      .run = run_add},
+    {.verb = "enrol",
+     .operands = {{.name = "NAME"}},
+     CLI_OPTIONS(enrol_options),
+     .summary = "on the broker's machine: fetch its certificate, and configure Mosquitto",
+     .help = "Writes what the agent, the plugin and Mosquitto are told, and has holdfast-agent "
+             "enrol. Files\n"
+             "that somebody else wrote stay as they are without --yes.\n",
+     .run = broker_run_enrol},
     {.verb = "list",
      CLI_OPTIONS(list_options),
      .summary = "the brokers, and when each was heard of last",

@@ -294,14 +294,16 @@ static int print(const struct cut *c, json_t *legs, bool complete)
 
 /* ---- the legs ---- */
 
-static int wait_and_tell(struct cut *c, int64_t seconds)
+static int wait_and_tell(struct cut *c, int64_t started_ms, int64_t seconds)
 {
     struct cut_wait *wait = NULL;
     struct cli *cli = c->cli;
-    int code = cut_wait_new(cli, seconds, &wait);
+    int code = cut_wait_new(cli, started_ms, seconds, &wait);
     bool cuts = strcmp(c->verb->move, "release") != 0;
     if (!cli->json)
         tell(c);
+    if (code == CLI_OK && cuts && !c->filtered)
+        code = cut_wait_ocsp(wait, c->results);
     if (code == CLI_OK && cuts && !c->filtered)
         code = cut_wait_named(wait, c->results);
     else if (code == CLI_OK && cuts && c->moved > 0)
@@ -333,9 +335,10 @@ static int run(struct cut *c)
         code = count_devices(c, &count);
     if (code == CLI_OK)
         code = confirm(c, count);
+    int64_t started_ms = clock_monotonic_ms();
     if (code == CLI_OK)
         code = cut_all(c, count);
-    return code == CLI_OK ? wait_and_tell(c, seconds) : code;
+    return code == CLI_OK ? wait_and_tell(c, started_ms, seconds) : code;
 }
 
 int cut_run(struct cli *cli, const char *verb)

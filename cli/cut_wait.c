@@ -6,10 +6,12 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "cli/cut_ocsp.h"
 #include "cli/progress.h"
 #include "core/calendar.h"
 
-#define LEGS_MAX      288 /* as the contract has it */
+#define OCSP          "ocsp" /* the leg that this command looks at itself */
+#define LEGS_MAX      289    /* 288 as the contract has it, and that */
 #define LEG_TEXT_MAX  72
 #define DETAIL_MAX    200
 #define POLL_FIRST_MS 20
@@ -31,6 +33,9 @@ struct cut_wait {
     bool named, over;
     struct leg legs[LEGS_MAX];
     size_t legs_len;
+    struct cut_ocsp *ocsp; /* NULL: not asked */
+    enum cut_ocsp_outcome said[CUT_DEVICES_MAX];
+    int64_t started_ms;
 };
 
 int64_t cut_time(const char *text)
@@ -39,7 +44,7 @@ int64_t cut_time(const char *text)
     return calendar_read_rfc3339(slice_of_text(text), &seconds) == ERR_NONE ? seconds : 0;
 }
 
-int cut_wait_new(struct cli *cli, int64_t seconds, struct cut_wait **ret_wait)
+int cut_wait_new(struct cli *cli, int64_t started_ms, int64_t seconds, struct cut_wait **ret_wait)
 {
     struct cut_wait *w = calloc(1, sizeof *w);
     if (w == NULL)
@@ -48,6 +53,7 @@ int cut_wait_new(struct cli *cli, int64_t seconds, struct cut_wait **ret_wait)
     w->over = true; /* of nobody */
     w->until_ms = clock_monotonic_ms() + seconds * 1000;
     w->pause_ms = POLL_FIRST_MS;
+    w->started_ms = started_ms;
     *ret_wait = w;
     return CLI_OK;
 }
@@ -58,6 +64,7 @@ void cut_wait_free(struct cut_wait *w)
         return;
     for (size_t i = 0; i < CUT_DEVICES_MAX; i++)
         json_decref(w->cuts[i]);
+    cut_ocsp_free(w->ocsp);
     free(w);
 }
 
@@ -104,6 +111,8 @@ static struct leg *find_leg(struct cut_wait *w, const char *name)
 static void forget_counts(struct cut_wait *w)
 {
     for (size_t i = 0; i < w->legs_len; i++) {
+        if (strcmp(w->legs[i].name, OCSP) == 0)
+            continue;
         w->legs[i].due = w->legs[i].confirmed = 0;
         w->legs[i].slowest_ms = 0;
     }
@@ -128,6 +137,53 @@ static void add_legs(struct cut_wait *w, const json_t *cut)
     }
 }
 
+/* ---- what others are told ---- */
+
+static int ask_ocsp(struct cut_wait *w, const json_t *devices)
+{
+    struct leg *leg = find_leg(w, OCSP);
+    int code = CLI_OK;
+    if (leg == NULL || w->ocsp == NULL)
+        return CLI_OK;
+    leg->due = leg->confirmed = 0;
+    for (size_t i = 0; code == CLI_OK && i < w->devices; i++) {
+        char detail[128] = "";
+        bool known = w->said[i] == CUT_OCSP_REVOKED || w->said[i] == CUT_OCSP_NO_NEED;
+        if (!known)
+            code = cut_ocsp_ask(w->ocsp, json_text_of(json_array_get(devices, i), "id"),
+                                &w->said[i], detail);
+        bool revoked = w->said[i] == CUT_OCSP_REVOKED;
+        leg->due += revoked || w->said[i] == CUT_OCSP_NOT_YET;
+        leg->confirmed += revoked;
+        if (!known && detail[0] != '\0')
+            (void)snprintf(leg->detail, sizeof leg->detail, "%s", detail);
+        if (!known && revoked)
+            leg->slowest_ms = clock_monotonic_ms() - w->started_ms;
+    }
+    w->over = w->over && leg->confirmed == leg->due;
+    return code;
+}
+
+static void tell_ocsp(const struct cut_wait *w)
+{
+    bool served = false;
+    for (size_t i = 0; i < w->devices; i++)
+        served = served || w->said[i] != CUT_OCSP_NOT_SERVED;
+    if (!served)
+        cli_say(w->cli, "  %-16s not served: the hub has no listen-status", OCSP);
+}
+
+int cut_wait_ocsp(struct cut_wait *w, const json_t *devices)
+{
+    int code = cut_ocsp_new(w->cli, &w->ocsp);
+    w->devices = json_array_size(devices);
+    if (code == CLI_OK)
+        code = ask_ocsp(w, devices);
+    if (code == CLI_OK)
+        tell_ocsp(w);
+    return code;
+}
+
 /* ---- devices that are named ---- */
 
 static void tell_legs(struct cut_wait *w)
@@ -138,12 +194,13 @@ static void tell_legs(struct cut_wait *w)
             continue;
         leg->told = true;
         progress_hide();
+        const char *what = strcmp(leg->name, OCSP) == 0 ? "revoked" : "gone";
         if (leg->due == 1)
-            cli_say(w->cli, "  %-16s gone after %" PRId64 " ms%s%s", leg->name, leg->slowest_ms,
+            cli_say(w->cli, "  %-16s %s after %" PRId64 " ms%s%s", leg->name, what, leg->slowest_ms,
                     leg->detail[0] == '\0' ? "" : "; ", leg->detail);
         else
-            cli_say(w->cli, "  %-16s all %" PRIu64 " gone within %" PRId64 " ms", leg->name,
-                    leg->due, leg->slowest_ms);
+            cli_say(w->cli, "  %-16s all %" PRIu64 " %s within %" PRId64 " ms", leg->name, leg->due,
+                    what, leg->slowest_ms);
     }
 }
 
@@ -182,6 +239,8 @@ static int look_at_named(struct cut_wait *w, const json_t *devices)
         w->over = w->over && w->cuts[i] != NULL && !is_word(w->cuts[i], "status", "open");
         add_legs(w, w->cuts[i]);
     }
+    if (code == CLI_OK)
+        code = ask_ocsp(w, devices);
     for (size_t i = 0; i < w->legs_len; i++) {
         due += w->legs[i].due;
         confirmed += w->legs[i].confirmed;
@@ -279,18 +338,23 @@ json_t *cut_wait_legs(const struct cut_wait *w)
 
 int cut_wait_fail(const struct cut_wait *w)
 {
-    char open[256] = "";
+    char open[512] = "";
     struct writer names = writer_over(open, sizeof open - 1);
     for (size_t i = 0; i < w->legs_len; i++) {
         const struct leg *leg = &w->legs[i];
-        if (leg->confirmed >= leg->due || names.len + sizeof leg->name + 2 > sizeof open)
+        if (leg->confirmed >= leg->due || names.len + sizeof *leg > sizeof open)
             continue;
         writer_text(&names, names.len > 0 ? ", " : "");
         writer_text(&names, leg->name);
+        if (strcmp(leg->name, OCSP) == 0 && leg->detail[0] != '\0') {
+            writer_text(&names, " (");
+            writer_text(&names, leg->detail);
+            writer_text(&names, ")");
+        }
     }
     open[names.len] = '\0';
     return cli_fail(w->cli, CLI_UNSEEN, "unconfirmed",
-                    "the cut is durable, and not confirmed yet by %s; that is tried for ever. Look "
-                    "again: holdfast device cuts --open",
+                    "the cut is durable, and not seen yet by %s. Hubs and brokers are asked for "
+                    "ever: `holdfast device cuts --open` tells",
                     open);
 }

@@ -8,11 +8,14 @@
 
 struct cut_wait;
 
-/* For at most `seconds`. CLI_OK, or told. */
-int cut_wait_new(struct cli *cli, int64_t seconds, struct cut_wait **ret_wait);
+/* For at most `seconds`. `started_ms`: when the cut was sent off, monotonic. CLI_OK, or told. */
+int cut_wait_new(struct cli *cli, int64_t started_ms, int64_t seconds, struct cut_wait **ret_wait);
 void cut_wait_free(struct cut_wait *w); /* NULL is fine */
 /* For the devices with these ids, at most CUT_DEVICES_MAX. */
 int cut_wait_named(struct cut_wait *w, const json_t *devices);
+/* Adds the leg "ocsp" for the same devices: what the hub answers others who ask for their
+ * certificates. Not counted where it answers nobody. Before cut_wait_named(). */
+int cut_wait_ocsp(struct cut_wait *w, const json_t *devices);
 /* For all that were cut by these entries of the ledger. */
 int cut_wait_entries(struct cut_wait *w, int64_t first, int64_t last);
 

@@ -154,4 +154,11 @@ const char *rules_decision_text(enum rules_decision decision); /* "allow", "unkn
 enum rules_decision rules_decide(const struct rules *r, const struct rules_subject *subject,
                                  enum rules_action action, struct slice topic);
 
+/* The filters by which it may publish or subscribe, its names put in, for whoever matches topics
+ * himself; none where it reaches no broker. Each is written to `buffer` and given to `take`; one
+ * that does not fit is left out. */
+void rules_list_filters(const struct rules *r, const struct rules_subject *subject,
+                        enum rules_action action, uint8_t *buffer, size_t max,
+                        void (*take)(void *ctx, struct slice filter), void *ctx);
+
 #endif

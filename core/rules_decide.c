@@ -91,17 +91,14 @@ struct names {
     unsigned usable;
 };
 
-static bool is_usable(struct slice name)
-{
-    return name.len <= RULES_NAME_MAX && topic_value_ok(name);
-}
-
-/* Without that of the group: whether it may be used is not known yet. */
+/* A model's name stands in the rules, so it is one that may be used; whether there is a group is
+ * not known yet. */
 static struct names names_of(const struct rules_subject *s)
 {
-    struct names n = {.values = {s->tenant, s->device, s->model, s->group}};
-    for (unsigned v = 0; v < RULES_GROUP; v++)
-        if (is_usable(n.values[v]))
+    struct names n = {.values = {s->tenant, s->device, s->model, s->group},
+                      .usable = 1U << RULES_MODEL};
+    for (unsigned v = RULES_TENANT; v <= RULES_DEVICE; v++)
+        if (n.values[v].len <= RULES_NAME_MAX && topic_value_ok(n.values[v]))
             n.usable |= 1U << v;
     return n;
 }
@@ -149,12 +146,59 @@ enum rules_decision rules_decide(const struct rules *r, const struct rules_subje
     const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
     if (group == NULL)
         return RULES_DENY_TOPIC;
-    if (is_usable(subject->group))
-        names.usable |= 1U << RULES_GROUP;
+    names.usable |= 1U << RULES_GROUP;
     if (any_covers(filters, &names, 1U << RULES_GROUP, topic) ||
         any_covers(filters_of(group, action), &names, 0, topic))
         return RULES_ALLOW;
     return RULES_DENY_TOPIC;
+}
+
+/* ---- filters, written out ---- */
+
+struct filter_taker {
+    uint8_t *buffer;
+    size_t max;
+    void (*take)(void *ctx, struct slice filter);
+    void *ctx;
+};
+
+static void take_filters(const struct filter_taker *t, struct slice filters,
+                         const struct names *names)
+{
+    const uint8_t *at = filters.data;
+    const uint8_t *end = at + filters.len;
+    while (at < end) {
+        struct slice pattern = slice_of(at + RULES_FILTER_HEAD, rules_be16(at + 1));
+        struct writer w = writer_over(t->buffer, t->max);
+        for (size_t i = 0; i < pattern.len; i++) {
+            if (pattern.data[i] >= TOPIC_VARIABLE)
+                writer_put(&w, names->values[pattern.data[i] - TOPIC_VARIABLE]);
+            else
+                writer_u8(&w, pattern.data[i]);
+        }
+        if ((at[0] & ~names->usable) == 0 && w.err == ERR_NONE)
+            t->take(t->ctx, writer_bytes(&w));
+        at = pattern.data + pattern.len;
+    }
+}
+
+void rules_list_filters(const struct rules *r, const struct rules_subject *subject,
+                        enum rules_action action, uint8_t *buffer, size_t max,
+                        void (*take)(void *ctx, struct slice filter), void *ctx)
+{
+    const struct filter_taker taker = {buffer, max, take, ctx};
+    const uint8_t *model = find_model(r, subject->model);
+    bool reaches = model != NULL && (unsigned)subject->state < DEVICE_STATE_COUNT &&
+                   (model[subject->state] & RULES_REACH_MQTT) != 0;
+    if (!reaches)
+        return;
+    struct names names = names_of(subject);
+    const uint8_t *group = subject->group.len > 0 ? find_group(r, subject->group) : NULL;
+    if (group != NULL)
+        names.usable |= 1U << RULES_GROUP;
+    take_filters(&taker, filters_of(model + RULES_SETTINGS_SIZE, action), &names);
+    if (group != NULL)
+        take_filters(&taker, filters_of(group, action), &names);
 }
 
 const char *rules_decision_text(enum rules_decision decision)

@@ -44,22 +44,20 @@ static enum err check(struct slice s, enum form form, unsigned *ret_variables)
     unsigned variables = 0;
     size_t levels = 1;
     bool level_has_variable = false;
-    for (size_t i = 0, n = 0; i < s.len; i += n) {
+    for (size_t i = 0, n = 1; i < s.len; i += n) {
+        uint8_t c = s.data[i];
         n = 1;
-        if (s.data[i] > '/' && s.data[i] < 0x80)
-            continue; /* nearly all there are */
-        n = step(s, i, form);
-        if (n == 0)
-            return ERR_SYNTAX;
-        if (s.data[i] == '/') {
+        if (c == '/') {
             level_has_variable = false;
             if (++levels > TOPIC_LEVELS_MAX)
                 return ERR_LIMIT;
-        } else if (is_variable(s.data[i])) {
-            if (level_has_variable)
+        } else if (c <= '+' || c >= 0x80) { /* what few have */
+            n = step(s, i, form);
+            if (n == 0 || (is_variable(c) && level_has_variable))
                 return ERR_SYNTAX;
-            level_has_variable = true;
-            variables |= 1U << (s.data[i] - TOPIC_VARIABLE);
+            level_has_variable = level_has_variable || is_variable(c);
+            if (is_variable(c))
+                variables |= 1U << (c - TOPIC_VARIABLE);
         }
     }
     *ret_variables = variables;
@@ -89,7 +87,7 @@ bool topic_value_ok(struct slice value)
         return false;
     for (size_t i = 0; i < value.len; i++) {
         uint8_t c = value.data[i];
-        if (c == '/' || c == '+' || c == '#' || c == '\0')
+        if (c <= '/' && (c == '/' || c == '+' || c == '#' || c == '\0'))
             return false;
     }
     return true;
@@ -132,10 +130,10 @@ bool topic_pattern_covers(struct slice pattern, const struct slice values[TOPIC_
                 return false;
             at = level_end(asked, at);
         } else if (is_variable(c)) {
-            const struct slice *value = &values[c - TOPIC_VARIABLE];
-            if (!slice_starts_with(slice_of(asked.data + at, asked.len - at), *value))
+            struct slice rest = slice_of(asked.data + at, asked.len - at);
+            if (values == NULL || !slice_starts_with(rest, values[c - TOPIC_VARIABLE]))
                 return false;
-            at += value->len;
+            at += values[c - TOPIC_VARIABLE].len;
         } else if (at < asked.len && asked.data[at] == c) {
             at++;
         } else {

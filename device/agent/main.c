@@ -16,6 +16,7 @@
 #include "device/agent/journal.h"
 #include "device/agent/settings.h"
 #include "device/agent/status.h"
+#include "device/lib/internal.h"
 #include "device/port/posix/posix.h"
 
 #define PROGRAM "holdfast-agent"
@@ -34,7 +35,8 @@ struct agent {
     struct posix_port port;
     struct device device;
     int lock_fd;
-    bool heard; /* the hub has answered a check-in since we started */
+    bool copies_due; /* what other programs have is not the newest */
+    bool heard;      /* the hub has answered a check-in since we started */
 };
 
 /* In its own right large, so not on the stack. */
@@ -105,6 +107,8 @@ static void on_device_event(void *ctx, const struct device_event *e)
     journal_device_event(e);
     if (e->kind == DEVICE_EVENT_ENROLLED || e->kind == DEVICE_EVENT_CONFIRMED)
         drop_claim(a);
+    a->copies_due = a->copies_due || e->kind == DEVICE_EVENT_ENROLLED ||
+                    e->kind == DEVICE_EVENT_CONFIRMED || e->kind == DEVICE_EVENT_BUNDLE_FOLLOWED;
     a->heard = a->heard || e->kind == DEVICE_EVENT_CHECKED_IN || e->kind == DEVICE_EVENT_WAITING;
 }
 
@@ -173,6 +177,23 @@ static int open_device(struct agent *a)
     return EXIT_OK;
 }
 
+/* Also at each start: the power may have gone between a renewal and this. */
+static void write_copies(struct agent *a)
+{
+    int slot = state_slot(&a->device.state, SLOT_ACTIVE);
+    if (!a->copies_due || a->config.copies[0] == '\0' || slot < 0)
+        return;
+    enum err err = identity_load_chain(&a->device, slot);
+    if (err == ERR_NONE)
+        err = posix_write_copies(&a->port, a->config.copies, (enum port_key)slot,
+                                 slice_of(a->device.chain, a->device.chain_len),
+                                 a->device.bundle.server_roots, a->device.bundle.server_roots_len);
+    if (err != ERR_NONE)
+        log_event(LOG_LEVEL_ERROR, "agent.copies_failed", F_TEXT("folder", a->config.copies),
+                  F_ERR(err));
+    a->copies_due = err != ERR_NONE;
+}
+
 /* ---- commands ---- */
 
 static void nap(int64_t ms)
@@ -198,9 +219,11 @@ static int run(struct agent *a, bool once)
               F_TEXT("serial", a->config.serial),
               F_INTEGER("trust_bundle", (int64_t)a->device.bundle.version));
     enum device_phase phase = device_phase_of(&a->device);
+    a->copies_due = true;
     while (!stopping) {
         int64_t delay_ms = 0;
         phase = device_step(&a->device, &delay_ms);
+        write_copies(a);
         if (delay_ms > 0 && once)
             break;
         if (delay_ms > 0 && !stopping)

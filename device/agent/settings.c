@@ -35,6 +35,8 @@ const struct config_key agent_config_keys[] = {
          "the manufacturer's certificate of this device (IDevID), PEM or DER"),
     PATH("idevid-key", idevid_key, "", "the key to it, PEM or DER without a passphrase"),
     TEXT("key-kind", key_kind, "P-256", "P-256, P-384 or Ed25519"),
+    PATH("copies", copies, "",
+         "folder for copies of key and certificates as PEM, for other programs; empty: none"),
     DURATION("checkin-interval", checkin_interval, 1, 7 * DAY, "15m",
              "time between two check-ins until the hub says otherwise"),
     DURATION("retry-max", retry_max, 1, DAY, "15m",

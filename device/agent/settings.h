@@ -16,6 +16,7 @@ struct agent_config {
     char idevid_certificate[CONFIG_TEXT_MAX];
     char idevid_key[CONFIG_TEXT_MAX];
     char key_kind[CONFIG_TEXT_MAX];
+    char copies[CONFIG_TEXT_MAX];
     int64_t checkin_interval;
     int64_t retry_max;
     int64_t refused_retry;

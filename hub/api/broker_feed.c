@@ -28,7 +28,6 @@ static struct broker_ask *ask_new(struct api_call *call)
         return NULL;
     (void)snprintf(ask->tenant, sizeof ask->tenant, "%s", call->device.tenant);
     (void)snprintf(ask->broker, sizeof ask->broker, "%s", call->device.device);
-    brokers_seen(call->hub->brokers, ask->tenant, ask->broker);
     ask->arena = http_request_arena(call->request);
     ask->then = feed_ended;
     ask->ctx = call;
@@ -47,6 +46,7 @@ void api_broker_table(struct api_call *call)
         return;
     (void)snprintf(ask->after_device, sizeof ask->after_device, "%s", in.has_after ? in.after : "");
     ask->limit = (size_t)in.limit;
+    brokers_seen(call->hub->brokers, ask->tenant, ask->broker, -1, -1);
     broker_table(call->here->brokers, ask);
 }
 
@@ -63,6 +63,7 @@ void api_broker_changes(struct api_call *call)
     ask->after = (uint64_t)in.after;
     ask->wait = in.wait;
     ask->rules = (uint64_t)in.rules;
+    brokers_seen(call->hub->brokers, ask->tenant, ask->broker, in.after, in.rules);
     broker_changes(call->here->brokers, ask);
 }
 

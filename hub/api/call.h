@@ -29,6 +29,7 @@ bool api_read_ok(struct api_call *call, enum err err);
 /* Once, before the first request: registers what is counted. */
 void api_start(void);
 void api_ocsp_start(void);
+void api_hooks_start(void);
 /* What the server calls for every request (ctx is the struct hub). */
 void api_handle(struct http_request *request, void *ctx);
 /* What it calls for every answer. */

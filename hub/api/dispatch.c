@@ -28,6 +28,7 @@ void api_start(void)
     counted.problems =
         metric_counter("holdfast_problems_total", "Requests refused or failed", "code");
     api_ocsp_start();
+    api_hooks_start();
 }
 
 struct hub_loop *hub_loop_of(struct hub *hub, const struct http_request *request)

@@ -2,13 +2,22 @@
 
 #include <string.h>
 
+#include "base/metrics.h"
 #include "core/base64.h"
 #include "hub/api/caller.h"
 
+static struct metric *decisions;
+
+void api_hooks_start(void)
+{
+    decisions = metric_counter("holdfast_hook_decisions_total",
+                               "What other brokers were answered about their clients", "verdict");
+}
+
 const struct rules *hook_rules_in_force(struct api_call *call)
 {
-    (void)call;
-    return NULL;
+    const struct policy_force *force = policies_now(call->hub->policies, &call->here->policy);
+    return force == NULL ? NULL : &force->rules;
 }
 
 struct slice hook_text(const char *text)
@@ -35,6 +44,7 @@ struct slice hook_certificate(struct api_call *call, const char *base64)
 static enum hook_verdict count(struct api_call *call, enum hook_verdict verdict,
                                const struct hook_device *device)
 {
+    metric_add(decisions, hook_verdict_code(verdict), 1);
     if (verdict == HOOK_ALLOW)
         return verdict;
     char label[IDENTITY_LABEL_MAX];
@@ -44,7 +54,7 @@ static enum hook_verdict count(struct api_call *call, enum hook_verdict verdict,
     return verdict;
 }
 
-static struct hook_context context(struct api_call *call)
+struct hook_context hook_context(struct api_call *call)
 {
     return (struct hook_context){
         .identity = call->hub->identity,
@@ -60,7 +70,7 @@ enum hook_verdict hook_connect(struct api_call *call, const struct hook_client *
                                struct hook_device *ret_device)
 {
     enum hook_verdict verdict = HOOK_DENY_RATE;
-    const struct hook_context ctx = context(call);
+    const struct hook_context ctx = hook_context(call);
     *ret_device = (struct hook_device){0};
     arena_mark_secret(http_request_arena(call->request)); /* the password */
     bool tries =
@@ -77,7 +87,7 @@ enum hook_verdict hook_may_all(struct api_call *call, const struct hook_client *
 {
     struct hook_device device;
     enum hook_verdict first = HOOK_DENY_FORM;
-    const struct hook_context ctx = context(call);
+    const struct hook_context ctx = hook_context(call);
     if (hooks_find(&ctx, client, &device, &first) != ERR_NONE || n == 0)
         first = first == HOOK_ALLOW ? HOOK_DENY_FORM : first;
     enum hook_verdict who = first;

@@ -16,6 +16,7 @@ struct slice hook_text(const char *text);
 /* The certificate, from base64; one that is none is HOOK_DENY_CERTIFICATE for hooks_connect(). */
 struct slice hook_certificate(struct api_call *call, const char *base64);
 
+struct hook_context hook_context(struct api_call *call);
 /* May that client connect? Whatever goes wrong is a denial. */
 enum hook_verdict hook_connect(struct api_call *call, const struct hook_client *client,
                                struct hook_device *ret_device);

@@ -1,8 +1,11 @@
 /* EMQX 5: the HTTP authenticator and authorizer of its documents. A status other than 200 and 204
  * is `ignore` there, and what nobody denies may be allowed: so every answer is 200, and says so. */
+#include "base/clock.h"
 #include "hub/api/hooks.h"
 
-#define ANSWER_MAX 1024
+#define ANSWER_MAX      1024
+#define RULE_JSON_MAX   (6U * 1024) /* of one filter with all of it escaped: more than there are */
+#define RULES_MAX_BYTES (64U * 1024)
 
 static void reply_result(struct api_call *call, enum hook_verdict verdict)
 {
@@ -24,17 +27,56 @@ static void write_attributes(struct json_writer *j, const struct hook_device *de
     json_close_object(j);
 }
 
-static void reply_authn(struct api_call *call, enum hook_verdict verdict,
+struct rule_writer {
+    struct json_writer *j;
+    const char *action;
+};
+
+/* What has no room is asked for one by one. */
+static void write_rule(void *out, struct slice filter)
+{
+    const struct rule_writer *rule = out;
+    struct json_writer *j = rule->j;
+    if (j->w->max - j->w->len < RULE_JSON_MAX + ANSWER_MAX)
+        return;
+    json_open_object(j);
+    json_field_text(j, "permission", "allow");
+    json_field_text(j, "action", rule->action);
+    json_field_slice(j, "topic", filter);
+    json_close_object(j);
+}
+
+/* Its rules with the answer, so that EMQX asks no more. They are what it knows of the policy until
+ * the session ends: no longer than the model lets a broker go by what it knows. */
+static void write_rules(struct api_call *call, struct json_writer *j,
                         const struct hook_device *device)
 {
-    struct writer w = arena_writer(http_request_arena(call->request), ANSWER_MAX);
+    const struct hook_context ctx = hook_context(call);
+    struct rule_writer publish = {j, "publish"}, subscribe = {j, "subscribe"};
+    json_key(j, "acl");
+    json_open_array(j);
+    hooks_list_rules(&ctx, device, RULES_PUBLISH, write_rule, &publish);
+    hooks_list_rules(&ctx, device, RULES_SUBSCRIBE, write_rule, &subscribe);
+    json_close_array(j);
+}
+
+static void reply_authn(struct api_call *call, enum hook_verdict verdict,
+                        const struct hook_device *device, bool preset)
+{
+    struct writer w = arena_writer(http_request_arena(call->request), RULES_MAX_BYTES);
     struct json_writer j = json_writer_over(&w);
+    int64_t until = device->until, stale = clock_seconds() + device->rules.limits.stale_seconds;
+    preset = preset && device->rules.limits.stale_seconds > 0;
+    if (preset && stale < until)
+        until = stale;
     json_open_object(&j);
     json_field_text(&j, "result", verdict == HOOK_ALLOW ? "allow" : "deny");
     json_field_bool(&j, "is_superuser", false);
     if (verdict == HOOK_ALLOW) {
         write_attributes(&j, device);
-        json_field_integer(&j, "expire_at", device->until);
+        json_field_integer(&j, "expire_at", until);
+        if (preset)
+            write_rules(call, &j, device);
     }
     json_close_object(&j);
     if (w.err != ERR_NONE) /* never `ignore` */
@@ -50,7 +92,7 @@ void api_hook_emqx_authn(struct api_call *call)
     if (request_hook_emqx_authn_read(http_request_body(call->request),
                                      http_request_arena(call->request), &in,
                                      &call->problem) != ERR_NONE) {
-        reply_authn(call, hook_unread(call), &device);
+        reply_authn(call, hook_unread(call), &device, false);
         return;
     }
     const struct hook_client client = {
@@ -61,7 +103,8 @@ void api_hook_emqx_authn(struct api_call *call)
         .common_name = hook_text(in.cert_common_name),
     };
     enum hook_verdict verdict = hook_connect(call, &client, &device);
-    reply_authn(call, verdict, &device);
+    bool preset = slice_equal(hook_text(in.acl), SLICE_LITERAL("preset"));
+    reply_authn(call, verdict, &device, preset);
 }
 
 void api_hook_emqx_authz(struct api_call *call)

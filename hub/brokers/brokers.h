@@ -107,9 +107,11 @@ struct broker_connects_act {
 void brokers_connected(struct brokers *brokers, const struct act_origin *origin,
                        struct broker_connects_act *c);
 
-/* It was heard of; and said that of itself, but for seen_at, and that it has not reached a hub for
- * `stale` seconds. From any thread. */
-void brokers_seen(struct brokers *brokers, const char *tenant, const char *broker);
+/* It was heard of, asking for what comes after that position with these rules (-1: it did not say);
+ * and said that of itself, but for seen_at, and that it has not reached a hub for `stale` seconds.
+ * From any thread. */
+void brokers_seen(struct brokers *brokers, const char *tenant, const char *broker, int64_t position,
+                  int64_t rules);
 void brokers_seen_reported(struct brokers *brokers, const struct broker_seen_row *row,
                            int64_t stale);
 /* Hands what was said to the writer; called every few seconds and at the end. */

@@ -37,12 +37,19 @@ static struct broker_sight *place_of(struct brokers *brokers, const char *tenant
     return fresh;
 }
 
-void brokers_seen(struct brokers *brokers, const char *tenant, const char *broker)
+void brokers_seen(struct brokers *brokers, const char *tenant, const char *broker, int64_t position,
+                  int64_t rules)
 {
     (void)pthread_mutex_lock(&brokers->lock);
     struct broker_sight *sight = place_of(brokers, tenant, broker);
     if (sight != NULL)
         sight->contact_ms = clock_monotonic_ms();
+    if (sight != NULL && position >= 0) {
+        sight->row.position = position;
+        sight->row.rules = rules;
+        sight->row.seen_at = clock_seconds();
+        sight->changed = true;
+    }
     (void)pthread_mutex_unlock(&brokers->lock);
 }
 
@@ -78,8 +85,14 @@ static enum err seen_apply(struct write *w, struct tx *tx)
         enum err err = tx_get(tx, &table_broker_seen, &held);
         if (err == ERR_NOT_FOUND)
             err = tx_insert(tx, &table_broker_seen, &sw->rows[i]);
-        else if (err == ERR_NONE && held.seen_at <= sw->rows[i].seen_at)
-            err = tx_update(tx, &table_broker_seen, &sw->rows[i]);
+        else if (err == ERR_NONE && held.seen_at <= sw->rows[i].seen_at) {
+            struct broker_seen_row row = sw->rows[i];
+            if (row.software[0] == '\0') { /* it has told this hub nothing of itself yet */
+                memcpy(row.software, held.software, sizeof row.software);
+                row.sessions = held.sessions;
+            }
+            err = tx_update(tx, &table_broker_seen, &row);
+        }
         if (err != ERR_NONE)
             return err;
     }

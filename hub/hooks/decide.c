@@ -30,8 +30,7 @@ const char *hook_verdict_text(enum hook_verdict verdict)
         [HOOK_ALLOW] = "it may",
         [HOOK_DENY_FORM] = "what the broker asks is not in the form of its documents, or no topic",
         [HOOK_DENY_DEVICE] = "there is no such device",
-        [HOOK_DENY_NAME] = "user name, client id and certificate do not name one device; the user "
-                           "name is TENANT/DEVICE or DEVICE, the client id DEVICE or DEVICE:...",
+        [HOOK_DENY_NAME] = "user name, client id and certificate do not name one device",
         [HOOK_DENY_CREDENTIAL] = "it shows neither certificate nor password",
         [HOOK_DENY_CERTIFICATE] = "its certificate is unknown, replaced or out of date",
         [HOOK_DENY_PASSWORD] = "its password is wrong, or its model may have none",
@@ -282,18 +281,68 @@ enum err hooks_find(const struct hook_context *ctx, const struct hook_client *cl
     return err;
 }
 
-enum hook_verdict hooks_may(const struct hook_context *ctx, const struct hook_device *device,
-                            enum rules_action action, struct slice topic)
+static struct rules_subject subject_of(const struct hook_device *device)
 {
-    if (ctx->rules == NULL)
-        return HOOK_DENY_POLICY;
-    const struct rules_subject subject = {
+    return (struct rules_subject){
         .tenant = slice_of_text(device->tenant),
         .device = slice_of_text(device->device),
         .model = slice_of_text(device->model),
         .group = slice_of_text(device->group),
         .state = (enum device_state)device->state,
     };
+}
+
+/* ---- rules in another's words ---- */
+
+struct rule_list {
+    enum rules_action action;
+    void (*rule)(void *out, struct slice filter);
+    void *out;
+};
+
+static bool ends_in(struct slice text, const char *end)
+{
+    size_t n = strlen(end);
+    return text.len >= n && memcmp(text.data + text.len - n, end, n) == 0;
+}
+
+/* Means the same there: no "eq " in front, nothing that would be filled in, and of those to be
+ * subscribed to, none whose end a wider filter would pass for. */
+static bool means_the_same(enum rules_action action, struct slice filter)
+{
+    static const struct slice exact = SLICE_LITERAL("eq "), system = SLICE_LITERAL("$");
+    bool filled = memchr(filter.data, '%', filter.len) != NULL ||
+                  memchr(filter.data, '{', filter.len) != NULL;
+    if (filled || slice_starts_with(filter, exact))
+        return false;
+    return action == RULES_PUBLISH ||
+           (!ends_in(filter, "+") && !ends_in(filter, "+/#") && !slice_starts_with(filter, system));
+}
+
+static void take_filter(void *ctx, struct slice filter)
+{
+    const struct rule_list *list = ctx;
+    if (means_the_same(list->action, filter))
+        list->rule(list->out, filter);
+}
+
+void hooks_list_rules(const struct hook_context *ctx, const struct hook_device *device,
+                      enum rules_action action, void (*rule)(void *out, struct slice filter),
+                      void *out)
+{
+    uint8_t buffer[1024];
+    struct rule_list list = {action, rule, out};
+    const struct rules_subject subject = subject_of(device);
+    if (ctx->rules != NULL)
+        rules_list_filters(ctx->rules, &subject, action, buffer, sizeof buffer, take_filter, &list);
+}
+
+enum hook_verdict hooks_may(const struct hook_context *ctx, const struct hook_device *device,
+                            enum rules_action action, struct slice topic)
+{
+    if (ctx->rules == NULL)
+        return HOOK_DENY_POLICY;
+    const struct rules_subject subject = subject_of(device);
     switch (rules_decide(ctx->rules, &subject, action, topic)) {
     case RULES_ALLOW:
         return HOOK_ALLOW;

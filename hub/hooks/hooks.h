@@ -66,6 +66,13 @@ MUST_USE enum err hooks_connect(const struct hook_context *ctx, const struct hoo
  * without one, the user name is what hooks_connect() let in. */
 MUST_USE enum err hooks_find(const struct hook_context *ctx, const struct hook_client *client,
                              struct hook_device *ret_device, enum hook_verdict *ret_verdict);
+/* Where a broker decides by a list of rules that it got when the client connected: the filters that
+ * are taken there for what they are here. EMQX holds a filter that is asked for against them as if
+ * it were a name, so that "a/+" would let a client subscribe to "a/#"; such ones are left out, and
+ * asked for one by one. */
+void hooks_list_rules(const struct hook_context *ctx, const struct hook_device *device,
+                      enum rules_action action, void (*rule)(void *out, struct slice filter),
+                      void *out);
 /* May a device that was found do that? */
 enum hook_verdict hooks_may(const struct hook_context *ctx, const struct hook_device *device,
                             enum rules_action action, struct slice topic);

@@ -1,13 +1,18 @@
 // Brokers as the hub sees them: who is one, what its certificate is good for, and what it is told.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import https from 'node:https';
 import { join } from 'node:path';
-import { Hub, as, curl, csrBody, enrol, enrolledDevice, keepCertificate, newKey, openssl, renew, sleep, until } from './lib/hub.mjs';
+import { promisify } from 'node:util';
+import { Hub, as, curl, csrBody, enrol, enrolledDevice, keepCertificate, newKey, openssl, programs, renew, sleep, until } from './lib/hub.mjs';
+import { growTo } from './lib/ledger.mjs';
 import { answerMisfits, operation } from './lib/contract.mjs';
 import { addBroker, broker, changes, enrolBroker, report, table, wholeTable } from './lib/broker.mjs';
 
+const run = promisify(execFile);
 const certificateOf = async (device) => new X509Certificate(await readFile(device.certificate));
 const sha256 = async (device) => (await certificateOf(device)).fingerprint256.replaceAll(':', '').toLowerCase();
 const names = (records) => records.map(({ device }) => device);
@@ -90,6 +95,31 @@ describe('a broker', () => {
       const certificate = await certificateOf({ certificate: await keepCertificate(answer, join(hub.folder, 'wish.crt')) });
       assert.equal(certificate.subjectAltName, san);
       assert.deepEqual(certificate.keyUsage, usage);
+    }
+  });
+
+  it('is taken for a hub by no device, whatever its hosts: not where another hub has that name', async () => {
+    const poser = await broker(hub, 'poser', ['127.0.0.2']);
+    const asked = [];
+    const cert = [await readFile(poser.certificate), await readFile(join(hub.state, 'signer', 'issuing.pem'))].join('\n');
+    const server = https.createServer({ key: await readFile(poser.key), cert }, (request, response) => {
+      asked.push(request.url);
+      response.end();
+    });
+    await new Promise((done) => server.listen(0, '127.0.0.2', done));
+    const address = `127.0.0.2:${server.address().port}`;
+    try {
+      await run('curl', ['-sS', '--cacert', hub.roots, `https://${address}/control`]);
+      assert.deepEqual(asked, ['/control'], 'for other clients it is a server of the fleet');
+      const { victim: code } = await hub.claims('victim');
+      const config = join(hub.folder, 'victim.conf');
+      await writeFile(join(hub.folder, 'victim.claim'), code);
+      await writeFile(config, `hub-bootstrap = ${address}\nhub-device = ${address}\ntrust-bundle = state/bundle\nstate = victim\nserial = victim\nclaim-file = victim.claim\n`);
+      const said = await run(programs.agent, ['--config', config, '--once']).then(() => assert.fail('it enrolled'), (error) => error.stderr);
+      assert.match(said, /bad signature|bad-signature|BAD_SIGNATURE|unreachable|failed/i);
+      assert.deepEqual(asked, ['/control'], 'the claim code was shown to nobody');
+    } finally {
+      server.close();
     }
   });
 
@@ -267,6 +297,23 @@ describe('what a broker is told', () => {
       at = page.at;
     }
     for (const record of records) assert.deepEqual(told.get(record.device), record);
+  });
+
+  it('is an open cut first, where it is far behind', async () => {
+    await hub.claims('grower');
+    const { at } = await table(hub, one);
+    const late = await enrolledDevice(hub, 'late');
+    await growTo(hub, (await hub.must(200, 'GET', '/v1/hub')).ledger.size + 1300);
+    await cut('quarantine', 'late');
+    const { size } = await hub.must(200, 'GET', '/v1/ledger/entries?limit=1');
+    const first = await changes(hub, one, at, 20);
+    assert.ok(first.at < size, 'it is not at the end yet');
+    assert.equal(first.records.find(({ device }) => device === 'late').state, 'quarantined');
+    const told = await report(hub, one, { ended: [{ device: 'late', entry: size, reason_code: 0, sessions: 0, subscriptions: 0, queued: 0, retained_cleared: 0, latency_ms: 0 }] });
+    assert.equal(told.status, 204);
+    assert.deepEqual(names((await changes(hub, one, first.at)).records), ['late'], 'and in its turn');
+    assert.deepEqual((await changes(hub, one, size)).records, []);
+    assert.equal((await as(hub, late, '/v1/device/self')).status, 200);
   });
 
   it('is answered at once by a hub that ends, and goes on after its restart', async () => {

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { randomInt } from 'node:crypto';
+import { join } from 'node:path';
 import { Fleet } from './lib/fleet.mjs';
-import { Hub, as, enrolledDevice, sleep, until } from './lib/hub.mjs';
+import { Hub, as, enrolledDevice, openssl, sleep, until } from './lib/hub.mjs';
 import { misfits, operation } from './lib/contract.mjs';
 import { connect } from './lib/wire.mjs';
 
@@ -116,6 +117,59 @@ describe('a cut', { timeout: 120000 }, () => {
   });
 });
 
+describe('the command', { timeout: 120000 }, () => {
+  let hub;
+  before(async () => {
+    hub = await Hub.start({ 'listen-status': '127.0.0.1:0' });
+    await hub.factory();
+  });
+  after(() => hub.stop());
+
+  const run = (...words) => hub.cli('device', ...words, '--reason', 'a test', '--yes');
+  const ok = async (...words) => {
+    const { code, stdout, stderr } = await run(...words);
+    assert.equal(code, 0, stderr);
+    return stdout + stderr;
+  };
+  const status = async (device) => {
+    const said = await openssl(['ocsp', '-issuer', join(hub.state, 'signer', 'issuing.pem'), '-cert', device.certificate, '-CAfile', hub.roots,
+                               '-url', `http://127.0.0.1:${hub.ports.status}/ocsp`, '-no_nonce']);
+    return said.toString();
+  };
+
+  it('shows each leg, and what others are told, as openssl is', async () => {
+    const device = await enrolledDevice(hub, 'shown');
+    const wire = await used(hub, device);
+    const said = await ok('quarantine', 'shown');
+    assert.ok(await wire.endsWithin(5000));
+    assert.match(said, /^shown is quarantined\.\nOthers that asked by OCSP before may go by that answer until .*\n/);
+    assert.match(said, /^ {2}ocsp +revoked after \d+ ms; certificateHold$/m);
+    assert.match(said, /^ {2}api\/1 +gone after \d+ ms; connections closed: 1$/m);
+    assert.match(await status(device), /: revoked[^]*certificateHold/);
+    assert.match((await hub.cli('device', 'show', 'shown')).stdout, /api\/1 +gone after \d+ ms/);
+    assert.equal(await ok('release', 'shown'), 'shown is trusted.\n');
+    assert.match(await status(device), /: good/);
+    const { code, stdout } = await run('revoke', 'shown', '--json');
+    const out = JSON.parse(stdout);
+    assert.deepEqual([code, out.status, out.legs.map(({ leg, status: is, confirmed }) => [leg, is, confirmed])],
+                     [0, 'complete', [['ocsp', 'confirmed', 1], ['api/1', 'confirmed', 1]]]);
+    assert.match(await status(device), /: revoked/);
+  });
+
+  it('takes those that a filter leaves, and asks first', async () => {
+    for (const id of ['f-1', 'f-2', 'f-3']) await enrolledDevice(hub, id);
+    const { code, stderr } = await hub.cli('device', 'quarantine', '--model', 'thermo', '--reason', 'a test');
+    assert.deepEqual([code, /--yes/.test(stderr)], [2, true]);
+    assert.match(await ok('quarantine', '--model', 'thermo', '--state', 'trusted'), /^3 devices are quarantined\./);
+    assert.match(await ok('quarantine', '--where', 'manifest=batch,state=trusted'), /^0 devices are quarantined\./);
+    assert.match(await ok('release', '--where', 'model=thermo,state=quarantined'), /^3 devices are released\./);
+    for (const words of [['f-1', '--model', 'thermo'], [], ['--where', 'colour=red'], ['--where', 'model'], ['--where', 'model=a', '--model', 'a']])
+      assert.equal((await run('revoke', ...words)).code, 2, words.join(' '));
+    assert.match((await hub.cli('device', 'cuts')).stdout, /shown +revoked/);
+    assert.match((await hub.cli('device', 'cuts', '--open')).stderr, /^No cut is open/);
+  });
+});
+
 describe('a hub that is killed in the middle of cuts', { timeout: 120000 }, () => {
   it('has them all confirmed after its restart', async (t) => {
     const hub = await Hub.start();
@@ -170,6 +224,9 @@ describe('a cut among two hubs', { timeout: 180000 }, () => {
     await cut(a, 'revoke', named('patient', 'patient-2'));
     const found = await cutOf(a, 'patient');
     assert.equal(found.status, 'open');
+    const { code, stdout, stderr } = await a.cli('--json', 'device', 'revoke', 'patient', '--reason', 'a test', '--yes', '--wait', '1s');
+    assert.deepEqual([code, JSON.parse(stdout).status, /api\/2/.test(stderr)], [7, 'open', true]);
+    assert.match((await a.cli('device', 'cuts', '--open')).stdout, /patient +revoked +.* open +api\/2/);
     assert.deepEqual(found.legs.map(({ leg, status }) => [leg, status]), [['api/1', 'confirmed'], ['api/2', 'open']]);
     assert.deepEqual((await a.must(200, 'GET', '/v1/cuts?status=open')).cuts.map(({ device }) => device), ['patient', 'patient-2']);
     await b.launch();

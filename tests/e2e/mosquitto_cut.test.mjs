@@ -159,7 +159,7 @@ describe('a cut at a broker', () => {
     broker.hub.setRules(4, broker.makeRules(4, POLICY.replace('"fleet/{device}/down/#"]', '"fleet/{device}/down/#", "all/#"]')));
     await say('rules version 4');
     assert.deepEqual(await client.subscribe('all/news'), [1]);
-    broker.hub.setRules(5, broker.makeRules(5, policy('    reach: {trusted: [enrolment, api]}\n')));
+    broker.hub.setRules(5, broker.makeRules(5, policy('    reach: {trusted: [enrolment, api]}\n'), broker.otherKey));
     assert.equal((await client.next(14))?.body[0], ADMINISTRATIVE, 'whom they let in no more is gone');
     assert.equal(await broker.tryConnect('t-1'), NOT_AUTHORIZED);
   });

@@ -26,7 +26,8 @@ describe('a hub with a Mosquitto', { timeout: 300000 }, () => {
   before(async () => {
     hub = await Hub.start();
     await hub.factory();
-    broker = await Mosquitto.beside(hub, { policy: POLICY });
+    await hub.must(201, 'POST', '/v1/policies', { from: 0, text: POLICY });
+    broker = await Mosquitto.beside(hub);
     for (const serial of ['t-1', 't-2', 't-3']) await broker.adopt(await enrolledDevice(hub, serial));
   });
   after(async () => {
@@ -44,6 +45,14 @@ describe('a hub with a Mosquitto', { timeout: 300000 }, () => {
       return found.length > 0 && found;
     }, 30000);
     assert.equal(connects.length, 1, 'once, however often it comes');
+  });
+
+  it('follows the policy as soon as another is applied', async () => {
+    const client = await broker.connect('t-1');
+    assert.deepEqual(await client.subscribe('all/news'), [NOT_AUTHORIZED]);
+    await hub.must(201, 'POST', '/v1/policies', { from: 1, text: POLICY.replace('"fleet/{device}/down/#"', '"fleet/{device}/down/#", "all/#"') });
+    await until('it may subscribe', async () => (await client.subscribe('all/news'))[0] === 1, 30000);
+    await client.disconnect();
   });
 
   it('has a cut confirmed by the broker that ended the session', async () => {
@@ -78,7 +87,7 @@ describe('a hub with a Mosquitto', { timeout: 300000 }, () => {
     }, 90000);
     assert.equal(shown.name, 'mqtt-1');
     assert.match(shown.seen.software, /^mosquitto 2/);
-    assert.equal(shown.seen.rules, 1);
+    assert.equal(shown.seen.rules, 2);
   });
 
   it('catches up with a cut that came while the broker was off', async () => {

@@ -1,6 +1,7 @@
-/* What each reader refuses, and how: rows of the table in test_requests.c. */
-/* not JSON as it is taken */
-CASE(request_device_move, "", "json-malformed", ""),
+/* What each reader refuses, and how: elements of the table in test_requests.c. */
+// clang-format off
+    /* not JSON as it is taken */
+    CASE(request_device_move, "", "json-malformed", ""),
     CASE(request_device_move, "[]", "json-not-object", ""),
     CASE(request_device_move, "{\"reason\":\"a\",\"reason\":\"a\"}", "json-duplicate-key", ""),
     CASE(request_device_move, "{\"reason\":\"a\"}x", "json-malformed", ""),

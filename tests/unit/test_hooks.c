@@ -233,6 +233,78 @@ static void topics(void **state)
     assert_int_equal(verdict, HOOK_DENY_NAME);
 }
 
+/* ---- rules in another broker's words ---- */
+
+struct listed {
+    char text[1024];
+    struct writer w;
+};
+
+static void take(void *out, struct slice filter)
+{
+    struct listed *l = out;
+    writer_put(&l->w, filter);
+    writer_text(&l->w, "\n");
+}
+
+static void assert_rules(const struct hook_context *ctx, const struct hook_device *device,
+                         enum rules_action action, const char *expected)
+{
+    struct listed l = {.text = ""};
+    l.w = writer_over(l.text, sizeof l.text - 1);
+    hooks_list_rules(ctx, device, action, take, &l);
+    assert_int_equal(l.w.err, ERR_NONE);
+    assert_string_equal(l.text, expected);
+}
+
+static void lists_what_means_the_same_elsewhere(void **state)
+{
+    (void)state;
+    static const struct slice filters[] = {
+        SLICE_LITERAL("a/{device}/#"),
+        SLICE_LITERAL("a/+"),
+        SLICE_LITERAL("+"),
+        SLICE_LITERAL("+/#"),
+        SLICE_LITERAL("a/+/#"),
+        SLICE_LITERAL("a/+/b"),
+        SLICE_LITERAL("eq a/b"),
+        SLICE_LITERAL("a/%c"),
+        SLICE_LITERAL("$share/g/a"),
+        SLICE_LITERAL("by/{group}/one"),
+        SLICE_LITERAL("t/{tenant}"),
+    };
+    static const struct slice of_group[] = {SLICE_LITERAL("floor/{group}/{model}")};
+    static const struct rules_entry entries[] = {{SLICE_LITERAL("m"),
+                                                  &without,
+                                                  {filters, ARRAY_LEN(filters)},
+                                                  {filters, ARRAY_LEN(filters)}}};
+    static const struct rules_entry groups[] = {
+        {SLICE_LITERAL("g"), NULL, {of_group, 1}, {of_group, 1}}};
+    static uint8_t body[4096];
+    struct rules rules;
+    struct writer w = writer_over(body, sizeof body);
+    rules_write_body(&w, 0, entries, 1, groups, 1);
+    assert_int_equal(w.err, ERR_NONE);
+    assert_int_equal(rules_read_body(writer_bytes(&w), &rules), ERR_NONE);
+    struct hook_context ctx = {.rules = &rules, .tenant = TENANT};
+    struct hook_device device = {
+        .tenant = "t", .device = "d", .model = "m", .state = DEVICE_TRUSTED};
+    assert_rules(&ctx, &device, RULES_PUBLISH,
+                 "a/d/#\na/+\n+\n+/#\na/+/#\na/+/b\n$share/g/a\nt/t\n");
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/d/#\na/+/b\nt/t\n");
+    (void)snprintf(device.group, sizeof device.group, "g");
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/d/#\na/+/b\nby/g/one\nt/t\nfloor/g/m\n");
+    (void)snprintf(device.device, sizeof device.device, "#"); /* a name that widens nothing */
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/+/b\nby/g/one\nt/t\nfloor/g/m\n");
+    device.state = DEVICE_QUARANTINED;
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "");
+    device.state = DEVICE_TRUSTED;
+    (void)snprintf(device.model, sizeof device.model, "n");
+    assert_rules(&ctx, &device, RULES_PUBLISH, "");
+    ctx.rules = NULL;
+    assert_rules(&ctx, &device, RULES_PUBLISH, "");
+}
+
 #define WITH_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_set_up, house_tear_down)
 
 int main(void)
@@ -241,6 +313,7 @@ int main(void)
         WITH_HOUSE(by_passwords),
         WITH_HOUSE(by_certificates),
         WITH_HOUSE(topics),
+        cmocka_unit_test(lists_what_means_the_same_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/clock.h"
+#include "pki/ocsp_check.h"
 #include "pki/ocsp_responder.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -307,12 +308,139 @@ static void knows_its_issuer(void **state)
     assert_int_equal(ocsp_issuer_read(slice_of(der, 10), &cert_id), ERR_SYNTAX);
 }
 
+/* ---- the other side ---- */
+
+static struct slice der_of(X509 *certificate, uint8_t der[CERTIFICATE_MAX])
+{
+    uint8_t *at = der;
+    return slice_of(der, (size_t)i2d_X509(certificate, &at));
+}
+
+static struct slice answer_bytes(const struct ocsp_answer *answer, uint8_t der[OCSP_RESPONSE_MAX])
+{
+    size_t len = 0;
+    assert_int_equal(ocsp_respond(responder, answer, der, OCSP_RESPONSE_MAX, &len), ERR_NONE);
+    return slice_of(der, len);
+}
+
+static void is_asked_as_it_reads(void **state)
+{
+    (void)state;
+    uint8_t certificate[CERTIFICATE_MAX], bytes[512];
+    struct slice issuer_der = der_of(issuing, certificate);
+    struct writer w = writer_over(bytes, sizeof bytes);
+    struct ocsp_request request;
+    struct ocsp_issuer id;
+    assert_int_equal(ocsp_ask_write(&w, issuer_der, slice_of(serial, sizeof serial)), ERR_NONE);
+    assert_int_equal(ocsp_request_read(writer_bytes(&w), &request), ERR_NONE);
+    assert_true(slice_equal(request.serial, slice_of(serial, sizeof serial)));
+    assert_int_equal(ocsp_issuer_read(issuer_der, &id), ERR_NONE);
+    assert_true(ocsp_is_issuer(&id, &request));
+    static const uint8_t long_serial[SERIAL_MAX + 1] = {1};
+    assert_int_equal(ocsp_ask_write(&w, issuer_der, slice_of(long_serial, sizeof long_serial)),
+                     ERR_SYNTAX);
+    assert_int_equal(ocsp_ask_write(&w, slice_of(bytes, 3), slice_of(serial, 1)), ERR_SYNTAX);
+    w = writer_over(bytes, 20);
+    assert_int_equal(ocsp_ask_write(&w, issuer_der, slice_of(serial, sizeof serial)), ERR_LIMIT);
+}
+
+static void answers_are_taken_for_what_they_say(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ocsp_status status;
+        enum crl_reason reason;
+    } cases[] = {{OCSP_GOOD, REASON_UNSPECIFIED},
+                 {OCSP_UNKNOWN, REASON_UNSPECIFIED},
+                 {OCSP_REVOKED, REASON_UNSPECIFIED},
+                 {OCSP_REVOKED, REASON_CERTIFICATE_HOLD},
+                 {OCSP_REVOKED, REASON_PRIVILEGE_WITHDRAWN}};
+    uint8_t certificate[CERTIFICATE_MAX], der[OCSP_RESPONSE_MAX];
+    struct slice issuer_der = der_of(issuing, certificate);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct ocsp_said said;
+        struct ocsp_answer answer = good();
+        answer.status = cases[i].status;
+        answer.reason = cases[i].reason;
+        answer.revoked_at = answer.status == OCSP_REVOKED ? answer.this_update - 77 : 0;
+        assert_int_equal(ocsp_answer_check(answer_bytes(&answer, der), issuer_der,
+                                           slice_of(serial, sizeof serial), &said),
+                         ERR_NONE);
+        assert_int_equal(said.response_status, OCSP_SUCCESSFUL);
+        assert_int_equal(said.status, cases[i].status);
+        assert_int_equal(said.reason, cases[i].reason);
+        assert_int_equal(said.this_update, answer.this_update);
+        assert_int_equal(said.next_update, answer.next_update);
+    }
+    struct writer w = writer_over(der, sizeof der);
+    struct ocsp_said said;
+    ocsp_write_error(&w, OCSP_UNAUTHORIZED);
+    assert_int_equal(
+        ocsp_answer_check(writer_bytes(&w), issuer_der, slice_of(serial, sizeof serial), &said),
+        ERR_NONE);
+    assert_int_equal(said.response_status, OCSP_UNAUTHORIZED);
+}
+
+static void no_other_answer_is_taken(void **state)
+{
+    (void)state;
+    uint8_t certificate[CERTIFICATE_MAX], other[CERTIFICATE_MAX], der[OCSP_RESPONSE_MAX + 1];
+    const uint8_t another[] = {0x0a, 0x0b};
+    struct slice issuer_der = der_of(issuing, certificate),
+                 wanted = slice_of(serial, sizeof serial);
+    struct ocsp_said said;
+    struct ocsp_answer answer = good();
+    struct slice right = answer_bytes(&answer, der);
+    assert_int_equal(ocsp_answer_check(right, issuer_der, slice_of(another, 2), &said),
+                     ERR_CONFLICT);
+    assert_int_equal(ocsp_answer_check(right, der_of(root, other), wanted, &said),
+                     ERR_BAD_SIGNATURE);
+    der[right.len] = 0;
+    assert_int_equal(ocsp_answer_check(slice_of(der, right.len + 1), issuer_der, wanted, &said),
+                     ERR_SYNTAX);
+    assert_int_equal(ocsp_answer_check(slice_of(der, 0), issuer_der, wanted, &said), ERR_SYNTAX);
+    assert_int_equal(ocsp_answer_check(slice_of(der, right.len - 1), issuer_der, wanted, &said),
+                     ERR_SYNTAX);
+    answer.this_update -= 7200;
+    answer.next_update = answer.this_update + 3600;
+    right = answer_bytes(&answer, der);
+    assert_int_equal(ocsp_answer_check(right, issuer_der, wanted, &said), ERR_EXPIRED);
+}
+
+/* Whatever byte is another, nobody is told that a revoked certificate is good. */
+static void a_changed_answer_says_nothing_else(void **state)
+{
+    (void)state;
+    uint8_t certificate[CERTIFICATE_MAX], der[OCSP_RESPONSE_MAX];
+    struct slice issuer_der = der_of(issuing, certificate);
+    struct ocsp_answer answer = good();
+    answer.status = OCSP_REVOKED;
+    answer.reason = REASON_CERTIFICATE_HOLD;
+    answer.revoked_at = answer.this_update - 77;
+    struct slice right = answer_bytes(&answer, der);
+    for (size_t i = 0; i < right.len; i++) {
+        struct ocsp_said said;
+        der[i] ^= 0x20;
+        enum err err = ocsp_answer_check(right, issuer_der, slice_of(serial, sizeof serial), &said);
+        if (err == ERR_NONE && said.response_status == OCSP_SUCCESSFUL)
+            assert_int_equal(said.reason, REASON_CERTIFICATE_HOLD);
+        der[i] ^= 0x20;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(says_what_it_is_told),     cmocka_unit_test(is_delegated),
-        cmocka_unit_test(renews_its_certificate),   cmocka_unit_test(does_not_outlive_its_issuer),
-        cmocka_unit_test(refuses_what_has_no_form), cmocka_unit_test(knows_its_issuer),
+        cmocka_unit_test(says_what_it_is_told),
+        cmocka_unit_test(is_delegated),
+        cmocka_unit_test(renews_its_certificate),
+        cmocka_unit_test(does_not_outlive_its_issuer),
+        cmocka_unit_test(refuses_what_has_no_form),
+        cmocka_unit_test(knows_its_issuer),
+        cmocka_unit_test(is_asked_as_it_reads),
+        cmocka_unit_test(answers_are_taken_for_what_they_say),
+        cmocka_unit_test(no_other_answer_is_taken),
+        cmocka_unit_test(a_changed_answer_says_nothing_else),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "api/requests.h"
-#include "base/clock.h"
 #include "base/json.h"
 #include "failing_malloc.h"
 
@@ -274,68 +273,6 @@ static void takes_queries(void **state)
     arena_free(a);
 }
 
-/* The largest manifest chunk: as many rows as there may be, and one more. */
-static void takes_a_full_chunk(void **state)
-{
-    (void)state;
-    size_t max = (size_t)4 * 1024 * 1024;
-    char *body = malloc(max);
-    char *pem = malloc(4000);
-    memset(pem, 'A', 3999);
-    pem[3999] = '\0';
-    for (size_t rows = 1000; rows <= 1001; rows++) {
-        size_t len = (size_t)snprintf(body, max, "{\"rows\":[");
-        for (size_t i = 0; i < rows; i++)
-            len += (size_t)snprintf(body + len, max - len,
-                                    "%s{\"serial\":\"thermo-%zu\",\"idevid_pem\":\"%s\"}",
-                                    i == 0 ? "" : ",", i, pem);
-        len += (size_t)snprintf(body + len, max - len, "]}");
-        struct arena *a = arena_new(ARENA_MAX);
-        struct problem p = {0};
-        struct request_manifest_add_devices add;
-        int64_t start = clock_monotonic_us();
-        enum err err = request_manifest_add_devices_read(slice_of(body, len), a, &add, &p);
-        int64_t us = clock_monotonic_us() - start;
-        print_message("%zu rows, %zu bytes: %lld us\n", rows, len, (long long)us);
-        if (rows == 1000) {
-            assert_int_equal(err, ERR_NONE);
-            assert_int_equal(add.rows_len, 1000);
-            assert_string_equal(add.rows[999].serial, "thermo-999");
-            assert_string_equal(add.rows[999].idevid_pem, pem);
-        } else {
-            assert_int_equal(err, ERR_REFUSED);
-            assert_string_equal(p.field, "rows");
-            assert_string_equal(p.code, "field-size");
-        }
-        arena_free(a);
-    }
-    free(pem);
-    free(body);
-}
-
-static void takes_certificates_up_to_their_limit(void **state)
-{
-    (void)state;
-    for (int n = 4095; n <= 4097; n++) {
-        char body[4200];
-        int len = snprintf(body, sizeof body,
-                           "{\"rows\":[{\"serial\":\"a\",\"idevid_pem\":\"%0*d\"}]}", n, 7);
-        assert_in_range(len, n, sizeof body - 1);
-        struct arena *a = arena_new(ARENA_MAX);
-        struct problem p = {0};
-        struct request_manifest_add_devices add;
-        enum err err = request_manifest_add_devices_read(slice_of(body, (size_t)len), a, &add, &p);
-        assert_int_equal(err, n <= 4096 ? ERR_NONE : ERR_REFUSED);
-        if (err == ERR_NONE) {
-            assert_int_equal(strlen(add.rows[0].idevid_pem), n);
-        } else {
-            assert_string_equal(p.code, "field-size");
-            assert_string_equal(p.field, "rows[0].idevid_pem");
-        }
-        arena_free(a);
-    }
-}
-
 static void memory_runs_out(void **state)
 {
     (void)state;
@@ -386,8 +323,6 @@ int main(void)
         cmocka_unit_test(does_not_quote_values),
         cmocka_unit_test(cuts_long_names),
         cmocka_unit_test(takes_queries),
-        cmocka_unit_test(takes_a_full_chunk),
-        cmocka_unit_test(takes_certificates_up_to_their_limit),
         cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,7 @@ static void finds(void **state)
     } cases[] = {
         {HTTP_GET, "/.well-known/est/cacerts", D, "est_cacerts", CALLER_PUBLIC, NULL},
         {HTTP_GET, "/.well-known/est/cacerts", B, "est_cacerts", CALLER_PUBLIC, NULL},
+        {HTTP_GET, "/.well-known/est/cacerts", L, "est_cacerts", CALLER_LOCAL, NULL},
         {HTTP_POST, "/.well-known/est/simpleenroll", B, "est_simpleenroll", CALLER_ENROLMENT, NULL},
         {HTTP_POST, "/.well-known/est/simplereenroll", D, "est_simplereenroll",
          CALLER_DEVICE_ENROLLED, NULL},

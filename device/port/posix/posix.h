@@ -32,6 +32,13 @@ void posix_port_close(struct posix_port *p);
 MUST_USE enum err posix_read_certificates(const char *path, uint8_t *buffer, size_t max,
                                           size_t *ret_len);
 
+/* Copies of the identity in that slot for other programs, in `folder` (made where it is missing):
+ * identity.pem, the key, the certificate and those between it and the root; and roots.pem, the
+ * roots and those between. Each is replaced whole, and readable by its owner alone. */
+MUST_USE enum err posix_write_copies(struct posix_port *p, const char *folder, enum port_key slot,
+                                     struct slice chain, const struct slice *roots,
+                                     size_t roots_len);
+
 /* 1 while a name is being looked up: the resolver does not hear of wake_fd, and nothing is written
  * meanwhile, so a signal's handler may end the process there and then. */
 extern volatile sig_atomic_t posix_resolving;

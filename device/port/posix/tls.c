@@ -172,11 +172,24 @@ static bool read_time(const ASN1_TIME *time, int64_t *ret_seconds)
     return true;
 }
 
+/* A device's certificate names it by a URI, and a hub's has none. Brokers are devices whose
+ * certificates are servers', too: none of them is taken for a hub, whatever its hosts. */
+static bool is_of_a_device(const X509 *certificate)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    bool found = false;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
+        found = found || sk_GENERAL_NAME_value(names, i)->type == GEN_URI;
+    GENERAL_NAMES_free(names);
+    return found;
+}
+
 static enum err read_server(const SSL *connection, struct port_server *ret_server)
 {
     const X509 *certificate = SSL_get0_peer_certificate(connection);
     struct port_server server;
-    if (certificate == NULL || !read_time(X509_get0_notBefore(certificate), &server.not_before) ||
+    if (certificate == NULL || is_of_a_device(certificate) ||
+        !read_time(X509_get0_notBefore(certificate), &server.not_before) ||
         !read_time(X509_get0_notAfter(certificate), &server.not_after))
         return ERR_BAD_SIGNATURE;
     *ret_server = server;

@@ -162,6 +162,7 @@ export class FakeHub {
 }
 
 export class Mosquitto {
+  otherKey = new PolicyKey('fleet.example/policy-2', randomBytes(32)); // of another hub
   host = 'broker.example';
   // `policy`: policy.yaml; `devices`: names of model thermo, or {name, ...fields of the record}; `config`: further
   // lines of the plugin's file; `mosquitto`: of Mosquitto's; `certificates`: whether its listener requires them.
@@ -196,9 +197,8 @@ export class Mosquitto {
     await this.configure(config, mosquitto, certificates);
   }
 
-  // Beside a real hub, as one of its brokers: enrolled there, with rules that the test has signed where `policy` is
-  // given, else the hub's.
-  static async beside(hub, { name = 'mqtt-1', policy, policyKey = new PolicyKey('fleet.example/policy', randomBytes(32)) } = {}) {
+  // Beside a real hub, as one of its brokers: enrolled there, with the rules of its policy.
+  static async beside(hub, name = 'mqtt-1') {
     const broker = new Mosquitto();
     broker.host = 'mqtt.example.com';
     broker.folder = await mkdtemp(join(tmpdir(), 'holdfast-broker-'));
@@ -210,8 +210,7 @@ export class Mosquitto {
     await writeFile(broker.identity.certificate, Buffer.concat([await readFile(one.certificate), issuing]));
     broker.ca = { roots: join(broker.folder, 'roots.pem') };
     await writeFile(broker.ca.roots, Buffer.concat([await readFile(hub.roots), issuing]));
-    broker.policyKey = policyKey;
-    if (policy) await writeFile(join(broker.state, 'rules'), broker.makeRules(1, policy));
+    broker.policyKey = { text: (await hub.must(200, 'GET', '/v1/hubs')).hubs[0].policy_key };
     broker.devices = {};
     broker.hub = { port: hub.ports.device, leave() {} };
     broker.port = await freePort();
@@ -244,7 +243,7 @@ export class Mosquitto {
   async configure(config, mosquitto, certificates) {
     const conf = {
       hubs: `127.0.0.1:${this.hub.port}`, certificate: this.identity.certificate, key: this.identity.key, roots: this.ca.roots,
-      'policy-key': this.policyKey.text, state: this.state, 'control-port': String(this.port), 'control-name': this.host, ...config,
+      'policy-key': `${this.policyKey.text}, ${this.otherKey.text}`, state: this.state, 'control-port': String(this.port), 'control-name': this.host, ...config,
     };
     await writeFile(join(this.folder, 'broker.conf'), Object.entries(conf).map(([k, v]) => `${k} = ${v}\n`).join(''));
     this.conf = join(this.folder, 'mosquitto.conf');
