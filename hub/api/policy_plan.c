@@ -91,7 +91,9 @@ static enum err take_model(void *ctx, const void *row)
 {
     struct unlisted *u = ctx;
     struct slice name = slice_of_text(((const struct model_row *)row)->id);
-    if (policy_find_model(&u->plan->judgement.policy, name) != NULL || u->n == SHOWN_MAX)
+    bool of_brokers = slice_equal(name, SLICE_LITERAL(IDENTITY_BROKER_MODEL));
+    if (of_brokers || policy_find_model(&u->plan->judgement.policy, name) != NULL ||
+        u->n == SHOWN_MAX)
         return ERR_NONE;
     return arena_copy(u->plan->work, name, &u->names[u->n++]);
 }

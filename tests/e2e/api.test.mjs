@@ -306,7 +306,19 @@ describe('the contract', { timeout: 180000 }, () => {
     assertFits('hub_admit', admitted);
     assert.equal(admitted.body.code, 'store-not-shared');
     assert.equal((await local('hub_remove', '/v1/hubs/hub-9/remove', 404, { reason: 'none' })).code, 'hub-not-found');
-    for (const id of ['hub_admit', 'hub_remove', 'device_assign', 'device_password_make', 'device_password_remove']) done.add(id); // in tests of their own
+    const text = `holdfast: 1\nfleet: fleet.example\ngroups: {g: {subscribe: [a]}}\nmodels: {sensor: {identity: {maker: acme}}, thermo: {identity: {maker: acme}}}\n`;
+    assert.equal((await local('policy_show', '/v1/policy', 404)).code, 'policy-not-found');
+    await local('policy_plan', '/v1/policy/plan', 200, { text });
+    await local('policy_apply', '/v1/policies', 201, { from: 0, text, comment: 'the first' });
+    assert.equal((await local('policy_apply', '/v1/policies', 409, { from: 0, text })).code, 'policy-changed');
+    await local('policy_show', '/v1/policy', 200);
+    await local('policy_list', '/v1/policies', 200);
+    assert.equal((await local('policy_get', '/v1/policies/1', 200)).text, text);
+    assert.equal((await local('policy_get', '/v1/policies/x', 404)).code, 'policy-not-found');
+    assert.equal((await local('policy_approve', '/v1/policies/1/approve', 409, { from: 1 })).code, 'policy-not-proposed');
+    assert.equal((await local('policy_withdraw', '/v1/policies/1/withdraw', 409, { comment: 'none' })).code, 'policy-not-proposed');
+    assert.equal((await local('device_assign', '/v1/devices/s-1/group', 200, { group: 'g' })).group, 'g');
+    for (const id of ['policy_approve', 'policy_withdraw', 'hub_admit', 'hub_remove', 'device_password_make', 'device_password_remove']) done.add(id); // in tests of their own
 
     const elsewhere = ({ id, path }) => path.startsWith('/v1/hooks/') || /^(broker|policy)_/.test(id);
     assert.deepEqual(operations.filter((one) => !elsewhere(one)).map(({ id }) => id).filter((id) => !done.has(id)), [], 'called with success');

@@ -294,7 +294,7 @@ describe('a hub over SQLite', { timeout: 60000 }, () => {
       assert.match(answer.stderr, /several need one over PostgreSQL/);
       // Other keys over the same database: a hub that nobody admitted.
       await hub.end();
-      for (const name of ['signer', 'offline', 'root.pem', 'ledger.vkey', 'bundle.vkey', 'bundle'])
+      for (const name of ['signer', 'offline', 'root.pem', 'ledger.vkey', 'policy.vkey', 'bundle.vkey', 'bundle'])
         await rm(join(hub.state, name), { recursive: true });
       await run(programs.cli, ['--state', hub.state, 'ca', 'init', '--fleet', 'fleet.example']);
       await assert.rejects(hub.launch(), /hub\.membership .*has not been admitted/);

@@ -6,6 +6,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Hub, as, enrolledDevice, programs } from './lib/hub.mjs';
+import { broker, changes, table } from './lib/broker.mjs';
 
 const run = promisify(execFile);
 const needsRoot = process.getuid() === 0 ? false : 'SKIPPED: run as root to be two people';
@@ -157,6 +158,31 @@ describe('a policy', { timeout: 120000 }, () => {
     assert.deepEqual(plan.concerned, [{ scope: 'group', name: 'floor-1', devices: 1, names: ['thermo-1'] }]);
     assert.equal((await hub.must(200, 'PUT', '/v1/devices/thermo-1/group', {})).group, undefined);
     assert.deepEqual((await acts(hub, 'device.assign')).map(({ data }) => data.group), ['floor-1', '']);
+  });
+});
+
+describe('what a broker gets of it', { timeout: 60000 }, () => {
+  it('is its signed rules, of which it hears at once, whatever the policy says of brokers\' own model', async () => {
+    const hub = await Hub.start();
+    const one = await broker(hub, 'mqtt-1');
+    const rules = (version) => as(hub, one, `/v1/broker/rules?version=${version}`);
+    assert.equal((await rules(0)).status, 204);
+    assert.deepEqual((await hub.must(200, 'POST', '/v1/policy/plan', { text: policy() })).unlisted, [], 'brokers are not its business');
+    const { at } = await table(hub, one);
+    const told = changes(hub, one, at, 20);
+    await applied(hub, 0, policy());
+    const began = Date.now();
+    assert.equal((await told).rules, 1);
+    assert.ok(Date.now() - began < 15000, 'not when the wait was over');
+    const answer = await rules(0);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers['content-type'], 'application/vnd.holdfast.rules');
+    assert.equal(answer.body.subarray(0, 8).toString(), 'HFRULES1');
+    const key = (await readFile(join(hub.state, 'policy.vkey'), 'utf8')).split('+')[0];
+    assert.match(answer.body.toString('latin1'), new RegExp(`fleet fleet.example\nversion 1\n[\\s\\S]* ${key} `));
+    assert.equal((await rules(1)).status, 204);
+    assert.equal((await table(hub, one)).rules, 1);
+    await hub.stop();
   });
 });
 
