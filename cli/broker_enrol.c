@@ -203,9 +203,11 @@ static int write_mosquitto(struct enrolling *e)
     path_of(e, "broker.conf", config);
     path_of(e, "agent/copies/identity.pem", identity);
     path_of(e, "agent/copies/roots.pem", roots);
-    const char *const parts[] = {
+    static const char head[] =
         MARK "\nper_listener_settings false\nallow_anonymous false\nset_tcp_nodelay true\n"
-             "max_packet_size 1048576\nmax_queued_messages 1000\nplugin ",
+             "max_packet_size 1048576\nmax_queued_messages 1000\nplugin ";
+    const char *const parts[] = {
+        head,
         e->plugin,
         "\nplugin_opt_config ",
         config,
