@@ -227,10 +227,11 @@ static void send_packet(struct device *d, const uint8_t *bytes, size_t len)
 
 static size_t put_text(uint8_t *to, const char *text)
 {
-    size_t len = strlen(text);
+    size_t len = 0;
+    for (; text[len] != '\0'; len++)
+        to[2 + len] = (uint8_t)text[len];
     to[0] = (uint8_t)(len >> 8);
     to[1] = (uint8_t)len;
-    memcpy(to + 2, text, len);
     return len + 2;
 }
 

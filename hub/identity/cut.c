@@ -290,8 +290,10 @@ enum err identity_cut_read(struct store_reader *reader, struct arena *arena,
     if (r.legs == NULL)
         return ERR_NO_MEMORY;
     for (size_t i = 0; i < legs->len; i++) {
-        if (has_leg(&legs->items[i], cut))
-            ROW_TEXT(r.legs[r.n++].name, legs->items[i].name);
+        if (!has_leg(&legs->items[i], cut))
+            continue;
+        ROW_TEXT(r.legs[r.n].name, legs->items[i].name);
+        r.n++;
     }
     const struct store_filter filters[] = {
         {.column = "tenant", .text = slice_of_text(cut->tenant)},
