@@ -124,8 +124,8 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] == '~')
         view_reason(call, j, row->id, slice_of_text(row->reason));
-    else if (row->reason[0] != '\0')
-        json_field_text(j, "reason", row->reason);
+    else if (row->reason[0] != '\0' || row->state != DEVICE_EXPECTED)
+        json_field_text(j, "reason", row->reason[0] != '\0' ? row->reason : "enrolled");
     json_field_text(j, "credential", credential_kind_text(row->credential));
     field_time(j, "claim_expires_at", row->claim_expires_at);
     field_time(j, "claim_used_at", row->claim_used_at);

@@ -463,7 +463,7 @@ static enum err enrol_apply(struct write *w, struct tx *tx)
         f.device.was_trusted = e->state == DEVICE_TRUSTED;
         ROW_TEXT(f.device.reason, e->authenticator == AUTHENTICATOR_EXPIRED
                                       ? "came back with an expired certificate"
-                                      : "enrolled");
+                                      : "");
     }
     if (e->readmitted) {
         err = grace_close(tx, e->act.tenant, e->device, now);

@@ -78,7 +78,8 @@ struct device_row {
     char manifest[NAME_MAX_BYTES + 1];
     int64_t state;                 /* enum device_state */
     int64_t was_trusted;           /* 1 once it was: where a release from quarantine leads */
-    char reason[SEALED_TEXT_SIZE]; /* of the last move; a person's is sealed */
+    char reason[SEALED_TEXT_SIZE]; /* of the last move; a person's is sealed. Of most devices that
+                                      is their enrolment, which is an empty text here */
     int64_t credential;            /* enum credential_kind: how it proves itself the first time */
     struct hash
         credential_hash; /* SHA-256 of the claim code, the SPKI, or the IDevID certificate */
