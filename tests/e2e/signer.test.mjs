@@ -194,11 +194,11 @@ describe('the hub and its signer, started as root', { skip: needsRoot, timeout: 
   it('leave nothing open in the signer but its line to the hub and its state', async () => {
     const open = await Promise.all((await readdir(`/proc/${signer}/fd`)).map((fd) => readlink(`/proc/${signer}/fd/${fd}`)));
     const rest = open.filter((path) => !/^(socket:\[|pipe:\[|\/dev\/null$)/.test(path));
-    assert.deepEqual(rest, [join(hub.state, 'signer/ledger.state')]);
+    assert.deepEqual(rest.sort(), ['ledger', 'policy'].map((name) => join(hub.state, `signer/${name}.state`)));
   });
 
   it('keep the keys from the hub: files', async () => {
-    for (const name of ['issuing.key', 'ledger.key', 'ledger.state']) {
+    for (const name of ['issuing.key', 'ledger.key', 'policy.key', 'ledger.state', 'policy.state']) {
       const path = join(hub.state, 'signer', name);
       const { mode, uid } = await stat(path);
       assert.equal(mode & 0o077, 0, name);
