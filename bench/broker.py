@@ -38,8 +38,11 @@ class PlayedHub(http.server.BaseHTTPRequestHandler):
     def reply(self, status, body=b""):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:  # the broker was ended while it waited for news
+            self.close_connection = True
 
     def do_GET(self):
         head = struct.pack(">8sQQI", b"HFFEED01", 1, 1, 0)
