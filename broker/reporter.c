@@ -10,13 +10,13 @@
 #include "broker/status.h"
 #include "core/json_write.h"
 
-#define BODY_MAX        (BROKER_REPORT_MAX * 1024U)
-#define RESPONSE_MAX    4096 /* a problem's words */
-#define TIMEOUT_MS      10000
-#define REFUSALS_MS     10000 /* counted for so long before they are told */
-#define SIGN_MS         60000 /* how it is, also where nothing happened */
-#define CONTACT_MS      10000
-#define KICKED          152 /* administrative action, MQTT 5.0 section 3.14.2.1 */
+#define BODY_MAX     (BROKER_REPORT_MAX * 1024U)
+#define RESPONSE_MAX 4096 /* a problem's words */
+#define TIMEOUT_MS   10000
+#define REFUSALS_MS  10000 /* counted for so long before they are told */
+#define SIGN_MS      60000 /* how it is, also where nothing happened */
+#define CONTACT_MS   10000
+#define KICKED       152 /* administrative action, MQTT 5.0 section 3.14.2.1 */
 #define EVER_TOLD    2147483647
 
 struct reporter {
@@ -94,8 +94,7 @@ void report_write(const struct broker *b, const struct report *r, struct writer 
     json_field_integer(&j, "rules", (int64_t)r->rules);
     json_field_integer(&j, "sessions", r->sessions);
     json_field_text(&j, "software", b->software);
-    json_field_integer(&j, "stale_seconds",
-                       r->stale > EVER_TOLD ? EVER_TOLD : r->stale);
+    json_field_integer(&j, "stale_seconds", r->stale > EVER_TOLD ? EVER_TOLD : r->stale);
     int64_t refused = r->refusals_len > 0 ? r->refused_ms / 1000 : 0;
     json_field_integer(&j, "refused_seconds", refused > EVER_TOLD ? EVER_TOLD : refused);
     write_connects(b, r, &j);

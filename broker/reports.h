@@ -39,7 +39,7 @@ struct reports {
     uint32_t connects_first, connects_len; /* a ring */
     struct report_refusal *refusals;
     uint32_t refusals_len;
-    int64_t refused_since_ms; /* monotonic; the first that is not told yet; 0: none */
+    int64_t refused_since_ms;      /* monotonic; the first that is not told yet; 0: none */
     uint64_t other[REFUSAL_KINDS]; /* of sources that found no room */
     uint64_t total[REFUSAL_KINDS]; /* since the start */
 };

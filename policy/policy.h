@@ -36,7 +36,7 @@ struct policy_identity {
 struct policy_respond {
     uint32_t topics; /* refused for their topic within a minute; 0: never, as with the next */
     uint32_t floods; /* refused as too much, within a minute */
-    bool copies;     /* a certificate that was replaced is shown again: two have had this identity */
+    bool copies; /* a certificate that was replaced is shown again: two have had this identity */
 };
 
 struct policy_topics {

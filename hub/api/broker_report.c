@@ -1,5 +1,6 @@
 /* What brokers tell of what they have seen. */
 #include <stdio.h>
+#include <string.h>
 
 #include "api/requests.h"
 #include "hub/api/call.h"
@@ -47,13 +48,19 @@ static bool is_own_doing(enum api_broker_refusal_kind kind, enum count_kind *ret
     }
 }
 
+/* What a broker tells of those that found no place in its own table (broker/reports.h). */
+static bool is_of_many(const char *source)
+{
+    return strcmp(source, "other") == 0;
+}
+
 static void respond(struct api_call *call, const struct request_broker_report *in)
 {
     struct responder_told told[BROKER_REPORTED_MAX];
     size_t n = 0;
     for (size_t i = 0; i < in->refusals_len && n < ARRAY_LEN(told); i++) {
         const struct request_broker_refusal *refusal = &in->refusals[i];
-        if (is_own_doing(refusal->kind, &told[n].kind)) {
+        if (is_own_doing(refusal->kind, &told[n].kind) && !is_of_many(refusal->source)) {
             told[n].device = refusal->source;
             told[n++].count = (uint64_t)refusal->count;
         }

@@ -1,6 +1,6 @@
-/* Cuts that the hub makes by itself. A detection that is wrong, or a broker in wrong hands, must not
- * take the fleet away: there are as many in any hour as the policy says, and what is beyond waits
- * for a person. That is decided over rows, so it holds over all hubs, and across restarts. */
+/* Cuts that the hub makes by itself. A detection that is wrong, or a broker in wrong hands, must
+ * not take the fleet away: there are as many in any hour as the policy says, and what is beyond
+ * waits for a person. That is decided over rows, so it holds over all hubs, and across restarts. */
 #include "hub/identity/internal.h"
 
 #define HOUR_MS   INT64_C(3600000)
@@ -141,10 +141,9 @@ static enum err waiting_entry(struct automatic_act *a, struct tx *tx, uint32_t p
     json_field_text(&j, "reason", a->reason);
     json_field_integer(&j, "automatic_per_hour", per_hour);
     json_close_object(&j);
-    return out.err != ERR_NONE
-               ? out.err
-               : act_append(&a->act, tx, "device.cut-waiting", "device", a->device,
-                            writer_bytes(&out));
+    return out.err != ERR_NONE ? out.err
+                               : act_append(&a->act, tx, "device.cut-waiting", "device", a->device,
+                                            writer_bytes(&out));
 }
 
 static enum err ask(struct automatic_act *a, struct tx *tx, uint32_t per_hour)
@@ -175,6 +174,12 @@ static enum err decide(struct automatic_act *a, struct tx *tx, struct device_row
     return allowed ? cut_now(a, tx, device, &tally) : ask(a, tx, per_hour);
 }
 
+static bool is_cuttable(const struct device_row *device)
+{
+    return identity_can_move(MOVE_QUARANTINE, device->state) &&
+           !slice_equal(slice_of_text(device->model), SLICE_LITERAL(IDENTITY_BROKER_MODEL));
+}
+
 static enum err automatic_apply(struct write *w, struct tx *tx)
 {
     struct automatic_act *a = (struct automatic_act *)(void *)act_of(w);
@@ -185,8 +190,7 @@ static enum err automatic_apply(struct write *w, struct tx *tx)
     enum err err = tx_get(tx, &table_device, &device);
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_NONE : err;
-    if (!identity_can_move(MOVE_QUARANTINE, device.state) ||
-        slice_equal(slice_of_text(device.model), SLICE_LITERAL(IDENTITY_BROKER_MODEL)))
+    if (!is_cuttable(&device))
         return ERR_NONE;
     /* Whoever waits goes on waiting, also once the hour is over: a person has been asked. */
     err = tx_get(tx, &table_cut_waiting, &waiting);
@@ -212,6 +216,24 @@ void identity_cut_automatically(struct identity *identity, const struct act_orig
         act_submit(&a->act, identity->store);
 }
 
+enum err identity_can_cut_automatically(struct store_reader *reader, struct arena *arena,
+                                        const char *tenant, const char *device,
+                                        char ret_model[NAME_MAX_BYTES + 1])
+{
+    struct device_row row = device_row_of(tenant, device);
+    struct cut_waiting_row waiting = cut_waiting_row_of(tenant, device);
+    enum err err = store_get(reader, &table_device, arena, &row);
+    if (err != ERR_NONE)
+        return err;
+    if (!is_cuttable(&row))
+        return ERR_NOT_FOUND;
+    err = store_get(reader, &table_cut_waiting, arena, &waiting);
+    if (err != ERR_NOT_FOUND)
+        return err == ERR_NONE ? ERR_NOT_FOUND : err;
+    row_text(ret_model, NAME_MAX_BYTES + 1, row.model);
+    return ERR_NONE;
+}
+
 /* ---- a person says no ---- */
 
 static void dismiss_reads(const struct write *w, struct keyset *keys)
@@ -223,8 +245,7 @@ static void dismiss_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_cut_waiting, &waiting);
 }
 
-static enum err dismiss_entry(struct dismiss_act *d, struct tx *tx,
-                              const struct device_row *device,
+static enum err dismiss_entry(struct dismiss_act *d, struct tx *tx, const struct device_row *device,
                               const struct cut_waiting_row *waiting)
 {
     uint8_t bytes[2048];
@@ -240,8 +261,8 @@ static enum err dismiss_entry(struct dismiss_act *d, struct tx *tx,
     json_field_text(&j, "reason", reason);
     json_close_object(&j);
     return out.err != ERR_NONE ? out.err
-                               : act_append(&d->act, tx, "device.cut-dismiss", "device",
-                                            d->device, writer_bytes(&out));
+                               : act_append(&d->act, tx, "device.cut-dismiss", "device", d->device,
+                                            writer_bytes(&out));
 }
 
 static enum err dismiss_apply(struct write *w, struct tx *tx)

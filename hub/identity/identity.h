@@ -294,6 +294,12 @@ struct automatic_act {
 void identity_cut_automatically(struct identity *identity, const struct act_origin *origin,
                                 struct automatic_act *a);
 
+/* Could that be done with it, as far as can be seen from here, and of which model is it?
+ * ERR_NOT_FOUND: no. */
+MUST_USE enum err identity_can_cut_automatically(struct store_reader *reader, struct arena *arena,
+                                                 const char *tenant, const char *device,
+                                                 char ret_model[NAME_MAX_BYTES + 1]);
+
 struct dismiss_act {
     struct act act;
     char device[NAME_MAX_BYTES + 1];

@@ -363,7 +363,7 @@ struct automatic_cut_row {
 };
 struct automatic_count_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
-    int64_t first, last; /* numbers that are there; last + 1 and last: none */
+    int64_t first, last;             /* numbers that are there; last + 1 and last: none */
 };
 /* A device that the hub would have cut, had there not been as many in that hour as the policy
  * allows: it waits for a person. */

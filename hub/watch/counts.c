@@ -16,7 +16,7 @@ struct counted {
 struct counts {
     struct counted devices[COUNTS_DEVICES];
     size_t len;
-    int64_t tidied; /* in this slot those that have nothing any more were taken out */
+    int64_t tidied;          /* in this slot those that have nothing any more were taken out */
     uint16_t places[PLACES]; /* index into devices plus one */
 };
 

@@ -47,9 +47,9 @@ enum err responder_new(struct identity *identity, responder_cut_fn *cut,
     r->cuts = metric_counter("holdfast_automatic_cuts_total",
                              "Devices that the hub cut off by itself, or had a person asked about",
                              "outcome");
-    r->uncounted = metric_counter("holdfast_automatic_cuts_uncounted_total",
-                                  "Refusals that found no room where automatic cuts are decided",
-                                  NULL);
+    r->uncounted =
+        metric_counter("holdfast_automatic_cuts_uncounted_total",
+                       "What was told of devices and could not be looked at or counted", NULL);
     *ret_responder = r;
     return ERR_NONE;
 }
@@ -88,8 +88,7 @@ static void response_ended(struct act *act)
     arena_free(s->arena);
 }
 
-static struct response *response_new(struct responder *r, const struct device_row *device,
-                                     const char *kind)
+static struct response *response_new(struct responder *r, const char *device, const char *kind)
 {
     struct arena *arena = NULL;
     struct response *s = NULL;
@@ -104,7 +103,7 @@ static struct response *response_new(struct responder *r, const struct device_ro
     }
     s->responder = r;
     s->arena = arena;
-    (void)snprintf(s->act.device, sizeof s->act.device, "%s", device->id);
+    (void)snprintf(s->act.device, sizeof s->act.device, "%s", device);
     (void)snprintf(s->act.kind, sizeof s->act.kind, "%s", kind);
     return s;
 }
@@ -122,28 +121,21 @@ static void submit(struct response *s, const struct responder_site *site, const 
 
 /* ---- whom it is about ---- */
 
-/* What its model's policy says; NULL where nothing is to be done about it: there is no such device,
- * or it can't be cut off, or waits for a person already. Only the act's own look counts. */
-static const struct policy_respond *respond_of(const struct responder_site *site,
+/* What its model's policy says; NULL where nothing is to be done about it. Only the act's own look
+ * counts. */
+static const struct policy_respond *respond_of(struct responder *r,
+                                               const struct responder_site *site,
                                                struct arena *arena, const char *tenant,
-                                               const char *name, struct device_row *ret_device)
+                                               const char *device)
 {
-    struct device_row device = {.state = DEVICE_REVOKED};
-    struct cut_waiting_row waiting = {.since = 0};
-    (void)snprintf(device.tenant, sizeof device.tenant, "%s", tenant);
-    (void)snprintf(device.id, sizeof device.id, "%s", name);
-    (void)snprintf(waiting.tenant, sizeof waiting.tenant, "%s", tenant);
-    (void)snprintf(waiting.device, sizeof waiting.device, "%s", name);
-    if (store_get(site->reader, &table_device, arena, &device) != ERR_NONE ||
-        !identity_can_move(MOVE_QUARANTINE, device.state))
+    char name[NAME_MAX_BYTES + 1];
+    enum err err = identity_can_cut_automatically(site->reader, arena, tenant, device, name);
+    if (err != ERR_NONE && err != ERR_NOT_FOUND)
+        metric_add(r->uncounted, NULL, 1);
+    if (err != ERR_NONE)
         return NULL;
-    const struct policy_model *model =
-        policy_find_model(&site->force->policy, slice_of_text(device.model));
-    if (model == NULL ||
-        store_get(site->reader, &table_cut_waiting, arena, &waiting) != ERR_NOT_FOUND)
-        return NULL;
-    *ret_device = device;
-    return &model->respond;
+    const struct policy_model *model = policy_find_model(&site->force->policy, slice_of_text(name));
+    return model == NULL ? NULL : &model->respond;
 }
 
 static bool responds(const struct policy_force *force)
@@ -177,13 +169,11 @@ static void tell_one(struct responder *r, const struct responder_site *site, str
                      const char *tenant, const char *broker, int64_t seconds,
                      const struct responder_told *told)
 {
-    struct device_row device;
     uint64_t sum = 0;
-    const struct policy_respond *respond =
-        respond_of(site, arena, tenant, told->device, &device);
-    uint32_t figure = respond == NULL                ? 0
+    const struct policy_respond *respond = respond_of(r, site, arena, tenant, told->device);
+    uint32_t figure = respond == NULL              ? 0
                       : told->kind == COUNT_TOPICS ? respond->topics
-                                                     : respond->floods;
+                                                   : respond->floods;
     if (figure == 0)
         return;
     (void)pthread_mutex_lock(&r->lock);
@@ -193,9 +183,9 @@ static void tell_one(struct responder *r, const struct responder_site *site, str
     struct response *s = NULL;
     bool reached = err == ERR_NONE && sum >= figure;
     if (reached)
-        s = response_new(r, &device, kinds[told->kind].name);
+        s = response_new(r, told->device, kinds[told->kind].name);
     if (err != ERR_NONE || (reached && s == NULL))
-        metric_add(r->uncounted, NULL, (int64_t)told->count);
+        metric_add(r->uncounted, NULL, 1);
     if (s == NULL)
         return;
     (void)pthread_mutex_lock(&r->lock);
@@ -221,16 +211,15 @@ void responder_tell(struct responder *r, const struct responder_site *site, cons
 
 /* ---- copies ---- */
 
-void responder_tell_copy(struct responder *r, const struct responder_site *site,
-                         const char *tenant, const char *device)
+void responder_tell_copy(struct responder *r, const struct responder_site *site, const char *tenant,
+                         const char *device)
 {
-    struct device_row row;
     struct arena *arena = responds(site->force) ? arena_new(DEVICE_ARENA) : NULL;
     const struct policy_respond *respond =
-        arena == NULL ? NULL : respond_of(site, arena, tenant, device, &row);
+        arena == NULL ? NULL : respond_of(r, site, arena, tenant, device);
     struct response *s = NULL;
     if (respond != NULL && respond->copies) {
-        s = response_new(r, &row, "copies");
+        s = response_new(r, device, "copies");
         if (s == NULL)
             metric_add(r->uncounted, NULL, 1);
     }

@@ -45,7 +45,7 @@ void responder_tell(struct responder *r, const struct responder_site *site, cons
                     const char *broker, int64_t seconds, const struct responder_told *told,
                     size_t n);
 /* Somebody showed a certificate of that device that was replaced: two have had its identity. */
-void responder_tell_copy(struct responder *r, const struct responder_site *site,
-                         const char *tenant, const char *device);
+void responder_tell_copy(struct responder *r, const struct responder_site *site, const char *tenant,
+                         const char *device);
 
 #endif

@@ -239,8 +239,8 @@ static void leaves_alone_whom_it_can_not_cut(void **state)
     assert_int_equal(move(h, &m, "a", MOVE_QUARANTINE), ERR_NONE);
     assert_int_equal(move(h, &m, "b", MOVE_REVOKE), ERR_NONE);
     assert_int_equal(move(h, &m, "c", MOVE_RETIRE), ERR_NONE);
-    assert_int_equal(
-        change_model(h, &model, MODEL_CREATE, IDENTITY_BROKER_MODEL, PROOF_MANIFEST), ERR_NONE);
+    assert_int_equal(change_model(h, &model, MODEL_CREATE, IDENTITY_BROKER_MODEL, PROOF_MANIFEST),
+                     ERR_NONE);
     assert_int_equal(create_manifest(h, &manifest, "brokers", IDENTITY_BROKER_MODEL), ERR_NONE);
     enrol(h, "brokers", "mqtt-1");
     static const char *const devices[] = {"a", "b", "c", "new", "nobody", "mqtt-1"};
@@ -327,10 +327,8 @@ static void waits_no_more_once_a_person_has_decided(void **state)
     static const struct {
         const char *device;
         enum device_move move;
-    } decided[] = {{"a", MOVE_QUARANTINE},
-                   {"b", MOVE_REVOKE},
-                   {"c", MOVE_RETIRE},
-                   {"d", MOVE_APPROVE}};
+    } decided[] = {
+        {"a", MOVE_QUARANTINE}, {"b", MOVE_REVOKE}, {"c", MOVE_RETIRE}, {"d", MOVE_APPROVE}};
     struct house *h = *state;
     struct move_act m;
     apply(h, 0);
