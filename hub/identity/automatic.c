@@ -14,15 +14,6 @@ struct cut_waiting_row cut_waiting_row_of(const char *tenant, const char *device
     return row;
 }
 
-enum err cut_waiting_end(struct tx *tx, const char *tenant, const char *device)
-{
-    struct cut_waiting_row row = cut_waiting_row_of(tenant, device);
-    enum err err = tx_get(tx, &table_cut_waiting, &row);
-    if (err == ERR_NONE)
-        err = tx_delete(tx, &table_cut_waiting, &row);
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
-}
-
 /* ---- how many there were ---- */
 
 struct tally {
@@ -55,6 +46,12 @@ static enum err read_tally(struct tx *tx, const char *tenant, struct tally *ret_
         tally.row = count_row_of(tenant);
     *ret_tally = tally;
     return ERR_NONE;
+}
+
+static enum err write_tally(struct tx *tx, const struct tally *tally)
+{
+    return tally->exists ? tx_update(tx, &table_automatic_count, &tally->row)
+                         : tx_insert(tx, &table_automatic_count, &tally->row);
 }
 
 static enum err is_past(struct tx *tx, struct automatic_cut_row *row, bool *ret_past)
@@ -101,10 +98,29 @@ static enum err count_one(struct tx *tx, struct tally *tally, const struct autom
     row.cut_at_ms = tx_now_ms(tx);
     if (err == ERR_NONE)
         err = tx_insert(tx, &table_automatic_cut, &row);
-    if (err != ERR_NONE)
-        return err;
-    return tally->exists ? tx_update(tx, &table_automatic_count, &tally->row)
-                         : tx_insert(tx, &table_automatic_count, &tally->row);
+    return err == ERR_NONE ? write_tally(tx, tally) : err;
+}
+
+/* ---- those that wait ---- */
+
+static enum err end_waiting(struct tx *tx, const struct cut_waiting_row *row)
+{
+    struct tally tally;
+    enum err err = tx_delete(tx, &table_cut_waiting, row);
+    if (err == ERR_NONE)
+        err = read_tally(tx, row->tenant, &tally);
+    if (err != ERR_NONE || --tally.row.waiting < 0)
+        return err != ERR_NONE ? err : ERR_INTERNAL;
+    return write_tally(tx, &tally);
+}
+
+enum err cut_waiting_end(struct tx *tx, const char *tenant, const char *device)
+{
+    struct cut_waiting_row row = cut_waiting_row_of(tenant, device);
+    enum err err = tx_get(tx, &table_cut_waiting, &row);
+    if (err == ERR_NOT_FOUND)
+        return ERR_NONE;
+    return err == ERR_NONE ? end_waiting(tx, &row) : err;
 }
 
 /* ---- the cut, or the question ---- */
@@ -146,15 +162,22 @@ static enum err waiting_entry(struct automatic_act *a, struct tx *tx, uint32_t p
                                             writer_bytes(&out));
 }
 
-static enum err ask(struct automatic_act *a, struct tx *tx, uint32_t per_hour)
+static enum err ask(struct automatic_act *a, struct tx *tx, struct tally *tally, uint32_t per_hour)
 {
     struct cut_waiting_row row = cut_waiting_row_of(a->act.tenant, a->device);
+    if (tally->row.waiting >= IDENTITY_WAITING_MAX) {
+        a->outcome = AUTOMATIC_UNASKED;
+        return ERR_NONE;
+    }
     ROW_TEXT(row.kind, a->kind);
     ROW_TEXT(row.reason, a->reason);
     row.since = tx_now_ms(tx) / 1000;
     row.entry = a->entry = (int64_t)ledger_next(a->act.ledger);
     a->outcome = AUTOMATIC_WAITS;
+    tally->row.waiting++;
     enum err err = tx_insert(tx, &table_cut_waiting, &row);
+    if (err == ERR_NONE)
+        err = write_tally(tx, tally);
     return err == ERR_NONE ? waiting_entry(a, tx, per_hour) : err;
 }
 
@@ -171,7 +194,7 @@ static enum err decide(struct automatic_act *a, struct tx *tx, struct device_row
         err = is_allowed(tx, &tally, per_hour, &allowed);
     if (err != ERR_NONE)
         return err;
-    return allowed ? cut_now(a, tx, device, &tally) : ask(a, tx, per_hour);
+    return allowed ? cut_now(a, tx, device, &tally) : ask(a, tx, &tally, per_hour);
 }
 
 static bool is_cuttable(const struct device_row *device)
@@ -280,7 +303,7 @@ static enum err dismiss_apply(struct write *w, struct tx *tx)
         return problem_set(&w->problem, 404, "cut-not-waiting", "device",
                            "no cut of '%s' waits for a person", d->device);
     if (err == ERR_NONE)
-        err = tx_delete(tx, &table_cut_waiting, &waiting);
+        err = end_waiting(tx, &waiting);
     return err == ERR_NONE ? dismiss_entry(d, tx, &device, &waiting) : err;
 }
 

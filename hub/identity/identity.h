@@ -272,10 +272,13 @@ MUST_USE enum err identity_cut_read(struct store_reader *reader, struct arena *a
 
 /* ---- cuts that the hub makes by itself, as the policy's `respond` says ---- */
 
+#define IDENTITY_WAITING_MAX 1000 /* of a tenant: nobody grows rows and ledger at will */
+
 enum automatic_outcome {
     AUTOMATIC_NOTHING, /* there is no such device, it is cut off already, or waits already */
     AUTOMATIC_CUT,     /* quarantined */
     AUTOMATIC_WAITS,   /* from now on: there were as many in this hour as the policy allows */
+    AUTOMATIC_UNASKED, /* nor is a person asked: IDENTITY_WAITING_MAX wait already */
 };
 struct automatic_act {
     struct act act;

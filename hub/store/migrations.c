@@ -175,8 +175,8 @@ const struct migration migrations[] = {
         "entry @integer NOT NULL, cut_at_ms @integer NOT NULL, PRIMARY KEY (tenant, number)) "
         "@compact",
         "CREATE TABLE automatic_count ("
-        "tenant @text NOT NULL PRIMARY KEY, first @integer NOT NULL, last @integer NOT NULL) "
-        "@compact",
+        "tenant @text NOT NULL PRIMARY KEY, first @integer NOT NULL, last @integer NOT NULL, "
+        "waiting @integer NOT NULL) @compact",
         "CREATE TABLE cut_waiting ("
         "tenant @text NOT NULL, device @text NOT NULL, kind @text NOT NULL, "
         "reason @text NOT NULL, since @integer NOT NULL, entry @integer NOT NULL, "

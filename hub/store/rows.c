@@ -351,6 +351,7 @@ static const struct column automatic_count_columns[] = {
     TENANT(automatic_count_row),
     INTEGER(automatic_count_row, first),
     INTEGER(automatic_count_row, last),
+    INTEGER(automatic_count_row, waiting),
 };
 const struct table table_automatic_count =
     TABLE(26, "automatic_count", automatic_count_row, 1, automatic_count_columns);

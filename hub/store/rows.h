@@ -353,7 +353,7 @@ struct cut_leg_row {
 };
 
 /* Cuts that the hub made by itself: those of the last hour, numbered 1, 2, ... in each tenant; and
- * which are there. Older ones go with the next. */
+ * which are there, and how many wait. Older ones go with the next. */
 struct automatic_cut_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
     int64_t number;                  /* key */
@@ -364,6 +364,7 @@ struct automatic_cut_row {
 struct automatic_count_row {
     char tenant[NAME_MAX_BYTES + 1]; /* key */
     int64_t first, last;             /* numbers that are there; last + 1 and last: none */
+    int64_t waiting;                 /* rows of table_cut_waiting */
 };
 /* A device that the hub would have cut, had there not been as many in that hour as the policy
  * allows: it waits for a person. */

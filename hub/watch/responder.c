@@ -75,6 +75,8 @@ static void response_ended(struct act *act)
         metric_add(r->cuts, "failed", 1);
         log_event(LOG_LEVEL_WARNING, "device.cut_failed", F_TEXT("device", a->device),
                   F_TEXT("kind", a->kind), F_ERR(err));
+    } else if (a->outcome == AUTOMATIC_UNASKED) {
+        metric_add(r->cuts, "unasked", 1);
     } else if (a->outcome != AUTOMATIC_NOTHING) {
         bool cut = a->outcome == AUTOMATIC_CUT;
         metric_add(r->cuts, cut ? "cut" : "waits", 1);

@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { join } from 'node:path';
 import { Clock } from './lib/clock.mjs';
 import { Hub, as, csrBody, curl, enrolledDevice, keepCertificate, newKey, until } from './lib/hub.mjs';
+import { Fleet } from './lib/fleet.mjs';
 import { Mosquitto } from './lib/mosquitto.mjs';
 import { broker, report } from './lib/broker.mjs';
 import { misfits, operation } from './lib/contract.mjs';
@@ -194,6 +195,40 @@ describe('what a broker may say', { timeout: 120000 }, () => {
     assert.deepEqual(await waiting(hub), []);
     assert.equal((await report(hub, one, { refused_seconds: 600, refusals: [{ source: 'd-4', kind: 'topic', count: 100 }] })).status, 204);
     await until('it waits', async () => (await waiting(hub)).length === 1);
+  });
+});
+
+describe('two hubs that respond', { timeout: 120000 }, () => {
+  let fleet, a, b;
+  before(async () => {
+    fleet = await Fleet.start(2);
+    [a, b] = fleet.hubs;
+    await a.factory();
+    await a.must(201, 'POST', '/v1/policies', { from: 0, text: policy('{topics: 10/min}', 3) });
+    await until('the other has the policy', async () => (await b.api('GET', '/v1/policy')).body.number === 1);
+  });
+  after(() => fleet?.stop());
+
+  it('keep to one cap together', async () => {
+    const one = await broker(a, 'mqtt-1');
+    const ids = Array.from({ length: 8 }, (_, i) => `f-${i}`);
+    const wires = [];
+    for (const id of ids) {
+      const device = await enrolledDevice(a, id);
+      const wire = await connect(id < 'f-4' ? b : a, 'device', { device });
+      assert.equal((await wire.request('GET', '/v1/device/self')).status, 200);
+      wires.push(wire);
+    }
+    const told = await Promise.all(ids.map((id, i) => report(i % 2 === 0 ? a : b, one, { refusals: [{ source: id, kind: 'topic', count: 10 }] })));
+    assert.deepEqual(told.map(({ status }) => status), ids.map(() => 204));
+    await until('all are decided about', async () => (await waiting(b)).length === 5);
+    assert.deepEqual(await waiting(a), await waiting(b));
+    const states = await Promise.all(ids.map((id) => stateOf(a, id)));
+    assert.equal(states.filter((state) => state === 'quarantined').length, 3);
+    for (let i = 0; i < ids.length; i++) {
+      if (states[i] === 'quarantined') assert.ok(await wires[i].endsWithin(15000), `${ids[i]} is cut off on whichever hub it is`);
+      else wires[i].destroy();
+    }
   });
 });
 

@@ -383,6 +383,64 @@ static void is_dismissed_and_may_come_again(void **state)
     assert_true(waits(h, "a"));
 }
 
+/* ---- so many wait that nobody else is asked for ---- */
+
+struct full_write {
+    struct act act;
+    int64_t waiting;
+};
+
+static enum err full_apply(struct write *w, struct tx *tx)
+{
+    struct full_write *f = (struct full_write *)(void *)act_of(w);
+    struct automatic_count_row row = {.tenant = TENANT};
+    enum err err = tx_get(tx, &table_automatic_count, &row);
+    int64_t before = row.waiting;
+    row.waiting = f->waiting;
+    f->waiting = before;
+    return err == ERR_NONE ? tx_update(tx, &table_automatic_count, &row) : err;
+}
+
+static const struct write_kind full_kind = {
+    .name = "full", .lane = STORE_LANE_NORMAL, .apply = full_apply, .done = act_done};
+
+/* Gives how many there were. */
+static int64_t set_waiting(struct house *h, int64_t waiting)
+{
+    unsigned ended;
+    const struct act_origin origin = origin_of(h, h->arena, &ended);
+    struct full_write f = {.waiting = waiting};
+    act_init(&f.act, &full_kind, h->ledger, &origin);
+    act_submit(&f.act, h->store);
+    assert_int_equal(wait_act(h, &f.act), ERR_NONE);
+    return f.waiting;
+}
+
+static void asks_for_no_more_than_a_person_can_look_at(void **state)
+{
+    struct house *h = *state;
+    unsigned ended;
+    struct automatic_act a;
+    struct dismiss_act d;
+    struct move_act m;
+    apply(h, 0);
+    trust(h, "abcd");
+    assert_int_equal(respond(h, "a"), AUTOMATIC_WAITS);
+    assert_int_equal(set_waiting(h, IDENTITY_WAITING_MAX - 1), 1);
+    assert_int_equal(respond(h, "b"), AUTOMATIC_WAITS);
+    uint64_t size = ledger_size(h);
+    begin(h, &a, "c", &ended);
+    assert_int_equal(wait_act(h, &a.act), ERR_NONE);
+    assert_int_equal(a.outcome, AUTOMATIC_UNASKED);
+    assert_int_equal(ledger_size(h), size);
+    assert_false(waits(h, "c"));
+    assert_int_equal(dismiss(h, &d, "a"), ERR_NONE);
+    assert_int_equal(respond(h, "c"), AUTOMATIC_WAITS);
+    assert_int_equal(move(h, &m, "b", MOVE_REVOKE), ERR_NONE);
+    assert_int_equal(move(h, &m, "d", MOVE_REVOKE), ERR_NONE); /* which did not wait */
+    assert_int_equal(set_waiting(h, 2), IDENTITY_WAITING_MAX - 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fleet_set_up, fleet_tear_down)
 
 int main(void)
@@ -398,6 +456,7 @@ int main(void)
         TEST(says_once_what_it_waits_for),
         TEST(waits_no_more_once_a_person_has_decided),
         TEST(is_dismissed_and_may_come_again),
+        TEST(asks_for_no_more_than_a_person_can_look_at),
     };
     if (getenv("STORE_TEST_POSTGRES") != NULL)
         house_store = empty_postgres;
