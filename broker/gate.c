@@ -397,15 +397,18 @@ static bool decide(struct broker *b, struct session *session, struct asker *a,
     return true;
 }
 
+static bool keeps_granted_rate(struct broker *b, struct session *session, uint32_t payload_len)
+{
+    struct asker a;
+    return keeps_rate(b, session, session->device, &session->limits, payload_len) ||
+           (know(b, session->device, &a) && deny(b, REFUSAL_RATE, &a));
+}
+
 static bool ask(struct broker *b, struct session *session, const struct gate_request *q)
 {
     struct asker a;
-    if (was_granted(b, session, q)) {
-        if (q->access == GATE_RECEIVE ||
-            keeps_rate(b, session, session->device, &session->limits, q->payload_len))
-            return true;
-        return know(b, session->device, &a) && deny(b, REFUSAL_RATE, &a);
-    }
+    if (slice_starts_with(q->topic, SLICE_LITERAL("$CONTROL/")))
+        return false;
     uint32_t device = TABLE_NONE;
     if (session != NULL)
         device = session->device;
@@ -417,24 +420,29 @@ static bool ask(struct broker *b, struct session *session, const struct gate_req
     return allowed;
 }
 
+/* Whoever has a session is a device: the plugin's own connections have none. */
+static bool allows(struct broker *b, struct session *session, const struct gate_request *q)
+{
+    if (session == NULL && is_own(b, q->client))
+        /* It clears and wakes, and never receives: what is queued for a session that it takes over
+         * is not for it. */
+        return q->access == GATE_PUBLISH;
+    if (q->access == GATE_UNSUBSCRIBE) {
+        if (session != NULL)
+            sessions_unsubscribed(session, q->topic);
+        return true;
+    }
+    if (session != NULL && session->to_end)
+        return false;
+    if (was_granted(b, session, q))
+        return q->access == GATE_RECEIVE || keeps_granted_rate(b, session, q->payload_len);
+    return ask(b, session, q);
+}
+
 bool gate_allows(struct broker *b, const struct gate_request *q)
 {
     broker_lock(b);
-    struct session *session = sessions_find(b->sessions, q->client);
-    bool allowed = false;
-    if (is_own(b, q->client)) {
-        /* It clears and wakes, and never receives: what is queued for a session that it takes over
-         * is not for it. */
-        allowed = q->access == GATE_PUBLISH;
-    } else if (q->access == GATE_UNSUBSCRIBE) {
-        if (session != NULL)
-            sessions_unsubscribed(session, q->topic);
-        allowed = true;
-    } else if (slice_starts_with(q->topic, SLICE_LITERAL("$CONTROL/"))) {
-        allowed = false;
-    } else if (session == NULL || !session->to_end) {
-        allowed = ask(b, session, q);
-    }
+    bool allowed = allows(b, sessions_find(b->sessions, q->client), q);
     broker_unlock(b);
     return allowed;
 }
