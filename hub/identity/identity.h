@@ -17,7 +17,7 @@ struct identity;
 #define IDENTITY_CLAIM_TEXT     33  /* 26 characters in groups, NUL included */
 #define IDENTITY_BACKDATE       300 /* seconds: certificates start a little early for slow clocks */
 #define IDENTITY_READMIT_MAX    (90 * 86400) /* seconds that an approval may last */
-#define IDENTITY_MANIFEST_CHUNK 1000         /* rows in one write */
+#define IDENTITY_MANIFEST_CHUNK 250 /* rows in one write, which a cut may have to wait for */
 #define IDENTITY_LABEL_MAX      (2 * NAME_MAX_BYTES + 2)
 
 MUST_USE enum err identity_new(struct store *store, struct ledger *ledger,
