@@ -110,7 +110,7 @@ static uint32_t place_new(struct sessions *s)
 }
 
 enum err sessions_add(struct sessions *s, const void *client, uint32_t device,
-                      struct slice client_id, const uint8_t *certificate)
+                      struct slice client_id, const uint8_t key[SHA256_SIZE], bool by_password)
 {
     (void)sessions_remove(s, client);
     if (client_id.len > BROKER_CLIENT_ID_MAX || device >= s->devices_max)
@@ -127,9 +127,8 @@ enum err sessions_add(struct sessions *s, const void *client, uint32_t device,
                           .device = device,
                           .chain = *bucket,
                           .next_of_device = p->first_session,
-                          .by_password = certificate == NULL};
-    if (certificate != NULL)
-        memcpy(x->certificate, certificate, SHA256_SIZE);
+                          .by_password = by_password};
+    memcpy(x->key, key, SHA256_SIZE);
     if (client_id.len > 0)
         memcpy(x->client_id, client_id.data, client_id.len);
     *bucket = at;

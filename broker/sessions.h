@@ -29,8 +29,8 @@ struct session {
     uint16_t filters_len;
     struct rules_limits limits; /* as they were when `published` was granted */
     struct session_grant published, received;
-    uint64_t *filters;                /* hashes of what it has subscribed to */
-    uint8_t certificate[SHA256_SIZE]; /* digest; of those with a certificate */
+    uint64_t *filters;        /* hashes of what it has subscribed to */
+    uint8_t key[SHA256_SIZE]; /* by_password: its stored key; else the certificate's digest */
     char client_id[BROKER_CLIENT_ID_MAX + 1];
 };
 
@@ -39,7 +39,8 @@ void sessions_free(struct sessions *s); /* NULL is fine */
 
 /* ERR_LIMIT: as many as there may be; ERR_NO_MEMORY. One of the same client is replaced. */
 MUST_USE enum err sessions_add(struct sessions *s, const void *client, uint32_t device,
-                               struct slice client_id, const uint8_t *certificate);
+                               struct slice client_id, const uint8_t key[SHA256_SIZE],
+                               bool by_password);
 /* False where there is none. */
 bool sessions_remove(struct sessions *s, const void *client);
 /* NULL where there is none; valid until the next one is added. */

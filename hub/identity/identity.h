@@ -382,6 +382,13 @@ MUST_USE enum err identity_check_password(struct identity *identity, struct stor
                                           const struct device_row *device, struct slice password,
                                           int64_t *ret_until);
 
+/* A broker's word, within a write of its own that has named what the first one says: the password
+ * with this salt was used. The first time that this is the device's new one, it ends the one
+ * before, by an entry. */
+void identity_password_reads(struct keyset *keys, const char *tenant, const char *device);
+MUST_USE enum err identity_password_used(struct act *act, struct tx *tx, const char *device,
+                                         struct slice salt);
+
 struct report_act {
     struct act act;
     char device[NAME_MAX_BYTES + 1];
