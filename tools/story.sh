@@ -316,13 +316,13 @@ broker_conf() {
 }
 
 enrol_broker() {
-    local claim hubs=localhost:$device_port,localhost:$bootstrap_port
+    local hubs=localhost:$device_port,localhost:$bootstrap_port
     [ ! -e mosquitto-holdfast.conf ] || return 0
     stamp
-    claim=$(hf --quiet broker add $broker --host $broker_host) || fail "the broker was not added"
+    hf --quiet broker add $broker --host $broker_host -o broker.claim || fail "the broker was not added"
     free_port >broker.port
     must "the broker was not enrolled" env PATH="$(dirname "$agent"):$PATH" "$cli" broker enrol \
-        $broker --hub "$hubs" --claim "$claim" --host $broker_host --trust-bundle bundle \
+        $broker --hub "$hubs" --claim-file broker.claim --host $broker_host --trust-bundle bundle \
         --folder "$PWD/broker" --mosquitto "$PWD/mosquitto-holdfast.conf" --plugin "$plugin" \
         --port "$(cat broker.port)" --user "$(id -un)"
     told "a Mosquitto is a device, too: enrolled as $broker, and its configuration written"
