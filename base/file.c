@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum err err_from_errno(void)
+enum err file_error(void)
 {
     switch (errno) {
     case ENOENT:
     case ENOTDIR:
         return ERR_NOT_FOUND;
+    case EEXIST:
+        return ERR_EXISTS;
     case ENOSPC:
     case EDQUOT:
     case EFBIG: /* RLIMIT_FSIZE: no room for this process */
@@ -73,7 +75,7 @@ static enum err read_all(int fd, size_t first_size, size_t max, uint8_t **ret_by
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            err = err_from_errno();
+            err = file_error();
             break;
         }
         if (n == 0) {
@@ -98,7 +100,7 @@ enum err file_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *re
         return ERR_LIMIT;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
-        return err_from_errno();
+        return file_error();
     struct stat st;
     enum err err = ERR_NONE;
     if (fstat(fd, &st) != 0) {
@@ -113,14 +115,14 @@ enum err file_read(const char *path, size_t max, uint8_t **ret_bytes, size_t *re
     return err;
 }
 
-static enum err write_all(int fd, struct slice bytes)
+enum err file_write(int fd, struct slice bytes)
 {
     while (bytes.len > 0) {
         ssize_t n = write(fd, bytes.data, bytes.len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_from_errno();
+            return file_error();
         bytes = slice_of(bytes.data + n, bytes.len - (size_t)n);
     }
     return ERR_NONE;
@@ -130,18 +132,18 @@ static enum err write_new(const char *path, struct slice bytes, mode_t mode)
 {
     /* what a power cut left may belong to another or be readable by others: never write into it */
     if (unlink(path) != 0 && errno != ENOENT)
-        return err_from_errno();
+        return file_error();
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0600);
     if (fd < 0)
-        return err_from_errno();
-    enum err err = write_all(fd, bytes);
+        return file_error();
+    enum err err = file_write(fd, bytes);
     if (err == ERR_NONE && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
-        err = err_from_errno();
+        err = file_error();
     if (err != ERR_NONE) {
         close_keeping_errno(fd);
         return err;
     }
-    return close(fd) == 0 ? ERR_NONE : err_from_errno();
+    return close(fd) == 0 ? ERR_NONE : file_error();
 }
 
 enum err file_flush_folder(const char *path)
@@ -154,9 +156,9 @@ enum err file_flush_folder(const char *path)
     folder[slash == NULL ? 1 : n] = '\0';
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return err_from_errno();
+        return file_error();
     /* EINVAL: a file system that knows no such flush, and orders renames by itself */
-    enum err err = fsync(fd) == 0 || errno == EINVAL ? ERR_NONE : err_from_errno();
+    enum err err = fsync(fd) == 0 || errno == EINVAL ? ERR_NONE : file_error();
     close_keeping_errno(fd);
     return err;
 }
@@ -171,7 +173,7 @@ enum err file_replace(const char *path, struct slice bytes, mode_t mode)
     }
     enum err err = write_new(fresh, bytes, mode);
     if (err == ERR_NONE && rename(fresh, path) != 0)
-        err = err_from_errno();
+        err = file_error();
     if (err != ERR_NONE) {
         int saved = errno;
         (void)unlink(fresh);

@@ -18,6 +18,11 @@ void file_free_secret(uint8_t *bytes, size_t len);
  * last step, the folder's flush, fails with ERR_IO may the new be there. `mode` holds whatever the
  * umask. One writer of a path at a time: two would share path.new. */
 MUST_USE enum err file_replace(const char *path, struct slice bytes, mode_t mode);
+/* All of them, to where `fd` stands. ERR_DISK_FULL, ERR_IO. */
+MUST_USE enum err file_write(int fd, struct slice bytes);
+/* What errno says after a call on a file failed: ERR_NOT_FOUND, ERR_EXISTS, ERR_DISK_FULL,
+ * ERR_NO_MEMORY, ERR_IO. */
+MUST_USE enum err file_error(void);
 /* Makes the names in the folder that `path` lies in durable. ERR_NOT_FOUND, ERR_IO. */
 MUST_USE enum err file_flush_folder(const char *path);
 

@@ -259,6 +259,10 @@ static void say_software(struct broker *b)
                    LIBMOSQUITTO_MINOR, LIBMOSQUITTO_REVISION);
 }
 
+/* In 2.1 a client that leaves a session behind goes offline, in place of a disconnect; the event's
+ * data are the same. 2.0 does not know it, and its headers don't. */
+#define CLIENT_OFFLINE 28
+
 static const struct {
     int event;
     MOSQ_FUNC_generic_callback callback;
@@ -266,7 +270,7 @@ static const struct {
 } callbacks[] = {
     {MOSQ_EVT_BASIC_AUTH, on_basic_auth, NULL},    {MOSQ_EVT_ACL_CHECK, on_acl_check, NULL},
     {MOSQ_EVT_DISCONNECT, on_disconnect, NULL},    {MOSQ_EVT_TICK, on_tick, NULL},
-    {MOSQ_EVT_CONTROL, on_control, CONTROL_TOPIC},
+    {MOSQ_EVT_CONTROL, on_control, CONTROL_TOPIC}, {CLIENT_OFFLINE, on_disconnect, NULL},
 };
 
 static int start(struct plugin *p, const char *path, char explain[256])
@@ -281,7 +285,8 @@ static int start(struct plugin *p, const char *path, char explain[256])
         return MOSQ_ERR_UNKNOWN;
     for (size_t i = 0; i < ARRAY_LEN(callbacks); i++) {
         if (mosquitto_callback_register(p->id, callbacks[i].event, callbacks[i].callback,
-                                        callbacks[i].topic, p) == MOSQ_ERR_SUCCESS)
+                                        callbacks[i].topic, p) == MOSQ_ERR_SUCCESS ||
+            callbacks[i].event == CLIENT_OFFLINE)
             continue;
         (void)snprintf(explain, 256,
                        "this broker does not take the plugin's callbacks: it has to be Mosquitto "

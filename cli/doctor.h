@@ -7,6 +7,7 @@
 
 #include "cli/hub_link.h"
 #include "cli/settings.h"
+#include "core/trust_bundle.h"
 
 #define DOCTOR_FINDINGS_MAX 48
 
@@ -40,6 +41,10 @@ void doctor_next(struct doctor *d, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Where the database is. */
 void doctor_database(const struct doctor *d, char ret_path[CONFIG_TEXT_MAX]);
+
+/* The trust bundle in the state folder; its roots live until the next call. False where there is
+ * none that can be read. */
+bool doctor_bundle(const struct doctor *d, struct trust_bundle *ret_bundle);
 
 /* Each notes one finding or more. */
 void doctor_check_config(struct doctor *d);

@@ -347,22 +347,6 @@ void doctor_check_listeners(struct doctor *d)
 
 /* ---- trust bundle ---- */
 
-static uint64_t version_in_state(const struct doctor *d)
-{
-    static uint8_t storage[TRUST_ROOTS_MAX * CERTIFICATE_MAX];
-    char path[PATH_MAX];
-    uint8_t *bytes = NULL;
-    size_t len = 0;
-    struct trust_bundle b = {.version = 0};
-    (void)snprintf(path, sizeof path, "%s/bundle", d->state);
-    if (file_read(path, TRUST_BUNDLE_MAX, &bytes, &len) != ERR_NONE)
-        return 0;
-    enum err err = trust_bundle_read(slice_of(bytes, len), NULL, crypto_sha256,
-                                     crypto_ed25519_verify, storage, sizeof storage, &b);
-    file_free_secret(bytes, len);
-    return err == ERR_NONE ? b.version : 0;
-}
-
 void doctor_check_bundle(struct doctor *d)
 {
     if (d->hub == NULL) {
@@ -372,7 +356,8 @@ void doctor_check_bundle(struct doctor *d)
         return;
     }
     int64_t served = json_number_of(d->hub, "trust_bundle_version");
-    uint64_t made = version_in_state(d);
+    struct trust_bundle in_state;
+    uint64_t made = doctor_bundle(d, &in_state) ? in_state.version : 0;
     if (served == 0) {
         doctor_saw(d, DOCTOR_FAIL, "trust bundle",
                    "none is served: devices have nothing to follow");

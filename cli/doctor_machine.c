@@ -288,27 +288,27 @@ void doctor_check_disk(struct doctor *d)
 
 /* ---- clock ---- */
 
-/* The time that something signed says it was: the clock cannot be before it. */
-static int64_t signed_time(const struct doctor *d)
+bool doctor_bundle(const struct doctor *d, struct trust_bundle *ret_bundle)
 {
     static uint8_t storage[TRUST_ROOTS_MAX * CERTIFICATE_MAX];
     char path[PATH_MAX];
     uint8_t *bytes = NULL;
     size_t len = 0;
-    struct trust_bundle b = {.time_floor = 0};
     (void)snprintf(path, sizeof path, "%s/bundle", d->state);
     if (file_read(path, TRUST_BUNDLE_MAX, &bytes, &len) != ERR_NONE)
-        return 0;
+        return false;
     enum err err = trust_bundle_read(slice_of(bytes, len), NULL, crypto_sha256,
-                                     crypto_ed25519_verify, storage, sizeof storage, &b);
+                                     crypto_ed25519_verify, storage, sizeof storage, ret_bundle);
     file_free_secret(bytes, len);
-    return err == ERR_NONE ? b.time_floor : 0;
+    return err == ERR_NONE;
 }
 
 void doctor_check_clock(struct doctor *d)
 {
     char when[WHEN_TEXT_MAX];
-    int64_t floor = signed_time(d);
+    /* The time that something signed says it was: the clock cannot be before it. */
+    struct trust_bundle bundle;
+    int64_t floor = doctor_bundle(d, &bundle) ? bundle.time_floor : 0;
     struct timex t = {.modes = 0};
     if (d->now < floor) {
         when_full(floor, d->now, when);

@@ -46,45 +46,17 @@ enum err ca_path(const char *state, const char *name, char ret_path[PATH_MAX])
     return n > 0 && n < PATH_MAX ? ERR_NONE : ERR_LIMIT;
 }
 
-static enum err err_from_errno(void)
-{
-    switch (errno) {
-    case EEXIST:
-        return ERR_EXISTS;
-    case ENOENT:
-        return ERR_NOT_FOUND;
-    case ENOSPC:
-    case EDQUOT:
-        return ERR_DISK_FULL;
-    default:
-        return ERR_IO;
-    }
-}
-
-static enum err write_all(int fd, struct slice bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t n = write(fd, bytes.data, bytes.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_from_errno();
-        bytes = slice_of(bytes.data + n, bytes.len - (size_t)n);
-    }
-    return ERR_NONE;
-}
-
 enum err ca_file_make(const char *path, struct slice bytes, mode_t mode,
                       const struct ca_owner *owner)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0600);
     if (fd < 0)
-        return err_from_errno();
-    enum err err = write_all(fd, bytes);
+        return file_error();
+    enum err err = file_write(fd, bytes);
     if (err == ERR_NONE && owner->set && fchown(fd, owner->uid, owner->gid) != 0)
-        err = err_from_errno();
+        err = file_error();
     if (err == ERR_NONE && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
-        err = err_from_errno();
+        err = file_error();
     int saved = errno;
     if (close(fd) != 0 && err == ERR_NONE)
         err = ERR_IO;
@@ -98,9 +70,9 @@ enum err ca_folder_flush(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return err_from_errno();
+        return file_error();
     /* EINVAL: a file system that orders its entries by itself */
-    enum err err = fsync(fd) == 0 || errno == EINVAL ? ERR_NONE : err_from_errno();
+    enum err err = fsync(fd) == 0 || errno == EINVAL ? ERR_NONE : file_error();
     (void)close(fd);
     return err;
 }

@@ -330,8 +330,7 @@ enum err pg_finish(struct pg_connection *c)
     }
 }
 
-/* Sync, the one answer, and the end of the trip. */
-static enum err end_trip(struct pg_connection *c, PGresult **ret_result)
+enum err pg_end_trip(struct pg_connection *c, PGresult **ret_result)
 {
     PGresult *result = NULL;
     enum err err = pg_sync(c);
@@ -352,7 +351,7 @@ enum err pg_ask(struct pg_connection *c, const char *sql, int64_t milliseconds,
 {
     pg_begin_trip(c, milliseconds);
     enum err err = pg_send(c, sql);
-    return err == ERR_NONE ? end_trip(c, ret_result) : err;
+    return err == ERR_NONE ? pg_end_trip(c, ret_result) : err;
 }
 
 enum err pg_exec(struct pg_connection *c, const char *sql, int64_t milliseconds)
@@ -412,7 +411,7 @@ enum err pg_prepare(struct pg_connection *c, const struct table *table, enum sql
     PGresult *result = NULL;
     enum err err = sent(c, PQsendPrepare(c->conn, name, text, 0, NULL));
     if (err == ERR_NONE)
-        err = end_trip(c, &result);
+        err = pg_end_trip(c, &result);
     PQclear(result);
     if (err == ERR_NONE)
         c->prepared[table->id][kind] = true;

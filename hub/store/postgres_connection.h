@@ -51,6 +51,8 @@ MUST_USE enum err pg_sync(struct pg_connection *c);
  * server tells becomes an error here: ERR_EXISTS, ERR_DISK_FULL, ERR_INTERNAL, ERR_BUSY, ... */
 MUST_USE enum err pg_next(struct pg_connection *c, PGresult **ret_result);
 MUST_USE enum err pg_finish(struct pg_connection *c);
+/* After the only statement of a trip was sent: sync, its answer as from pg_next(), finish. */
+MUST_USE enum err pg_end_trip(struct pg_connection *c, PGresult **ret_result);
 
 /* A round trip for one statement: with its answer (to be cleared by the caller with PQclear()),
  * without, and for one integer (untouched where no row). */

@@ -101,23 +101,6 @@ void pg_reader_free(struct database_reader *r)
     free(r);
 }
 
-/* After the statement was sent: its answer, and the end of the round trip. */
-static enum err answer(struct pg_connection *c, PGresult **ret_result)
-{
-    PGresult *result = NULL;
-    enum err err = pg_sync(c);
-    if (err == ERR_NONE)
-        err = pg_next(c, &result);
-    enum err end = c->connected ? pg_finish(c) : err;
-    if (err == ERR_NONE)
-        err = end;
-    if (err == ERR_NONE)
-        *ret_result = result;
-    else
-        PQclear(result);
-    return err;
-}
-
 enum err pg_reader_get(struct database_reader *r, const struct table *table, struct arena *arena,
                        void *row)
 {
@@ -131,7 +114,7 @@ enum err pg_reader_get(struct database_reader *r, const struct table *table, str
         err = pg_send_row(c, table, SQL_GET, row);
     PGresult *result = NULL;
     if (err == ERR_NONE)
-        err = answer(c, &result);
+        err = pg_end_trip(c, &result);
     if (err == ERR_NONE)
         err = PQntuples(result) == 0 ? ERR_NOT_FOUND : pg_row_read(result, 0, table, arena, row);
     PQclear(result);
@@ -145,7 +128,7 @@ static enum err run_query(struct database_reader *r, const struct sql_query *sql
     if (c == NULL)
         return ERR_UNAVAILABLE;
     enum err err = pg_send_query(c, sql, limit);
-    return err == ERR_NONE ? answer(c, ret_result) : err;
+    return err == ERR_NONE ? pg_end_trip(c, ret_result) : err;
 }
 
 enum err pg_reader_list(struct database_reader *r, const struct store_query *query,

@@ -7,6 +7,18 @@ import { Clock, DAY } from './lib/clock.mjs';
 import { Hub, as, enrolledDevice, until } from './lib/hub.mjs';
 import { Agent } from './lib/agent.mjs';
 
+async function shiftedHub() {
+  let clock;
+  const hub = await Hub.start({ 'checkin-interval': '1s' }, {
+    prepare: async (made) => {
+      clock = await Clock.make(join(made.folder, 'clock'));
+      made.options.env = clock.env;
+    },
+  });
+  await hub.factory();
+  return { hub, clock };
+}
+
 describe('a hub whose clock jumps', { timeout: 120000 }, () => {
   let hub, agent, device, clock;
 
@@ -18,13 +30,7 @@ describe('a hub whose clock jumps', { timeout: 120000 }, () => {
   };
 
   before(async () => {
-    hub = await Hub.start({ 'checkin-interval': '1s' }, {
-      prepare: async (made) => {
-        clock = await Clock.make(join(made.folder, 'clock'));
-        made.options.env = clock.env;
-      },
-    });
-    await hub.factory();
+    ({ hub, clock } = await shiftedHub());
     // curl goes by the machine's clock: -k, and the hub judges the device all the same.
     const right = await Clock.make(join(hub.folder, 'right-clock'));
     device = await enrolledDevice(hub, 'clock-2', { words: ['-k'] });
@@ -76,13 +82,7 @@ describe('a hub whose clock jumps', { timeout: 120000 }, () => {
 describe('a policy that wants certificates replaced at an age', { timeout: 120000 }, () => {
   let hub, agent, clock;
   before(async () => {
-    hub = await Hub.start({ 'checkin-interval': '1s' }, {
-      prepare: async (made) => {
-        clock = await Clock.make(join(made.folder, 'clock'));
-        made.options.env = clock.env;
-      },
-    });
-    await hub.factory();
+    ({ hub, clock } = await shiftedHub());
     const { 'old-1': code } = await hub.claims('old-1');
     agent = await Agent.make(hub, 'old-1', { code });
     agent.start({ env: clock.env });

@@ -14,6 +14,8 @@ import { until } from './hub.mjs';
 
 const run = promisify(execFile);
 export const build = process.env.HOLDFAST_BUILD ?? new URL('../../../build/release', import.meta.url).pathname;
+// Another version's, to try the plugin there: its tests are the same.
+const program = process.env.HOLDFAST_MOSQUITTO ?? '/usr/sbin/mosquitto';
 const plugin = join(build, 'broker/holdfast_mosquitto.so');
 const running = new Set();
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -275,7 +277,7 @@ ${mosquitto}`);
       const { stdout } = await run('gcc', ['-print-file-name=libasan.so']);
       Object.assign(env, { LD_PRELOAD: stdout.trim(), ASAN_OPTIONS: 'detect_leaks=0:verify_asan_link_order=0', UBSAN_OPTIONS: 'print_stacktrace=1' });
     }
-    this.child = spawn('/usr/sbin/mosquitto', ['-c', this.conf], { env });
+    this.child = spawn(program, ['-c', this.conf], { env });
     running.add(this.child);
     const heard = (data) => { this.log += data; };
     this.child.stdout.on('data', heard);
