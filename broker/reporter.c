@@ -10,14 +10,14 @@
 #include "broker/status.h"
 #include "core/json_write.h"
 
-#define BODY_MAX        (BROKER_REPORT_MAX * 1024U)
-#define RESPONSE_MAX    4096 /* a problem's words */
-#define TIMEOUT_MS      10000
-#define REFUSALS_MS     10000 /* counted for so long before they are told */
-#define SIGN_MS         60000 /* how it is, also where nothing happened */
-#define CONTACT_MS      10000
-#define KICKED          152 /* administrative action, MQTT 5.0 section 3.14.2.1 */
-#define STALE_EVER_TOLD 2147483647
+#define BODY_MAX     (BROKER_REPORT_MAX * 1024U)
+#define RESPONSE_MAX 4096 /* a problem's words */
+#define TIMEOUT_MS   10000
+#define REFUSALS_MS  10000 /* counted for so long before they are told */
+#define SIGN_MS      60000 /* how it is, also where nothing happened */
+#define CONTACT_MS   10000
+#define KICKED       152 /* administrative action, MQTT 5.0 section 3.14.2.1 */
+#define EVER_TOLD    2147483647
 
 struct reporter {
     struct broker *b;
@@ -104,8 +104,9 @@ void report_write(const struct broker *b, const struct report *r, struct writer 
     json_field_integer(&j, "rules", (int64_t)r->rules);
     json_field_integer(&j, "sessions", r->sessions);
     json_field_text(&j, "software", b->software);
-    json_field_integer(&j, "stale_seconds",
-                       r->stale > STALE_EVER_TOLD ? STALE_EVER_TOLD : r->stale);
+    json_field_integer(&j, "stale_seconds", r->stale > EVER_TOLD ? EVER_TOLD : r->stale);
+    int64_t refused = r->refusals_len > 0 ? r->refused_ms / 1000 : 0;
+    json_field_integer(&j, "refused_seconds", refused > EVER_TOLD ? EVER_TOLD : refused);
     write_connects(b, r, &j);
     write_ended(b, r, &j);
     write_refusals(r, &j);
@@ -125,7 +126,10 @@ static bool collect(struct reporter *p, int64_t now_ms)
     r->stale = contact_stale(&b->contact, &now);
     r->connects_len = reports_take_connects(&b->reports, r->connects, BROKER_REPORT_MAX);
     r->refusals_len = 0;
+    r->refused_since_ms = 0;
     if (now_ms >= p->refusals_ms) {
+        r->refused_since_ms = b->reports.refused_since_ms;
+        r->refused_ms = r->refused_since_ms == 0 ? 0 : now_ms - r->refused_since_ms;
         r->refusals_len = reports_take_refusals(&b->reports, r->refusals, BROKER_REPORT_MAX);
         p->refusals_ms = now_ms + REFUSALS_MS;
     }
@@ -148,6 +152,8 @@ static void give_back(struct reporter *p)
         (void)!reports_connect(&b->reports, &r->connects[i]);
     for (uint32_t i = 0; i < r->refusals_len; i++)
         reports_put_refusal(&b->reports, &r->refusals[i]);
+    if (r->refusals_len > 0)
+        reports_put_since(&b->reports, r->refused_since_ms);
     for (uint32_t i = 0; i < r->cuts_len; i++)
         cuts_put(&b->cuts, r->cuts[i], CUT_TO_REPORT);
 }

@@ -13,6 +13,7 @@ struct report {
     uint64_t position, rules;
     uint32_t sessions;
     int64_t stale;
+    int64_t refused_since_ms, refused_ms; /* since when refusals were gathered, and how long */
     uint32_t connects_len, cuts_len, refusals_len;
     struct report_connect connects[BROKER_REPORT_MAX];
     struct cut *cuts[BROKER_REPORT_MAX];

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 const char *refusal_text(enum refusal kind)
 {
     static const char *const texts[REFUSAL_KINDS] = {
@@ -77,6 +79,12 @@ void reports_put_refusal(struct reports *r, const struct report_refusal *refusal
     x->count += refusal->count;
 }
 
+void reports_put_since(struct reports *r, int64_t refused_since_ms)
+{
+    if (refused_since_ms != 0)
+        r->refused_since_ms = refused_since_ms;
+}
+
 void reports_refusal(struct reports *r, enum refusal kind, struct slice source)
 {
     struct report_refusal one = {.kind = (uint8_t)kind, .count = 1};
@@ -86,6 +94,8 @@ void reports_refusal(struct reports *r, enum refusal kind, struct slice source)
     for (size_t i = 0; i < one.source_len; i++) /* the hub takes printable ASCII */
         one.source[i] = source.data[i] < 0x20 || source.data[i] > 0x7e ? '?' : (char)source.data[i];
     r->total[kind]++;
+    if (r->refused_since_ms == 0)
+        r->refused_since_ms = clock_monotonic_ms();
     reports_put_refusal(r, &one);
 }
 
@@ -119,5 +129,7 @@ uint32_t reports_take_refusals(struct reports *r, struct report_refusal *refusal
         memcpy(refusals[n++].source, other, sizeof other - 1);
         r->other[kind] = 0;
     }
+    if (n < max)
+        r->refused_since_ms = 0;
     return n;
 }

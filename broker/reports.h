@@ -40,6 +40,7 @@ struct reports {
     uint32_t connects_first, connects_len; /* a ring */
     struct report_refusal *refusals;
     uint32_t refusals_len;
+    int64_t refused_since_ms;      /* monotonic; the first that is not told yet; 0: none */
     uint64_t other[REFUSAL_KINDS]; /* of sources that found no room */
     uint64_t total[REFUSAL_KINDS]; /* since the start */
 };
@@ -49,9 +50,12 @@ void reports_destroy(struct reports *r);
 /* False where there is no room now. */
 bool reports_connect(struct reports *r, const struct report_connect *connect);
 void reports_refusal(struct reports *r, enum refusal kind, struct slice source);
-/* Takes out up to `max`; they come back by the calls above where they could not be told. */
+/* Takes out up to `max`; they come back by the calls above and below where they could not be told.
+ */
 uint32_t reports_take_connects(struct reports *r, struct report_connect *connects, uint32_t max);
 uint32_t reports_take_refusals(struct reports *r, struct report_refusal *refusals, uint32_t max);
 void reports_put_refusal(struct reports *r, const struct report_refusal *refusal);
+/* Since when those were gathered that are put back. */
+void reports_put_since(struct reports *r, int64_t refused_since_ms);
 
 #endif

@@ -376,6 +376,38 @@ static enum err list_row(struct table *t, const json_t *cut, int64_t now)
     return err == ERR_NONE ? table_add(t, open, COLOUR_WARN) : err;
 }
 
+static enum err waiting_row(struct table *t, const json_t *waiting, int64_t now)
+{
+    char since[WHEN_TEXT_MAX] = "";
+    when_relative(json_time_of(waiting, "since"), now, since);
+    enum err err = table_add(t, json_text_of(waiting, "device"), COLOUR_NONE);
+    if (err == ERR_NONE)
+        err = table_add(t, json_text_of(waiting, "kind"), COLOUR_WARN);
+    if (err == ERR_NONE)
+        err = table_add(t, since, COLOUR_NONE);
+    return err == ERR_NONE ? table_add(t, json_text_of(waiting, "reason"), COLOUR_NONE) : err;
+}
+
+static int list_waiting(struct cli *cli)
+{
+    static const struct table_column columns[] = {
+        {.name = "DEVICE", .fixed = true},
+        {.name = "FOR", .fixed = true},
+        {.name = "WAITS SINCE", .fixed = true},
+        {.name = "REASON"},
+    };
+    static const struct list list = {
+        .path = "/v1/cuts/waiting",
+        .query = "",
+        .array = "waiting",
+        .none = "No cut waits for a person.",
+        .columns = columns,
+        .columns_len = ARRAY_LEN(columns),
+        .row = waiting_row,
+    };
+    return list_run(cli, &list);
+}
+
 int cut_list(struct cli *cli)
 {
     static const struct table_column columns[] = {
@@ -386,6 +418,9 @@ int cut_list(struct cli *cli)
         {.name = "OPEN LEGS"},
     };
     bool open = cli_has(cli, "open");
+    if (cli_has(cli, "waiting"))
+        return open ? cli_fail(cli, CLI_USAGE, "usage", "--open or --waiting, not both")
+                    : list_waiting(cli);
     const struct list list = {
         .path = "/v1/cuts",
         .query = open ? "status=open&" : "",
@@ -413,4 +448,17 @@ void cut_show(const json_t *cut)
                            json_number_of(leg, "latency_ms"), *detail == '\0' ? "" : "; ", detail);
         text_pair(json_text_of(leg, "leg"), text, confirmed ? COLOUR_GOOD : COLOUR_WARN);
     }
+}
+
+void cut_show_waiting(const json_t *waiting, const char *device, int64_t now)
+{
+    char since[WHEN_TEXT_MAX], text[256];
+    if (waiting == NULL)
+        return;
+    when_full(json_time_of(waiting, "since"), now, since);
+    text_pair("cut waits", json_text_of(waiting, "reason"), COLOUR_WARN);
+    text_pair("  since", since, COLOUR_NONE);
+    (void)snprintf(text, sizeof text, "holdfast device quarantine (or dismiss) %s --reason WHY",
+                   device);
+    text_pair("  next step", text, COLOUR_BOLD);
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/cut.h"
 #include "cli/device_assign.h"
+#include "cli/device_certificates.h"
 #include "cli/device_password.h"
 #include "cli/device_show.h"
 #include "cli/list.h"
@@ -121,6 +122,10 @@ struct move {
 static void tell_moved(struct cli *cli, const char *id, const struct move *m, const json_t *device)
 {
     char until[WHEN_TEXT_MAX];
+    if (strcmp(m->verb, "dismiss") == 0) {
+        cli_say(cli, "No cut of %s waits any more; it is %s.", id, json_text_of(device, "state"));
+        return;
+    }
     if (m->expires_at == 0) {
         cli_say(cli, "%s is %s.", id, json_text_of(device, "state"));
         return;
@@ -214,6 +219,11 @@ static int run_approve(struct cli *cli)
     return move(cli, &(struct move){.verb = "approve"});
 }
 
+static int run_dismiss(struct cli *cli)
+{
+    return move(cli, &(struct move){.verb = "dismiss"});
+}
+
 static int run_quarantine(struct cli *cli)
 {
     return cut_run(cli, "quarantine");
@@ -272,57 +282,6 @@ static int run_claim(struct cli *cli)
     (void)printf("%s\n", json_text_of(answer.json, "claim_code"));
     cli_say(cli, "It is shown this once, and the code before it is void.");
     return CLI_OK;
-}
-
-/* ---- certificates ---- */
-
-static enum err certificate_row(struct table *t, const json_t *c, int64_t now)
-{
-    static const char *const times[] = {"issued_at", "not_after", "first_used_at", "ended_at"};
-    const char *status = json_text_of(c, "status");
-    enum err err = table_add(t, json_text_of(c, "serial"), COLOUR_NONE);
-    if (err == ERR_NONE)
-        err = table_add(t, status, device_colour(status));
-    for (size_t i = 0; err == ERR_NONE && i < ARRAY_LEN(times); i++) {
-        int64_t seconds = json_time_of(c, times[i]);
-        char when[WHEN_TEXT_MAX] = "";
-        if (seconds != 0)
-            when_relative(seconds, now, when);
-        err = table_add(t, when, COLOUR_NONE);
-    }
-    return err;
-}
-
-static int run_certificates(struct cli *cli)
-{
-    static const struct table_column columns[] = {
-        {.name = "SERIAL", .fixed = true},
-        {.name = "STATUS", .fixed = true},
-        {.name = "ISSUED"},
-        {.name = "UNTIL"},
-        {.name = "FIRST USED"},
-        {.name = "ENDED"},
-    };
-    char target[HUB_TARGET_MAX];
-    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
-    int code = device_target(cli, cli->operands[0], "/certificates?limit=1000", target);
-    if (code == CLI_OK)
-        code = hub_get(cli, target, &answer);
-    if (code != CLI_OK)
-        return code;
-    if (cli->json)
-        return json_print(cli, answer.json);
-    const json_t *certificates = json_object_get(answer.json, "certificates");
-    struct table t = table_of(columns, ARRAY_LEN(columns));
-    enum err err = ERR_NONE;
-    for (size_t i = 0; err == ERR_NONE && i < json_array_size(certificates); i++)
-        err = certificate_row(&t, json_array_get(certificates, i), clock_seconds());
-    if (err == ERR_NONE && json_array_size(certificates) > 0)
-        table_print(&t);
-    else if (err == ERR_NONE)
-        cli_say(cli, "%s has had no certificate yet.", cli->operands[0]);
-    table_free(&t);
-    return err == ERR_NONE ? CLI_OK : cli_fail_memory(cli);
 }
 
 /* ---- bundle ---- */
@@ -418,6 +377,7 @@ static const struct cli_option cut_options[] = {CUT_OPTIONS};
 
 static const struct cli_option cuts_options[] = {
     {.name = "open", .help = "only those that a leg has not confirmed yet"},
+    {.name = "waiting", .help = "those that the hub did not make by itself, and asks a person for"},
     LIST_OPTIONS,
 };
 
@@ -539,6 +499,13 @@ static const struct cli_command commands[] = {
      CLI_OPTIONS(cuts_options),
      .summary = "the devices that are cut off, and which legs have not seen them gone",
      .run = cut_list},
+    {.verb = "dismiss",
+     .operands = {DEVICES},
+     CLI_OPTIONS(move_options),
+     .summary = "let cuts that wait for a person come to nothing",
+     .help = "The devices stay as they are. `holdfast device cuts --waiting` shows which wait; to "
+             "carry\none out, quarantine or revoke the device.\n",
+     .run = run_dismiss},
     {.verb = "rotate",
      .operands = {{.name = "DEVICE", .optional = true, .many = true, .complete = COMPLETE_DEVICE}},
      CLI_OPTIONS(rotate_options),
@@ -580,7 +547,7 @@ static const struct cli_command commands[] = {
     {.verb = "certificates",
      .operands = {DEVICE},
      .summary = "all certificates that a device was given, the newest first",
-     .run = run_certificates},
+     .run = device_certificates},
     {.verb = "bundle",
      CLI_OPTIONS(bundle_options),
      .summary = "the trust bundle that devices are born with",

@@ -135,6 +135,7 @@ void device_show(const json_t *d)
     show_certificate(json_object_get(d, "certificate"), now);
     show_password(json_object_get(d, "password"), now);
     cut_show(json_object_get(d, "cut"));
+    cut_show_waiting(json_object_get(d, "cut_waiting"), json_text_of(d, "id"), now);
     show_grace(d, now);
     show_report(d, now);
 }

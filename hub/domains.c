@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "hub/cutter.h"
 #include "hub/membership.h"
 
 #define RATE_KEYS 65536
@@ -82,6 +83,13 @@ static enum err open_policies(struct hub *hub, char explain[256])
     return err;
 }
 
+/* What the hub cut off by itself: as an operator's cut. */
+static void close_cut(void *ctx, const char *tenant, const char *device, int64_t entry)
+{
+    const struct cutter_target target = {.device = device, .entry = entry};
+    cutter_close(ctx, tenant, &target, 1, NULL, NULL);
+}
+
 enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
 {
     enum err err = open_subjects(hub, forget_subjects, explain);
@@ -99,6 +107,8 @@ enum err domains_open(struct hub *hub, bool forget_subjects, char explain[256])
         err = refusals_new(hub->store, hub->ledger, &hub->refusals);
     if (err == ERR_NONE)
         err = refusals_new(hub->store, hub->ledger, &hub->broker_refusals);
+    if (err == ERR_NONE)
+        err = responder_new(hub->identity, close_cut, &hub->responder);
     if (err == ERR_NONE)
         err = rate_table_new(RATE_KEYS, &hub->rates);
     if (err == ERR_NONE)
@@ -160,6 +170,7 @@ void domains_close(struct hub *hub)
 {
     rate_table_free(hub->rates);
     ocsp_service_free(hub->ocsp);
+    responder_free(hub->responder);
     refusals_free(hub->broker_refusals);
     refusals_free(hub->refusals);
     tokens_free(hub->tokens);

@@ -19,6 +19,7 @@
 #include "hub/store/store.h"
 #include "hub/subjects/subjects.h"
 #include "hub/watch/refusals.h"
+#include "hub/watch/responder.h"
 
 #define HUB_VERSION   "0.1.0"
 #define HUB_LOOPS_MAX 128
@@ -51,6 +52,7 @@ struct hub {
     struct tokens *tokens;
     struct brokers *brokers;
     struct refusals *refusals, *broker_refusals; /* their own, and those that brokers tell of */
+    struct responder *responder;
     struct crl_service *crls;
     struct ocsp_service *ocsp; /* NULL where nobody listens for it */
     struct rate_table *rates;

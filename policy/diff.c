@@ -216,6 +216,18 @@ static void compare_cut(struct run *r, uint8_t old, uint8_t new)
                    "its subscriptions and waiting messages stay when it is cut off");
 }
 
+/* Whoever is cut off later, or not at all, has gained. */
+static void compare_respond(struct run *r, const struct policy_respond *old,
+                            const struct policy_respond *new)
+{
+    compare_quantity(r, "refused topics until the hub quarantines it", QUANTITY_RATE,
+                     ZERO_IS_UNLIMITED, old->topics, new->topics);
+    compare_quantity(r, "refused floods until the hub quarantines it", QUANTITY_RATE,
+                     ZERO_IS_UNLIMITED, old->floods, new->floods);
+    if (old->copies != new->copies)
+        ADD_TOGGLE(r, !new->copies, "a copy of its identity seen, without quarantine");
+}
+
 static void compare_model(struct run *r, const struct policy_model *old,
                           const struct policy_model *new)
 {
@@ -226,6 +238,7 @@ static void compare_model(struct run *r, const struct policy_model *old,
     if (old->rules.password_ok != new->rules.password_ok)
         ADD_TOGGLE(r, new->rules.password_ok, "a password in place of a certificate");
     compare_cut(r, old->rules.cut, new->rules.cut);
+    compare_respond(r, &old->respond, &new->respond);
 }
 
 /* One that came or went, whole. */

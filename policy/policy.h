@@ -33,6 +33,13 @@ struct policy_identity {
     int64_t grace;
 };
 
+/* When the hub quarantines a device by itself. */
+struct policy_respond {
+    uint32_t topics; /* refused for their topic within a minute; 0: never, as with the next */
+    uint32_t floods; /* refused as too much, within a minute */
+    bool copies; /* a certificate that was replaced is shown again: two have had this identity */
+};
+
 struct policy_topics {
     const struct slice *publish, *subscribe;
     size_t publish_len, subscribe_len;
@@ -44,6 +51,7 @@ struct policy_model {
     struct policy_identity identity;
     struct rules_model rules; /* reach, limits, cut, password_ok */
     struct policy_topics topics;
+    struct policy_respond respond;
 };
 
 struct policy_group {

@@ -221,6 +221,7 @@ static enum err make_models(const struct run *r, const struct schema_array *from
                                              .line = m[i].entry.line,
                                              .identity = m[i].identity,
                                              .rules = m[i].rules,
+                                             .respond = m[i].respond,
                                              .topics = topics_of(&m[i].publish, &m[i].subscribe)};
     return ERR_NONE;
 }

@@ -200,6 +200,35 @@ static const struct schema cut_keys[] = {
      AT(schema_model, rules.cut)},
 };
 
+static const struct schema respond_keys[] = {
+    {.name = "topics",
+     .kind = SCHEMA_QUANTITY,
+     .quantity = QUANTITY_RATE,
+     .min = 1,
+     .max = 1000000,
+     .none = "none",
+     .standard = "none",
+     .help = "So many messages and subscriptions refused within a minute, as their topics are not "
+             "the device's.",
+     AT(schema_model, respond.topics)},
+    {.name = "floods",
+     .kind = SCHEMA_QUANTITY,
+     .quantity = QUANTITY_RATE,
+     .min = 1,
+     .max = 60000000,
+     .none = "none",
+     .standard = "none",
+     .help = "So many messages, connects and subscriptions refused within a minute, as they are "
+             "beyond its limits.",
+     AT(schema_model, respond.floods)},
+    {.name = "copies",
+     .kind = SCHEMA_BOOL,
+     .standard = "false",
+     .help = "Somebody shows a certificate of the device that was replaced: two have had its "
+             "identity, so its keys count as touched.",
+     AT(schema_model, respond.copies)},
+};
+
 #define TOPICS(type, whose)                                                                        \
     {.name = "publish",                                                                            \
      .kind = SCHEMA_LIST,                                                                          \
@@ -242,6 +271,11 @@ static const struct schema model_keys[] = {
      .kind = SCHEMA_MAP,
      KEYS(cut_keys),
      .help = "What a broker does with what is left of a device that is cut off."},
+    {.name = "respond",
+     .kind = SCHEMA_MAP,
+     KEYS(respond_keys),
+     .help = "When the hub quarantines a device by itself; as many in an hour as "
+             "`automatic-per-hour` says, and further ones wait for a person."},
 };
 static const struct schema model_item = {.kind = SCHEMA_MAP, KEYS(model_keys), .help = "A model."};
 
@@ -344,7 +378,9 @@ static const struct schema cuts_keys[] = {
      .min = 0,
      .max = 100000,
      .standard = "20",
-     .help = "How many devices an hour are cut off by detections; further ones wait for a person.",
+     .help =
+         "How many devices in an hour the hub quarantines by itself, as `respond` says; further "
+         "ones wait for a person.",
      AT(schema_file, cuts_per_hour)},
 };
 

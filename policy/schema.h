@@ -82,6 +82,7 @@ struct schema_model {
     struct schema_entry entry;
     struct policy_identity identity;
     struct rules_model rules;
+    struct policy_respond respond;
     struct schema_array publish, subscribe; /* of struct slice */
 };
 

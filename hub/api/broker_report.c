@@ -1,5 +1,6 @@
 /* What brokers tell of what they have seen. */
 #include <stdio.h>
+#include <string.h>
 
 #include "api/requests.h"
 #include "hub/api/call.h"
@@ -28,6 +29,47 @@ static void count_refusals(struct api_call *call, const struct request_broker_re
     }
 }
 
+/* Those whose source is a device by its own credentials. A client id, a password, a certificate
+ * that nobody knows: by these a stranger could have somebody else cut off. */
+static bool is_own_doing(enum api_broker_refusal_kind kind, enum count_kind *ret_kind)
+{
+    switch (kind) {
+    case API_BROKER_REFUSAL_KIND_TOPIC:
+        *ret_kind = COUNT_TOPICS;
+        return true;
+    case API_BROKER_REFUSAL_KIND_PAYLOAD:
+    case API_BROKER_REFUSAL_KIND_RATE:
+    case API_BROKER_REFUSAL_KIND_CONNECTS:
+    case API_BROKER_REFUSAL_KIND_SUBSCRIPTIONS:
+        *ret_kind = COUNT_FLOODS;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What a broker tells of those that found no place in its own table (broker/reports.h). */
+static bool is_of_many(const char *source)
+{
+    return strcmp(source, "other") == 0;
+}
+
+static void respond(struct api_call *call, const struct request_broker_report *in)
+{
+    struct responder_told told[BROKER_REPORTED_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < in->refusals_len && n < ARRAY_LEN(told); i++) {
+        const struct request_broker_refusal *refusal = &in->refusals[i];
+        if (is_own_doing(refusal->kind, &told[n].kind) && !is_of_many(refusal->source)) {
+            told[n].device = refusal->source;
+            told[n++].count = (uint64_t)refusal->count;
+        }
+    }
+    const struct responder_site site = api_responder_site(call);
+    responder_tell(call->hub->responder, &site, call->device.tenant, call->device.device,
+                   in->has_refused_seconds ? in->refused_seconds : 0, told, n);
+}
+
 /* Last: what was answered with an error is told again. */
 static void finish(struct report *r)
 {
@@ -39,6 +81,7 @@ static void finish(struct report *r)
     (void)snprintf(seen.software, sizeof seen.software, "%s", r->in.software);
     brokers_seen_reported(call->hub->brokers, &seen, r->in.stale_seconds);
     count_refusals(call, &r->in);
+    respond(call, &r->in);
     api_reply_nothing(call);
 }
 

@@ -46,6 +46,9 @@ struct act_origin api_origin(struct api_call *call, void (*then)(struct act *act
 /* The call an act belongs to; answers with a problem and gives NULL where the act failed. */
 struct api_call *api_act_ended(struct act *act);
 
+/* Where this call tells of what a device does. */
+struct responder_site api_responder_site(struct api_call *call);
+
 /* Zeroed memory that lives as long as the request; NULL after answering 503. */
 void *api_alloc(struct api_call *call, size_t n);
 #define API_NEW(call, type) ((type *)api_alloc((call), sizeof(type)))

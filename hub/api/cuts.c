@@ -109,6 +109,69 @@ void api_cut_list(struct api_call *call)
         reply_page(call, page);
 }
 
+/* ---- those that wait for a person ---- */
+
+static void waiting_view(struct api_call *call, struct json_writer *j, const void *row)
+{
+    (void)call;
+    view_cut_waiting(j, row);
+}
+
+static const char *waiting_name(const void *row)
+{
+    return ((const struct cut_waiting_row *)row)->device;
+}
+
+void api_cut_waiting_list(struct api_call *call)
+{
+    struct query_cut_waiting_list in;
+    if (!api_read_ok(call, query_cut_waiting_list_read(http_request_query(call->request),
+                                                       http_request_arena(call->request), &in,
+                                                       &call->problem)))
+        return;
+    struct cut_waiting_row after = {.since = 0};
+    (void)snprintf(after.tenant, sizeof after.tenant, "%s", call->tenant);
+    (void)snprintf(after.device, sizeof after.device, "%s", in.has_after ? in.after : "");
+    const struct store_filter filter = {.column = "tenant", .text = slice_of_text(call->tenant)};
+    struct view_page page = {
+        .name = "waiting",
+        .query = {.table = &table_cut_waiting,
+                  .filters = &filter,
+                  .filters_len = 1,
+                  .after = &after,
+                  .limit = (size_t)in.limit},
+        .view = waiting_view,
+        .row_name = waiting_name,
+    };
+    view_reply_page(call, &page);
+}
+
+static void dismissed(struct act *act)
+{
+    struct dismiss_act *d = CONTAINER_OF(act, struct dismiss_act, act);
+    struct api_call *call = api_act_ended(act);
+    if (call == NULL)
+        return;
+    log_event(LOG_LEVEL_NOTICE, "device.cut_dismissed", F_TEXT("device", d->device));
+    view_reply_device(call, d->device, 0);
+}
+
+void api_device_dismiss(struct api_call *call)
+{
+    struct request_device_move in;
+    if (!api_read_ok(call, request_device_move_read(http_request_body(call->request),
+                                                    http_request_arena(call->request), &in,
+                                                    &call->problem)))
+        return;
+    struct dismiss_act *d = API_NEW(call, struct dismiss_act);
+    if (d == NULL)
+        return;
+    (void)snprintf(d->device, sizeof d->device, "%s", api_param(call, 0));
+    (void)snprintf(d->reason, sizeof d->reason, "%s", in.reason);
+    const struct act_origin origin = api_origin(call, dismissed);
+    identity_dismiss_cut(call->hub->identity, &origin, d);
+}
+
 /* ---- which devices ---- */
 
 struct selection {

@@ -109,6 +109,16 @@ bool api_read_ok(struct api_call *call, enum err err)
     return err == ERR_NONE;
 }
 
+struct responder_site api_responder_site(struct api_call *call)
+{
+    return (struct responder_site){
+        .loop = call->here->loop,
+        .reader = call->here->reader,
+        .force = policies_now(call->hub->policies, &call->here->policy),
+        .ctx = call->here,
+    };
+}
+
 void *api_alloc(struct api_call *call, size_t n)
 {
     void *p = arena_alloc(http_request_arena(call->request), n);

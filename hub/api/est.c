@@ -158,6 +158,13 @@ static void tell_alarm(struct api_call *call, const struct enrolment *e, const c
               F_TEXT("address", http_request_address(call->request)));
 }
 
+static void tell_copy(struct api_call *call, const struct enrolment *e)
+{
+    const struct responder_site site = api_responder_site(call);
+    tell_alarm(call, e, "retired-certificate-shown", "device.retired_certificate_shown");
+    responder_tell_copy(call->hub->responder, &site, e->act.tenant, e->device);
+}
+
 static void count_refusal(struct api_call *call, const struct enrolment *e)
 {
     switch (e->authenticator) {
@@ -172,7 +179,7 @@ static void count_refusal(struct api_call *call, const struct enrolment *e)
         break;
     case AUTHENTICATOR_EXPIRED:
         if (e->retired_shown)
-            tell_alarm(call, e, "retired-certificate-shown", "device.retired_certificate_shown");
+            tell_copy(call, e);
         break;
     case AUTHENTICATOR_CERTIFICATE:
         break;

@@ -7,7 +7,8 @@
 #include "hub/follower.h"
 #include "hub/membership.h"
 
-#define METRICS_MAX (1024 * 1024)
+#define METRICS_MAX     (1024 * 1024)
+#define WAITING_COUNTED 10000 /* cuts that wait; a count goes no further */
 
 /* ---- the trust bundle ---- */
 
@@ -231,6 +232,15 @@ static void gather_store(struct hub *hub)
           ledger_head(hub->ledger).size);
 }
 
+/* A person is asked for each: an alarm belongs on it. */
+static void gather_waiting(struct store_reader *reader)
+{
+    uint64_t n = 0;
+    const struct store_query query = {.table = &table_cut_waiting, .limit = WAITING_COUNTED};
+    if (store_count(reader, &query, &n) == ERR_NONE)
+        now("holdfast_cuts_waiting", "Automatic cuts that wait for a person", NULL, NULL, n);
+}
+
 static void gather(struct hub *hub)
 {
     for (unsigned i = 0; i < LISTENER_COUNT; i++)
@@ -243,6 +253,7 @@ static void gather(struct hub *hub)
 void api_metrics_show(struct api_call *call)
 {
     gather(call->hub);
+    gather_waiting(call->here->reader);
     struct writer w = arena_writer(http_request_arena(call->request), METRICS_MAX);
     if (w.err == ERR_NONE)
         metrics_write(&w);

@@ -109,6 +109,17 @@ void view_cut(struct json_writer *j, const struct view_cut *cut)
     json_close_object(j);
 }
 
+void view_cut_waiting(struct json_writer *j, const struct cut_waiting_row *row)
+{
+    json_open_object(j);
+    json_field_text(j, "device", row->device);
+    json_field_text(j, "kind", row->kind);
+    json_field_text(j, "reason", row->reason);
+    json_field_time(j, "since", row->since);
+    json_field_integer(j, "entry", row->entry);
+    json_close_object(j);
+}
+
 void view_device(struct api_call *call, struct json_writer *j, const struct device_row *row,
                  const struct device_details *details)
 {
@@ -141,6 +152,10 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
     if (details->cut != NULL) {
         json_key(j, "cut");
         view_cut(j, details->cut);
+    }
+    if (details->waiting != NULL) {
+        json_key(j, "cut_waiting");
+        view_cut_waiting(j, details->waiting);
     }
     if (details->grace != NULL) {
         json_key(j, "grace");
@@ -329,6 +344,16 @@ enum err view_read_cut(struct api_call *call, const char *device, struct view_cu
     return err;
 }
 
+/* ERR_NOT_FOUND: none waits. */
+static enum err read_waiting(struct api_call *call, const char *device,
+                             struct cut_waiting_row *ret_row)
+{
+    (void)snprintf(ret_row->tenant, sizeof ret_row->tenant, "%s", call->tenant);
+    (void)snprintf(ret_row->device, sizeof ret_row->device, "%s", device);
+    return store_get(call->here->reader, &table_cut_waiting, http_request_arena(call->request),
+                     ret_row);
+}
+
 void view_reply_device(struct api_call *call, const char *id, int64_t exposed_until)
 {
     struct device_row device = {0};
@@ -349,6 +374,10 @@ void view_reply_device(struct api_call *call, const char *id, int64_t exposed_un
     enum err about_cut = err == ERR_NONE ? view_read_cut(call, id, &cut) : ERR_NOT_FOUND;
     if (about_cut != ERR_NOT_FOUND)
         err = about_cut;
+    struct cut_waiting_row waiting = {.since = 0};
+    enum err about_waiting = err == ERR_NONE ? read_waiting(call, id, &waiting) : ERR_NOT_FOUND;
+    if (about_waiting != ERR_NOT_FOUND)
+        err = about_waiting;
     if (err != ERR_NONE) {
         api_reply_err(call, err);
         return;
@@ -359,6 +388,7 @@ void view_reply_device(struct api_call *call, const char *id, int64_t exposed_un
         .grace = about_grace == ERR_NONE ? &grace : NULL,
         .seen = seen.seen_at != 0 ? &seen : NULL,
         .cut = about_cut == ERR_NONE ? &cut : NULL,
+        .waiting = about_waiting == ERR_NONE ? &waiting : NULL,
         .exposed_until = exposed_until,
     };
     struct writer w = arena_writer(http_request_arena(call->request),

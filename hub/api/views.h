@@ -23,12 +23,14 @@ void view_cut(struct json_writer *j, const struct view_cut *cut);
 /* ERR_NOT_FOUND: the device was never cut off, or was released since. */
 MUST_USE enum err view_read_cut(struct api_call *call, const char *device,
                                 struct view_cut *ret_cut);
+void view_cut_waiting(struct json_writer *j, const struct cut_waiting_row *row);
 struct device_details {
     const struct certificate_row *certificate; /* the newest; NULL: none, as with the others */
     const struct device_password_row *password;
     const struct identity_grace *grace;
     const struct device_seen_row *seen;
     const struct view_cut *cut;
+    const struct cut_waiting_row *waiting;
     /* Until when others may go by what they were told of the certificate before it was cut off; 0
      * where nobody was told. */
     int64_t exposed_until;

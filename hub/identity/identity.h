@@ -270,6 +270,50 @@ MUST_USE enum err identity_cut_read(struct store_reader *reader, struct arena *a
                                     const struct cut_legs *legs, const struct device_cut_row *cut,
                                     struct cut_leg_state **ret_legs, size_t *ret_n);
 
+/* ---- cuts that the hub makes by itself, as the policy's `respond` says ---- */
+
+#define IDENTITY_WAITING_MAX 1000 /* of a tenant: nobody grows rows and ledger at will */
+
+enum automatic_outcome {
+    AUTOMATIC_NOTHING, /* there is no such device, it is cut off already, or waits already */
+    AUTOMATIC_CUT,     /* quarantined */
+    AUTOMATIC_WAITS,   /* from now on: there were as many in this hour as the policy allows */
+    AUTOMATIC_UNASKED, /* nor is a person asked: IDENTITY_WAITING_MAX wait already */
+};
+struct automatic_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    char kind[CUT_KIND_MAX + 1]; /* what for: "topics" */
+    char reason[REASON_MAX_BYTES + 1];
+    bool keys_touched;
+    enum automatic_outcome outcome;
+    int64_t entry; /* the ledger's, of this */
+
+    struct identity *identity; /* private */
+};
+/* Quarantines a device that is enrolled or trusted, and is no broker; or has a person asked to. At
+ * most so many within an hour as the policy in force allows, over all hubs: decided in the write.
+ * problems: policy-changed */
+void identity_cut_automatically(struct identity *identity, const struct act_origin *origin,
+                                struct automatic_act *a);
+
+/* Could that be done with it, as far as can be seen from here, and of which model is it?
+ * ERR_NOT_FOUND: no. */
+MUST_USE enum err identity_can_cut_automatically(struct store_reader *reader, struct arena *arena,
+                                                 const char *tenant, const char *device,
+                                                 char ret_model[NAME_MAX_BYTES + 1]);
+
+struct dismiss_act {
+    struct act act;
+    char device[NAME_MAX_BYTES + 1];
+    char reason[REASON_MAX_BYTES + 1];
+    struct subjects *subjects; /* private */
+};
+/* The device stays as it is, and no cut of it waits any more. problems: device-not-found,
+ * cut-not-waiting */
+void identity_dismiss_cut(struct identity *identity, const struct act_origin *origin,
+                          struct dismiss_act *d);
+
 struct assign_act {
     struct act act;
     char device[NAME_MAX_BYTES + 1];

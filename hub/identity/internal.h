@@ -90,6 +90,27 @@ struct device_cut_row cut_row_of(const char *tenant, const char *device);
 MUST_USE enum err cut_begin(struct act *act, struct tx *tx, const char *device, int64_t state);
 MUST_USE enum err cut_end(struct tx *tx, const char *tenant, const char *device);
 
+/* ---- moves ---- */
+
+/* What is to be done, with one device or several. */
+struct moving {
+    struct act *act;
+    enum device_move move;
+    bool keys_touched;
+    const char *reason;
+    struct subjects *subjects;
+};
+void life_reads(struct keyset *keys, const char *tenant, const char *id, enum device_move move,
+                bool keys_touched);
+/* Inside apply(), of a device that identity_can_move(): with all that follows from it, and the
+ * entry, whose number is *ret_entry. *device is as it was read. */
+MUST_USE enum err life_move(const struct moving *m, struct tx *tx, struct device_row *device,
+                            int64_t *ret_entry);
+
+/* A cut that waits for a person waits no more: somebody has decided about the device. */
+struct cut_waiting_row cut_waiting_row_of(const char *tenant, const char *device);
+MUST_USE enum err cut_waiting_end(struct tx *tx, const char *tenant, const char *device);
+
 struct device_grace_row grace_row_of(const char *tenant, const char *device);
 /* The way back with `used`, the certificate that a device of that model used last. */
 MUST_USE enum err grace_judge(const struct row_source *rows, const struct model_row *model,

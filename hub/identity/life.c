@@ -53,20 +53,13 @@ bool identity_can_move(enum device_move move, int64_t state)
     return state >= 0 && state < DEVICE_STATE_COUNT && (moves[move].from & FROM(state)) != 0;
 }
 
-/* What is to be done, with one device or several. */
-struct moving {
-    struct act *act;
-    enum device_move move;
-    bool keys_touched;
-    const char *reason;
-    struct subjects *subjects;
-};
-
-static void reads_device(struct keyset *keys, const char *tenant, const char *id,
-                         enum device_move move, bool keys_touched)
+void life_reads(struct keyset *keys, const char *tenant, const char *id, enum device_move move,
+                bool keys_touched)
 {
     const struct device_row device = device_row_of(tenant, id);
     keyset_add(keys, &table_device, &device);
+    const struct cut_waiting_row waiting = cut_waiting_row_of(tenant, id);
+    keyset_add(keys, &table_cut_waiting, &waiting);
     const struct device_cut_row cut = cut_row_of(tenant, id);
     if (move != MOVE_APPROVE)
         keyset_add(keys, &table_device_cut, &cut);
@@ -115,8 +108,8 @@ static enum err check_move(const struct moving *m, struct tx *tx, const struct d
 static enum err move_rest(const struct moving *m, struct tx *tx, const struct device_row *device)
 {
     const struct move_rule *rule = &moves[m->move];
-    enum err err = ERR_NONE;
-    if (m->keys_touched)
+    enum err err = cut_waiting_end(tx, device->tenant, device->id);
+    if (err == ERR_NONE && m->keys_touched)
         err = grace_close(tx, device->tenant, device->id, GRACE_CLOSED);
     bool ends = rule->certificates != NULL && rule->certificates->ends;
     if (err == ERR_NONE && (ends || m->keys_touched))
@@ -129,9 +122,8 @@ static enum err move_rest(const struct moving *m, struct tx *tx, const struct de
                                    : cut_begin(m->act, tx, device->id, device->state);
 }
 
-/* *device is as it was read; *ret_entry is the ledger's number of this. */
-static enum err move_device(const struct moving *m, struct tx *tx, struct device_row *device,
-                            int64_t *ret_entry)
+enum err life_move(const struct moving *m, struct tx *tx, struct device_row *device,
+                   int64_t *ret_entry)
 {
     const struct move_rule *rule = &moves[m->move];
     int64_t from = device->state;
@@ -169,7 +161,7 @@ static enum err find_device(struct write *w, struct tx *tx, const char *field,
 static void move_reads(const struct write *w, struct keyset *keys)
 {
     const struct move_act *m = (const struct move_act *)(const void *)w;
-    reads_device(keys, m->act.tenant, m->device, m->move, m->keys_touched);
+    life_reads(keys, m->act.tenant, m->device, m->move, m->keys_touched);
 }
 
 static enum err move_apply(struct write *w, struct tx *tx)
@@ -185,7 +177,7 @@ static enum err move_apply(struct write *w, struct tx *tx)
     if (err == ERR_NONE)
         err = check_move(&moving, tx, &device, "device");
     if (err == ERR_NONE)
-        err = move_device(&moving, tx, &device, &m->entry);
+        err = life_move(&moving, tx, &device, &m->entry);
     m->state = device.state;
     return err;
 }
@@ -211,7 +203,7 @@ static void moves_reads(const struct write *w, struct keyset *keys)
 {
     const struct moves_act *m = (const struct moves_act *)(const void *)w;
     for (size_t i = 0; i < m->devices_len; i++)
-        reads_device(keys, m->act.tenant, m->devices[i].id, m->move, m->keys_touched);
+        life_reads(keys, m->act.tenant, m->devices[i].id, m->move, m->keys_touched);
 }
 
 /* Whoever is there already stays as it is: so a command that was broken off can be given again. */
@@ -246,7 +238,7 @@ static enum err move_listed(const struct moving *moving, struct tx *tx, struct m
     if (err == ERR_NONE && !there)
         err = check_move(moving, tx, &device, field);
     if (err == ERR_NONE && !there)
-        err = move_device(moving, tx, &device, &moved->entry);
+        err = life_move(moving, tx, &device, &moved->entry);
     moved->state = device.state;
     if (err != ERR_REFUSED || !m->passes_over)
         return err;

@@ -55,6 +55,9 @@ static void password_reads(const struct write *w, struct keyset *keys)
     keyset_add(keys, &table_device, &device);
     const struct device_password_row row = password_row_of(p->act.tenant, p->device);
     keyset_add(keys, &table_device_password, &row);
+    const struct cut_waiting_row waiting = cut_waiting_row_of(p->act.tenant, p->device);
+    if (p->removal)
+        keyset_add(keys, &table_cut_waiting, &waiting);
 }
 
 static enum err refuse(struct password_act *p, const char *why)
@@ -191,6 +194,8 @@ static enum err password_remove(struct password_act *p, struct tx *tx, struct de
                            "'%s' has no password", p->device);
     if (err == ERR_NONE)
         err = tx_delete(tx, &table_device_password, &row);
+    if (err == ERR_NONE)
+        err = cut_waiting_end(tx, p->act.tenant, p->device);
     if (err != ERR_NONE)
         return err;
     /* There is nothing left that it could prove itself by: a new claim code, or a new password. */

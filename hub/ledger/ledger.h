@@ -21,7 +21,7 @@ struct ledger;
 struct ledger_act {
     const char *act; /* a constant: "device.revoke"; every one stands in docs/reference/acts.md */
     const char *tenant;
-    const char *actor;   /* "local:uid" (Unix socket), "device:tenant/id", "hub" */
+    const char *actor;   /* "local:uid" (Unix socket), "device:tenant/id", "hub", "policy" */
     const char *subject; /* "device/ID", "model/ID", "manifest/ID", "ca/issuing" */
     struct slice data;   /* a JSON object */
 };

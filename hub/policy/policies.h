@@ -77,6 +77,10 @@ MUST_USE enum err policies_check_model(struct policies *p, struct tx *tx, const 
 /* ERR_REFUSED with the problem where the policy in force has no such group: group-not-found. */
 MUST_USE enum err policies_check_group(struct policies *p, struct tx *tx, const char *group,
                                        struct problem *problem);
+/* How many devices an hour may be cut off by detections; 0 without a policy. ERR_REFUSED with the
+ * problem policy-changed where another came into force a moment ago. */
+MUST_USE enum err policies_automatic_cuts(struct policies *p, struct tx *tx, uint32_t *ret_per_hour,
+                                          struct problem *problem);
 
 /* ---- what a text would change ---- */
 

@@ -182,3 +182,14 @@ enum err policies_check_group(struct policies *p, struct tx *tx, const char *gro
     policies_let_go(force);
     return err;
 }
+
+enum err policies_automatic_cuts(struct policies *p, struct tx *tx, uint32_t *ret_per_hour,
+                                 struct problem *problem)
+{
+    struct policy_force *force = NULL;
+    enum err err = force_in(p, tx, &force, problem);
+    if (err == ERR_NONE)
+        *ret_per_hour = force == NULL ? 0 : force->policy.cuts_per_hour;
+    policies_let_go(force);
+    return err;
+}

@@ -169,6 +169,19 @@ const struct migration migrations[] = {
         "certificate @bytes NOT NULL, connected_at @integer NOT NULL, "
         "PRIMARY KEY (tenant, broker, device)) @compact",
     }},
+    {{
+        "CREATE TABLE automatic_cut ("
+        "tenant @text NOT NULL, number @integer NOT NULL, device @text NOT NULL, "
+        "entry @integer NOT NULL, cut_at_ms @integer NOT NULL, PRIMARY KEY (tenant, number)) "
+        "@compact",
+        "CREATE TABLE automatic_count ("
+        "tenant @text NOT NULL PRIMARY KEY, first @integer NOT NULL, last @integer NOT NULL, "
+        "waiting @integer NOT NULL) @compact",
+        "CREATE TABLE cut_waiting ("
+        "tenant @text NOT NULL, device @text NOT NULL, kind @text NOT NULL, "
+        "reason @text NOT NULL, since @integer NOT NULL, entry @integer NOT NULL, "
+        "PRIMARY KEY (tenant, device)) @compact",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

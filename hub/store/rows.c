@@ -337,14 +337,40 @@ static const struct column broker_connect_columns[] = {
 const struct table table_broker_connect =
     TABLE(24, "broker_connect", broker_connect_row, 3, broker_connect_columns);
 
+static const struct column automatic_cut_columns[] = {
+    TENANT(automatic_cut_row),
+    INTEGER(automatic_cut_row, number),
+    TEXT(automatic_cut_row, device),
+    INTEGER(automatic_cut_row, entry),
+    INTEGER(automatic_cut_row, cut_at_ms),
+};
+const struct table table_automatic_cut =
+    TABLE(25, "automatic_cut", automatic_cut_row, 2, automatic_cut_columns);
+
+static const struct column automatic_count_columns[] = {
+    TENANT(automatic_count_row),
+    INTEGER(automatic_count_row, first),
+    INTEGER(automatic_count_row, last),
+    INTEGER(automatic_count_row, waiting),
+};
+const struct table table_automatic_count =
+    TABLE(26, "automatic_count", automatic_count_row, 1, automatic_count_columns);
+
+static const struct column cut_waiting_columns[] = {
+    TENANT(cut_waiting_row),       TEXT(cut_waiting_row, device),   TEXT(cut_waiting_row, kind),
+    TEXT(cut_waiting_row, reason), INTEGER(cut_waiting_row, since), INTEGER(cut_waiting_row, entry),
+};
+const struct table table_cut_waiting =
+    TABLE(27, "cut_waiting", cut_waiting_row, 2, cut_waiting_columns);
+
 const struct table *const store_tables[TABLE_COUNT] = {
-    &table_model,          &table_device,       &table_certificate, &table_device_key,
-    &table_device_seen,    &table_manifest,     &table_token,       &table_ledger_entry,
-    &table_ledger_node,    &table_ledger_head,  &table_setting,     &table_subject,
-    &table_subject_name,   &table_device_grace, &table_rotation,    &table_rotation_device,
-    &table_crl_entry,      &table_hub,          &table_policy,      &table_broker,
-    &table_broker_seen,    &table_device_cut,   &table_cut_leg,     &table_device_password,
-    &table_broker_connect,
+    &table_model,          &table_device,        &table_certificate,     &table_device_key,
+    &table_device_seen,    &table_manifest,      &table_token,           &table_ledger_entry,
+    &table_ledger_node,    &table_ledger_head,   &table_setting,         &table_subject,
+    &table_subject_name,   &table_device_grace,  &table_rotation,        &table_rotation_device,
+    &table_crl_entry,      &table_hub,           &table_policy,          &table_broker,
+    &table_broker_seen,    &table_device_cut,    &table_cut_leg,         &table_device_password,
+    &table_broker_connect, &table_automatic_cut, &table_automatic_count, &table_cut_waiting,
 };
 
 static const char *word(const char *const *words, size_t n, int64_t which)

@@ -352,6 +352,32 @@ struct cut_leg_row {
     char detail[REASON_MAX_BYTES + 1]; /* what was seen: "session ended with 152, queue empty" */
 };
 
+/* Cuts that the hub made by itself: those of the last hour, numbered 1, 2, ... in each tenant; and
+ * which are there, and how many wait. Older ones go with the next. */
+struct automatic_cut_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    int64_t number;                  /* key */
+    char device[NAME_MAX_BYTES + 1];
+    int64_t entry; /* the ledger's, of the act */
+    int64_t cut_at_ms;
+};
+struct automatic_count_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    int64_t first, last;             /* numbers that are there; last + 1 and last: none */
+    int64_t waiting;                 /* rows of table_cut_waiting */
+};
+/* A device that the hub would have cut, had there not been as many in that hour as the policy
+ * allows: it waits for a person. */
+#define CUT_KIND_MAX 16
+struct cut_waiting_row {
+    char tenant[NAME_MAX_BYTES + 1]; /* key */
+    char device[NAME_MAX_BYTES + 1]; /* key */
+    char kind[CUT_KIND_MAX + 1];     /* what it was for: a key of the policy's `respond` */
+    char reason[REASON_MAX_BYTES + 1];
+    int64_t since;
+    int64_t entry; /* the ledger's, that says so */
+};
+
 /* A password that was made for a device that can hold no certificate: what SCRAM-SHA-256 keeps of
  * it (RFC 5802). */
 struct device_password_row {
@@ -372,8 +398,9 @@ extern const struct table table_model, table_device, table_certificate, table_de
     table_device_seen, table_manifest, table_token, table_ledger_entry, table_ledger_node,
     table_ledger_head, table_setting, table_subject, table_subject_name, table_device_grace,
     table_rotation, table_rotation_device, table_crl_entry, table_hub, table_policy, table_broker,
-    table_broker_seen, table_device_cut, table_cut_leg, table_device_password, table_broker_connect;
-#define TABLE_COUNT 25
+    table_broker_seen, table_device_cut, table_cut_leg, table_device_password, table_broker_connect,
+    table_automatic_cut, table_automatic_count, table_cut_waiting;
+#define TABLE_COUNT 28
 extern const struct table *const store_tables[TABLE_COUNT]; /* by their ids */
 
 /* Stable words, as they stand in the API and the ledger: "trusted", "claim", ... */

@@ -162,6 +162,9 @@ describe('the contract', { timeout: 180000 }, () => {
     await local('cut_create', '/v1/cuts', 200, { move: 'retire', reason: 'none is in it', model: 'none' });
     await local('cut_create', '/v1/cuts', 404, { move: 'retire', reason: 'x', devices: [{ id: 'nobody' }] });
     await local('device_cut', '/v1/devices/s-2/cut', 404);
+    assert.deepEqual((await local('cut_waiting_list', '/v1/cuts/waiting', 200)).waiting, []);
+    assert.equal((await local('device_dismiss', '/v1/devices/s-1/dismiss', 404, { reason: 'none' })).code, 'cut-not-waiting');
+    assert.equal((await local('device_dismiss', '/v1/devices/nothing/dismiss', 404, { reason: 'none' })).code, 'device-not-found');
     await local('device_release', '/v1/devices/s-1/release', 200, { reason: 'well' });
     await local('device_revoke', '/v1/devices/s-1/revoke', 200, { reason: 'lost' });
     await local('device_retire', '/v1/devices/s-2/retire', 200, { reason: 'old' });
@@ -318,7 +321,7 @@ describe('the contract', { timeout: 180000 }, () => {
     assert.equal((await local('policy_approve', '/v1/policies/1/approve', 409, { from: 1 })).code, 'policy-not-proposed');
     assert.equal((await local('policy_withdraw', '/v1/policies/1/withdraw', 409, { comment: 'none' })).code, 'policy-not-proposed');
     assert.equal((await local('device_assign', '/v1/devices/s-1/group', 200, { group: 'g' })).group, 'g');
-    for (const id of ['policy_approve', 'policy_withdraw', 'hub_admit', 'hub_remove', 'device_password_make', 'device_password_remove']) done.add(id); // in tests of their own
+    for (const id of ['policy_approve', 'policy_withdraw', 'hub_admit', 'hub_remove', 'device_password_make', 'device_password_remove', 'device_dismiss']) done.add(id); // in tests of their own
 
     const elsewhere = ({ id, path }) => path.startsWith('/v1/hooks/') || id.startsWith('broker_');
     assert.deepEqual(operations.filter((one) => !elsewhere(one)).map(({ id }) => id).filter((id) => !done.has(id)), [], 'called with success');

@@ -34,6 +34,7 @@ static const char policy_fixture[] =
     "             connects: 3/min, stale: 90s}\n"
     "    password: true\n"
     "    cut: {will: send, retained: keep, queue: keep}\n"
+    "    respond: {topics: 10/min, floods: 2/s, copies: true}\n"
     "tests:\n"
     "  - {device: thermo-1, model: thermo, group: floor-1, may-not: {subscribe: \"#\"},\n"
     "     may: {publish: [fleet/thermo/thermo-1/up/t, floor/floor-1/thermo-1]}}\n"

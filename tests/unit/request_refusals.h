@@ -146,6 +146,7 @@
     CASE(request_cut_create, "{\"reason\":\"a\",\"move\":\"revoke\",\"devices\":[]}", "field-size",
          "devices"),
     CASE(query_cut_list, "status=half", "field-value", "status"),
+    CASE(query_cut_waiting_list, "limit=0", "field-range", "limit"),
     CASE(query_cut_count, "model=a", "field-missing", "move"),
     CASE(query_rotation_list, "model=a", "field-unknown", "model"),
     CASE(query_rotation_stragglers, "limit=1001", "field-range", "limit"),

@@ -93,6 +93,14 @@ static const struct {
     {M("cut: {queue: drop}"), M("cut: {queue: keep}"),
      "+m its subscriptions and waiting messages stay when it is cut off\n",
      "-m its subscriptions and waiting messages stay when it is cut off\n"},
+    {M("respond: {topics: 10/min, floods: 5/s}"), M("respond: {topics: 20/min}"),
+     "+m refused topics until the hub quarantines it: 20/min, was 10/min\n"
+     "+m refused floods until the hub quarantines it: unlimited, was 300/min\n",
+     "-m refused topics until the hub quarantines it: 10/min, was 20/min\n"
+     "-m refused floods until the hub quarantines it: 300/min, was unlimited\n"},
+    {M("respond: {copies: true}"), M("respond: {topics: none}"),
+     "+m a copy of its identity seen, without quarantine\n",
+     "-m a copy of its identity seen, without quarantine\n"},
     {M("reach: {quarantined: []}"), M("reach: {quarantined: [enrolment, api]}"),
      "+m reach of enrolment while quarantined\n+m reach of the API while quarantined\n",
      "-m reach of enrolment while quarantined\n-m reach of the API while quarantined\n"},

@@ -73,6 +73,9 @@ static void reads_every_key(void **state)
     assert_int_equal(m->rules.limits.stale_seconds, 90);
     assert_true(m->rules.password_ok);
     assert_int_equal(m->rules.cut, RULES_CUT_SEND_WILL | RULES_CUT_KEEP_QUEUE);
+    assert_int_equal(m->respond.topics, 10);
+    assert_int_equal(m->respond.floods, 120);
+    assert_true(m->respond.copies);
 }
 
 static void has_safe_standards(void **state)
@@ -102,6 +105,8 @@ static void has_safe_standards(void **state)
     assert_int_equal(m->rules.limits.stale_seconds, 3600);
     assert_false(m->rules.password_ok);
     assert_int_equal(m->rules.cut, RULES_CUT_CLEAR_RETAINED);
+    assert_int_equal(m->respond.topics + m->respond.floods, 0);
+    assert_false(m->respond.copies);
     assert_int_equal(policy.changes.approvals, 1);
     assert_string_equal(policy.changes.loosening_key, "");
     assert_int_equal(policy.cuts_per_hour, POLICY_AUTOMATIC_CUTS);
@@ -121,12 +126,12 @@ static void turns_tests_into_questions(void **state)
         const char *topic;
         uint8_t reach;
     } expected[] = {
-        {28, POLICY_MAY_PUBLISH, true, "fleet/thermo/thermo-1/up/t", 0},
-        {28, POLICY_MAY_PUBLISH, true, "floor/floor-1/thermo-1", 0},
-        {28, POLICY_MAY_SUBSCRIBE, false, "#", 0},
-        {30, POLICY_REACHES, true, "", RULES_REACH_ENROLMENT},
-        {30, POLICY_REACHES, false, "", RULES_REACH_API},
-        {30, POLICY_REACHES, false, "", RULES_REACH_MQTT},
+        {29, POLICY_MAY_PUBLISH, true, "fleet/thermo/thermo-1/up/t", 0},
+        {29, POLICY_MAY_PUBLISH, true, "floor/floor-1/thermo-1", 0},
+        {29, POLICY_MAY_SUBSCRIBE, false, "#", 0},
+        {31, POLICY_REACHES, true, "", RULES_REACH_ENROLMENT},
+        {31, POLICY_REACHES, false, "", RULES_REACH_API},
+        {31, POLICY_REACHES, false, "", RULES_REACH_MQTT},
     };
     assert_int_equal(read_text(policy_fixture), ERR_NONE);
     assert_int_equal(policy.tests_len, ARRAY_LEN(expected));
@@ -246,6 +251,11 @@ static const struct {
     {MODEL "    password: \"true\"\n", 6, 15, "without quotes"},
     {MODEL "    cut: {will: keep}\n", 6, 17, "'will' must be drop or send"},
     {MODEL "    cut: {queue: clear}\n", 6, 18, "'queue' must be drop or keep"},
+    {MODEL "    respond: {topics: 10}\n", 6, 23, "must be a rate such as 60/min or 2/s"},
+    {MODEL "    respond: {topics: 0/min}\n", 6, 23, "from 1/min to 1000000/min, or none"},
+    {MODEL "    respond: {floods: 1000001/s}\n", 6, 23, "from 1/min to 60000000/min, or none"},
+    {MODEL "    respond: {copies: 1/h}\n", 6, 23, "must be true or false"},
+    {MODEL "    respond: {topic: 10/min}\n", 6, 15, "did you mean 'topics'?"},
     {MODEL "groups: {g: {limits: {}}}\n", 6, 14,
      "'limits' is not known here, where there are "
      "publish and subscribe"},

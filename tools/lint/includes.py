@@ -47,7 +47,7 @@ PUBLIC = {
     'policy': ('policies.h',),
     'access': ('access.h', 'tokens.h'),
     'revocation': ('revocation.h', 'crl.h'),
-    'watch': ('watch.h', 'refusals.h'),
+    'watch': ('watch.h', 'refusals.h', 'responder.h'),
 }
 
 
