@@ -1,7 +1,7 @@
 /* What a broker could answer to its own plugin: any bytes. What is taken stays within them. */
 #include <stdlib.h>
 
-#include "broker/mqtt.h"
+#include "core/mqtt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

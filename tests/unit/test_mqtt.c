@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "broker/mqtt.h"
+#include "core/mqtt.h"
 
 static void test_written(void **state)
 {
@@ -18,7 +18,8 @@ static void test_written(void **state)
                                          .username = SLICE_LITERAL("u"),
                                          .password = SLICE_LITERAL("p"),
                                          .clean_start = true,
-                                         .keep_alive = 60};
+                                         .keep_alive = 60,
+                                         .packet_max = 65536};
     mqtt_write_connect(&w, &connect);
     static const uint8_t expected[] = {0x10, 28, 0, 4,    'M', 'Q', 'T',  'T', 5, 0xc2,
                                        0,    60, 8, 0x21, 0,   1,   0x27, 0,   1, 0,
@@ -68,7 +69,8 @@ static void test_packets(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct mqtt_packet packet;
         size_t used = 99;
-        enum err err = mqtt_packet_read(slice_of(cases[i].bytes, cases[i].len), &packet, &used);
+        enum err err =
+            mqtt_packet_read(slice_of(cases[i].bytes, cases[i].len), 65536, &packet, &used);
         if (err != cases[i].err || used != cases[i].used)
             fail_msg("case %zu: %s, %zu", i, err_text(err), used);
     }
