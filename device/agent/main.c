@@ -44,8 +44,8 @@ struct agent {
     bool heard;        /* the hub has answered a check-in since we started */
 };
 
-/* In its own right large, so not on the stack. */
-static struct agent agent = {.lock_fd = -1};
+/* In its own right large, so not on the stack; and all zeroes, so not in the file. */
+static struct agent agent;
 
 static void on_stop(int signal)
 {
@@ -338,7 +338,7 @@ static void print_keys(FILE *to)
 {
     for (size_t i = 0; i < agent_config_keys_len; i++) {
         const struct config_key *key = &agent_config_keys[i];
-        (void)fprintf(to, "  %-20s %s", key->name, key->help);
+        (void)fprintf(to, "  %-22s %s", key->name, key->help);
         if (key->standard == NULL)
             (void)fprintf(to, " (required)");
         else if (key->standard[0] != '\0')
@@ -516,7 +516,7 @@ static int execute(struct words *w)
     (void)umask(077);
     if (catch_signals() != ERR_NONE)
         return complain("signals", strerror(errno));
-    agent.port.folder_fd = agent.port.socket_fd = -1;
+    agent.port.folder_fd = agent.port.socket_fd = agent.lock_fd = -1;
     if (w->command == COMMAND_KEY)
         status = make_key(&agent);
     else if (w->command == COMMAND_STATUS)

@@ -11,8 +11,6 @@
 
 #include "device/lib/publisher.h"
 
-#define T0 INT64_C(1000)
-
 struct world {
     struct publisher p;
     struct publisher_options options;
@@ -56,7 +54,7 @@ static int set_up(void **state)
         .random = random_bytes,
         .event = on_event,
     };
-    w->now = T0;
+    w->now = 1000;
     w->take_max = SIZE_MAX;
     publisher_init(&w->p, &w->options);
     return 0;
@@ -115,7 +113,6 @@ static uint8_t next_sent(struct slice *ret_body)
 }
 
 #define nothing_sent() assert_int_equal(w->sent_len, w->read_len)
-
 static void dial(void)
 {
     assert_int_equal(go(), PUBLISHER_DIAL);
@@ -188,7 +185,6 @@ static void test_life(void **state)
     (void)expect_publish("zero", 0);
     uint16_t one = expect_publish("one", 1);
     assert_int_not_equal(early, one);
-    assert_int_equal(w->p.counts.published, 1); /* of quality 0: sent */
     acknowledge(one, 0);
     acknowledge(early, 0x10); /* nobody listens: that is no failure */
     assert_int_equal(w->p.counts.published, 3);
@@ -278,7 +274,7 @@ static void test_terms(void **state)
     (void)state;
     publisher_identify(&w->p, SLICE_LITERAL("t-1"), w->now);
     dial();
-    /* quality 0 at most, nothing retained, packets of 20 bytes, keep alive 8 */
+    /* quality 0, nothing retained, packets of 20 bytes, keep alive 8 */
     hear((const uint8_t[]){0x20, 15, 0, 0, 12, 0x24, 0, 0x25, 0, 0x27, 0, 0, 0, 20, 0x13, 0, 8},
          17);
     struct message m = {
@@ -347,8 +343,8 @@ static void test_rate(void **state)
     (void)go();
     unsigned n = 0;
     struct slice body;
-    while (next_sent(&body) == MQTT_PUBLISH)
-        n++;
+    for (; next_sent(&body) == MQTT_PUBLISH; n++)
+        continue;
     assert_int_equal(n, 31); /* half a minute's, and the one that is due */
     assert_int_equal(w->at, w->now + 1000);
     int64_t start = w->now;
