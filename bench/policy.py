@@ -22,6 +22,7 @@ def run():
 
     return [
         rig.row("decisions", "decisions/s of one core", of("decisions")),
+        rig.row("decisions-found", "decisions/s, the device found by name", of("found")),
         rig.row("compile", "s of one core, policy and table", of("compile")),
         rig.row("compile-policy", "ms of it, the policy alone", of("policy") * 1000),
     ]

@@ -18,6 +18,7 @@ FLEET = "bench.example"
 TICKS = os.sysconf("SC_CLK_TCK")
 ROUNDS = int(os.environ.get("HOLDFAST_BENCH_ROUNDS", "5"))
 SECONDS = int(os.environ.get("HOLDFAST_BENCH_SECONDS", "4"))
+CHUNK = 250  # rows of a manifest that the hub takes at once
 
 
 def program(name):
@@ -180,8 +181,8 @@ class Hub:
 
     def add_devices(self, rows):
         connection = self.connection()
-        for at in range(0, len(rows), 1000):
-            self.api("POST", "/v1/manifests/batch/devices", {"rows": rows[at:at + 1000]}, connection)
+        for at in range(0, len(rows), CHUNK):
+            self.api("POST", "/v1/manifests/batch/devices", {"rows": rows[at:at + CHUNK]}, connection)
 
     def enrol(self, serial):
         """One device with key and certificate in files, by openssl and the library's HTTPS client."""

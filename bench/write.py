@@ -30,16 +30,16 @@ class Import(threading.Thread):
     def run(self):
         connection = self.hub.connection()
         while self.rows < IMPORT_ROWS:
-            keys = os.urandom(32 * 1000).hex()
+            keys = os.urandom(32 * rig.CHUNK).hex()
             rows = ",".join(f'{{"serial":"m-{self.rows + i}","key_sha256":"{keys[64 * i:64 * i + 64]}"}}'
-                            for i in range(1000))
+                            for i in range(rig.CHUNK))
             connection.request("POST", "/v1/manifests/batch/devices", f'{{"rows":[{rows}]}}',
                                {"Content-Type": "application/json"})
             answer = connection.getresponse()
             data = answer.read()
             if answer.status != 201:
                 raise RuntimeError(data[:300])
-            self.rows += 1000
+            self.rows += rig.CHUNK
 
 
 def revoke_during_import(hub):

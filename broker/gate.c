@@ -3,8 +3,14 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/crypto.h"
+#include "broker/passwords.h"
 #include "core/utf8.h"
+
+/* What one has shown: a certificate, or one of its device's passwords. */
+struct proof {
+    bool by_password, is_new; /* the password that was made last */
+    struct device_password password;
+};
 
 /* What there is to know of one who asks. */
 struct asker {
@@ -84,49 +90,6 @@ static uint32_t find_by_username(const struct broker *b, struct slice name)
                       slice_of(slash + 1, name.len - tenant - 1));
 }
 
-/* ---- passwords ---- */
-
-/* Tries one, with the lock given up meanwhile: it costs milliseconds, so how often is bounded for a
- * device, for an address and in all. What was right once costs a hash from then on. */
-static bool password_is_right(struct broker *b, uint32_t device, const struct gate_peer *peer)
-{
-    static const struct rate from_one = {BROKER_PASSWORDS_PER_MINUTE, BROKER_PASSWORDS_PER_MINUTE};
-    struct device_record record;
-    table_record(b->table, device, &record);
-    struct limits_usage *usage = sessions_usage(b->sessions, device);
-    struct slice password = slice_of_text(peer->password);
-    if (!record.password.present || usage == NULL || password.len > BROKER_PASSWORD_MAX ||
-        record.password.iterations > BROKER_PASSWORD_ITERATIONS_MAX)
-        return false;
-    uint8_t known[SHA256_SIZE], key[SHA256_SIZE];
-    uint8_t seal[SHA256_SIZE + BROKER_PASSWORD_MAX];
-    memcpy(seal, record.password.stored_key, SHA256_SIZE);
-    memcpy(seal + SHA256_SIZE, password.data, password.len);
-    crypto_hmac_sha256((const uint8_t *)b->secret, slice_of(seal, SHA256_SIZE + password.len),
-                       known);
-    mem_wipe(seal, sizeof seal);
-    if (mem_equal_constant_time(known, usage->password_known, sizeof known))
-        return true;
-    int64_t now_us = clock_monotonic_us(), wait_ms = 0;
-    if (!rate_allow(b->sources, peer->address, &from_one, now_us / 1000, &wait_ms) ||
-        !limits_take(&usage->passwords_us, BROKER_PASSWORDS_PER_MINUTE, 1, now_us) ||
-        !limits_take(&b->passwords_us, BROKER_PASSWORDS_PER_SECOND * 60, 1, now_us))
-        return false;
-    broker_unlock(b);
-    struct slice salt = slice_of(record.password.salt, sizeof record.password.salt);
-    enum err err = crypto_scram_stored_key(password, salt, record.password.iterations, key);
-    broker_lock(b);
-    if (err != ERR_NONE || !mem_equal_constant_time(key, record.password.stored_key, sizeof key))
-        return false;
-    struct device_record again; /* it may have been replaced meanwhile */
-    table_record(b->table, device, &again);
-    if (!again.password.present ||
-        memcmp(again.password.stored_key, record.password.stored_key, sizeof key) != 0)
-        return false;
-    memcpy(usage->password_known, known, sizeof known);
-    return true;
-}
-
 /* ---- admission ---- */
 
 static enum gate_verdict admit_own(struct broker *b, const struct gate_peer *peer)
@@ -187,8 +150,28 @@ static bool remember_client_id(struct broker *b, uint32_t device, struct slice c
     return traces_remember(b->traces, TRACE_CLIENT_ID, device, client_id) == TRACES_ADDED;
 }
 
+/* The first time with a certificate, or with a new password: which ends the one before it. */
+static void report_first(struct broker *b, const struct gate_peer *peer, const struct asker *a,
+                         const struct proof *proof, int64_t date)
+{
+    struct report_connect connect = {
+        .device = a->device, .at = date, .by_password = proof->by_password};
+    bool seen = proof->by_password ? !proof->is_new || table_password_seen(b->table, a->device)
+                                   : table_seen(b->table, peer->certificate);
+    if (proof->by_password)
+        memcpy(connect.certificate, proof->password.salt, DEVICE_SALT_SIZE);
+    else
+        memcpy(connect.certificate, peer->certificate, SHA256_SIZE);
+    if (seen || !reports_connect(&b->reports, &connect))
+        return;
+    if (proof->by_password)
+        table_note_password_seen(b->table, a->device);
+    else
+        (void)table_note_seen(b->table, peer->certificate);
+}
+
 static enum gate_verdict enter(struct broker *b, const struct gate_peer *peer,
-                               const struct asker *a, int64_t date)
+                               const struct asker *a, const struct proof *proof, int64_t date)
 {
     struct slice name = a->subject.device;
     struct limits_usage *usage = sessions_usage(b->sessions, a->device);
@@ -196,15 +179,14 @@ static enum gate_verdict enter(struct broker *b, const struct gate_peer *peer,
         return refuse(b, REFUSAL_CONNECTS, name);
     if (!remember_client_id(b, a->device, peer->client_id))
         return refuse(b, REFUSAL_CLIENT_ID, name);
-    if (sessions_add(b->sessions, peer->client, a->device, peer->client_id, peer->certificate) !=
-        ERR_NONE)
+    const uint8_t *key = proof->by_password ? proof->password.stored_key : peer->certificate;
+    if (sessions_add(b->sessions, peer->client, a->device, peer->client_id, key,
+                     proof->by_password) != ERR_NONE)
         return refuse(b, REFUSAL_CONNECTS, name);
     int64_t stale_limit = a->model.limits.stale_seconds;
     if (stale_limit > 0 && (b->strictest == 0 || stale_limit < b->strictest))
         b->strictest = stale_limit;
-    if (peer->certificate != NULL && !table_seen(b->table, peer->certificate) &&
-        reports_connect(&b->reports, a->device, peer->certificate, date))
-        (void)table_note_seen(b->table, peer->certificate);
+    report_first(b, peer, a, proof, date);
     return GATE_ADMIT;
 }
 
@@ -226,6 +208,7 @@ static enum gate_verdict admit_device(struct broker *b, const struct gate_peer *
         return GATE_REFUSE;
     int64_t date = 0, stale = stale_now(b, &date);
     struct asker a;
+    struct proof proof = {.by_password = peer->certificate == NULL};
     uint32_t device = identify(b, peer, date);
     if (device == TABLE_NONE)
         return GATE_REFUSE;
@@ -238,10 +221,12 @@ static enum gate_verdict admit_device(struct broker *b, const struct gate_peer *
         !is_client_id_of(peer->client_id, a.subject.device) ||
         is_claimed(b, &a.subject, peer->client_id))
         return refuse(b, REFUSAL_CLIENT_ID, a.subject.device);
-    if (peer->certificate == NULL && (!a.model.password_ok || !password_is_right(b, device, peer) ||
-                                      !know(b, device, &a) || !may_be_here(&a, stale)))
+    if (proof.by_password && (!a.model.password_ok ||
+                              !passwords_try(b, device, slice_of_text(peer->password),
+                                             peer->address, date, &proof.password, &proof.is_new) ||
+                              !know(b, device, &a) || !may_be_here(&a, stale)))
         return refuse(b, REFUSAL_PASSWORD, peer->address);
-    enum gate_verdict verdict = enter(b, peer, &a, date);
+    enum gate_verdict verdict = enter(b, peer, &a, &proof, date);
     if (verdict == GATE_ADMIT)
         write_username(&a, ret_username);
     return verdict;
@@ -397,15 +382,18 @@ static bool decide(struct broker *b, struct session *session, struct asker *a,
     return true;
 }
 
+static bool keeps_granted_rate(struct broker *b, struct session *session, uint32_t payload_len)
+{
+    struct asker a;
+    return keeps_rate(b, session, session->device, &session->limits, payload_len) ||
+           (know(b, session->device, &a) && deny(b, REFUSAL_RATE, &a));
+}
+
 static bool ask(struct broker *b, struct session *session, const struct gate_request *q)
 {
     struct asker a;
-    if (was_granted(b, session, q)) {
-        if (q->access == GATE_RECEIVE ||
-            keeps_rate(b, session, session->device, &session->limits, q->payload_len))
-            return true;
-        return know(b, session->device, &a) && deny(b, REFUSAL_RATE, &a);
-    }
+    if (slice_starts_with(q->topic, SLICE_LITERAL("$CONTROL/")))
+        return false;
     uint32_t device = TABLE_NONE;
     if (session != NULL)
         device = session->device;
@@ -417,24 +405,29 @@ static bool ask(struct broker *b, struct session *session, const struct gate_req
     return allowed;
 }
 
+/* Whoever has a session is a device: the plugin's own connections have none. */
+static bool allows(struct broker *b, struct session *session, const struct gate_request *q)
+{
+    if (session == NULL && is_own(b, q->client))
+        /* It clears and wakes, and never receives: what is queued for a session that it takes over
+         * is not for it. */
+        return q->access == GATE_PUBLISH;
+    if (q->access == GATE_UNSUBSCRIBE) {
+        if (session != NULL)
+            sessions_unsubscribed(session, q->topic);
+        return true;
+    }
+    if (session != NULL && session->to_end)
+        return false;
+    if (was_granted(b, session, q))
+        return q->access == GATE_RECEIVE || keeps_granted_rate(b, session, q->payload_len);
+    return ask(b, session, q);
+}
+
 bool gate_allows(struct broker *b, const struct gate_request *q)
 {
     broker_lock(b);
-    struct session *session = sessions_find(b->sessions, q->client);
-    bool allowed = false;
-    if (is_own(b, q->client)) {
-        /* It clears and wakes, and never receives: what is queued for a session that it takes over
-         * is not for it. */
-        allowed = q->access == GATE_PUBLISH;
-    } else if (q->access == GATE_UNSUBSCRIBE) {
-        if (session != NULL)
-            sessions_unsubscribed(session, q->topic);
-        allowed = true;
-    } else if (slice_starts_with(q->topic, SLICE_LITERAL("$CONTROL/"))) {
-        allowed = false;
-    } else if (session == NULL || !session->to_end) {
-        allowed = ask(b, session, q);
-    }
+    bool allowed = allows(b, sessions_find(b->sessions, q->client), q);
     broker_unlock(b);
     return allowed;
 }
@@ -447,14 +440,11 @@ static bool may_stay(struct broker *b, const struct session *s, int64_t date, in
     struct asker a;
     if (s->to_end || !know(b, s->device, &a) || !may_be_here(&a, stale))
         return false;
-    if (s->by_password) {
-        struct device_record record;
-        table_record(b->table, s->device, &record);
-        return b->settings.passwords && a.model.password_ok && record.password.present;
-    }
+    if (s->by_password)
+        return b->settings.passwords && a.model.password_ok &&
+               passwords_hold(b, s->device, s->key, date);
     int64_t not_after = 0;
-    return table_find_certificate(b->table, s->certificate, &not_after) == s->device &&
-           not_after >= date;
+    return table_find_certificate(b->table, s->key, &not_after) == s->device && not_after >= date;
 }
 
 void gate_recheck(struct broker *b)

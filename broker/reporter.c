@@ -35,6 +35,14 @@ static struct slice name_of(const struct broker *b, uint32_t device)
     return record.device;
 }
 
+static void write_salt(const struct report_connect *c, struct json_writer *j)
+{
+    char text[2 * DEVICE_SALT_SIZE + 1];
+    struct writer w = writer_over(text, sizeof text);
+    writer_hex(&w, slice_of(c->certificate, DEVICE_SALT_SIZE));
+    json_field_slice(j, "password", writer_bytes(&w));
+}
+
 static void write_connects(const struct broker *b, const struct report *r, struct json_writer *j)
 {
     json_key(j, "connects");
@@ -44,6 +52,8 @@ static void write_connects(const struct broker *b, const struct report *r, struc
         json_field_slice(j, "device", name_of(b, r->connects[i].device));
         json_field_time(j, "at", r->connects[i].at);
         json_field_bool(j, "first", true);
+        if (r->connects[i].by_password)
+            write_salt(&r->connects[i], j);
         json_close_object(j);
     }
     json_close_array(j);
@@ -135,8 +145,7 @@ static void give_back(struct reporter *p)
     struct broker *b = p->b;
     struct report *r = &p->report;
     for (uint32_t i = 0; i < r->connects_len; i++)
-        (void)!reports_connect(&b->reports, r->connects[i].device, r->connects[i].certificate,
-                               r->connects[i].at);
+        (void)!reports_connect(&b->reports, &r->connects[i]);
     for (uint32_t i = 0; i < r->refusals_len; i++)
         reports_put_refusal(&b->reports, &r->refusals[i]);
     for (uint32_t i = 0; i < r->cuts_len; i++)
@@ -147,7 +156,9 @@ static void settle(struct reporter *p)
 {
     struct broker *b = p->b;
     for (uint32_t i = 0; i < p->report.connects_len; i++)
-        keeper_seen(b, p->report.connects[i].certificate);
+        if (!p->report.connects[i]
+                 .by_password) /* which is told again after a restart: the hub knows */
+            keeper_seen(b, p->report.connects[i].certificate);
     for (uint32_t i = 0; i < p->report.cuts_len; i++) {
         struct cut *cut = p->report.cuts[i];
         uint32_t device = cut->device;

@@ -36,14 +36,12 @@ void reports_destroy(struct reports *r)
     r->refusals = NULL;
 }
 
-bool reports_connect(struct reports *r, uint32_t device, const uint8_t certificate[SHA256_SIZE],
-                     int64_t at)
+bool reports_connect(struct reports *r, const struct report_connect *connect)
 {
     if (r->connects_len == BROKER_CONNECTS_MAX)
         return false;
     uint32_t place = (r->connects_first + r->connects_len++) % BROKER_CONNECTS_MAX;
-    r->connects[place] = (struct report_connect){.device = device, .at = at};
-    memcpy(r->connects[place].certificate, certificate, SHA256_SIZE);
+    r->connects[place] = *connect;
     return true;
 }
 

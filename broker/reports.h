@@ -26,7 +26,8 @@ const char *refusal_text(enum refusal kind);
 struct report_connect {
     uint32_t device;
     int64_t at; /* seconds since 1970 */
-    uint8_t certificate[SHA256_SIZE];
+    bool by_password;
+    uint8_t certificate[SHA256_SIZE]; /* or the salt of its password, and zeros */
 };
 struct report_refusal {
     uint8_t kind, source_len;
@@ -46,8 +47,7 @@ struct reports {
 MUST_USE enum err reports_init(struct reports *r);
 void reports_destroy(struct reports *r);
 /* False where there is no room now. */
-bool reports_connect(struct reports *r, uint32_t device, const uint8_t certificate[SHA256_SIZE],
-                     int64_t at);
+bool reports_connect(struct reports *r, const struct report_connect *connect);
 void reports_refusal(struct reports *r, enum refusal kind, struct slice source);
 /* Takes out up to `max`; they come back by the calls above where they could not be told. */
 uint32_t reports_take_connects(struct reports *r, struct report_connect *connects, uint32_t max);

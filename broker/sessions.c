@@ -4,6 +4,7 @@
 
 #define PRESENCE_BITS 10
 #define PRESENCE_LEN  (1U << PRESENCE_BITS)
+#define FIRST_ROOM    64U /* sessions; a power of two */
 
 struct presence {
     struct limits_usage usage;
@@ -13,10 +14,42 @@ struct presence {
 struct sessions {
     uint32_t devices_max, max, len, used, room, first_free;
     struct session *all;
-    uint32_t *buckets;
+    uint32_t *buckets; /* 1 + number of the first in each chain; as many as there is room */
     uint32_t bucket_mask;
     struct presence **presences;
 };
+
+static uint32_t *bucket_of(const struct sessions *s, const void *client)
+{
+    uint64_t h = ((uint64_t)(uintptr_t)client >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    return &s->buckets[(h >> 40) & s->bucket_mask];
+}
+
+/* Twice as much. A message looks at one bucket, so these are no more than have to be: what is small
+ * stays in the processor's cache between two messages. */
+static bool make_room(struct sessions *s)
+{
+    uint32_t room = s->room == 0 ? FIRST_ROOM : s->room * 2;
+    struct session *all = reallocarray(s->all, room, sizeof *all);
+    if (all != NULL)
+        s->all = all;
+    uint32_t *buckets = calloc(room, sizeof *buckets);
+    if (all == NULL || buckets == NULL) {
+        free(buckets);
+        return false;
+    }
+    free(s->buckets);
+    s->buckets = buckets;
+    s->bucket_mask = room - 1;
+    s->room = room;
+    for (uint32_t i = 0; i < s->used; i++) {
+        struct session *x = &s->all[i];
+        uint32_t *bucket = bucket_of(s, x->client);
+        x->chain = *bucket;
+        *bucket = i + 1;
+    }
+    return true;
+}
 
 enum err sessions_new(uint32_t devices_max, uint32_t max, struct sessions **ret_sessions)
 {
@@ -25,13 +58,8 @@ enum err sessions_new(uint32_t devices_max, uint32_t max, struct sessions **ret_
         return ERR_NO_MEMORY;
     s->devices_max = devices_max;
     s->max = max;
-    s->bucket_mask = 1;
-    while (s->bucket_mask < max)
-        s->bucket_mask *= 2;
-    s->buckets = calloc(s->bucket_mask, sizeof *s->buckets);
-    s->bucket_mask--;
     s->presences = calloc((devices_max >> PRESENCE_BITS) + 1, sizeof *s->presences);
-    if (s->buckets == NULL || s->presences == NULL) {
+    if (s->presences == NULL || !make_room(s)) {
         sessions_free(s);
         return ERR_NO_MEMORY;
     }
@@ -51,12 +79,6 @@ void sessions_free(struct sessions *s)
     free(s->buckets);
     free(s->all);
     free(s);
-}
-
-static uint32_t *bucket_of(const struct sessions *s, const void *client)
-{
-    uint64_t h = ((uint64_t)(uintptr_t)client >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-    return &s->buckets[(h >> 40) & s->bucket_mask];
 }
 
 static struct presence *presence_of(struct sessions *s, uint32_t device)
@@ -82,19 +104,13 @@ static uint32_t place_new(struct sessions *s)
     }
     if (s->used == s->max)
         return 0;
-    if (s->used == s->room) {
-        uint32_t room = s->room == 0 ? 64 : s->room * 2;
-        struct session *all = reallocarray(s->all, room, sizeof *all);
-        if (all == NULL)
-            return 0;
-        s->all = all;
-        s->room = room;
-    }
+    if (s->used == s->room && !make_room(s))
+        return 0;
     return ++s->used;
 }
 
 enum err sessions_add(struct sessions *s, const void *client, uint32_t device,
-                      struct slice client_id, const uint8_t *certificate)
+                      struct slice client_id, const uint8_t key[SHA256_SIZE], bool by_password)
 {
     (void)sessions_remove(s, client);
     if (client_id.len > BROKER_CLIENT_ID_MAX || device >= s->devices_max)
@@ -111,9 +127,8 @@ enum err sessions_add(struct sessions *s, const void *client, uint32_t device,
                           .device = device,
                           .chain = *bucket,
                           .next_of_device = p->first_session,
-                          .by_password = certificate == NULL};
-    if (certificate != NULL)
-        memcpy(x->certificate, certificate, SHA256_SIZE);
+                          .by_password = by_password};
+    memcpy(x->key, key, SHA256_SIZE);
     if (client_id.len > 0)
         memcpy(x->client_id, client_id.data, client_id.len);
     *bucket = at;

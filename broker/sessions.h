@@ -18,19 +18,20 @@ struct session_grant {
     char topic[SESSION_GRANT_MAX];
 };
 
+/* What each message asks for stands first, in as few of a processor's cache lines as can be. */
 struct session {
     const void *client;
     uint32_t device;
     uint32_t next_of_device; /* 1 + number; 0: the last */
     uint32_t chain;
     bool by_password;
-    bool to_end;                      /* is to be ended as soon as the broker can */
-    uint8_t certificate[SHA256_SIZE]; /* digest; of those with a certificate */
+    bool to_end; /* is to be ended as soon as the broker can */
     uint16_t filters_len;
-    uint64_t *filters; /* hashes of what it has subscribed to */
-    char client_id[BROKER_CLIENT_ID_MAX + 1];
-    struct session_grant published, received;
     struct rules_limits limits; /* as they were when `published` was granted */
+    struct session_grant published, received;
+    uint64_t *filters;        /* hashes of what it has subscribed to */
+    uint8_t key[SHA256_SIZE]; /* by_password: its stored key; else the certificate's digest */
+    char client_id[BROKER_CLIENT_ID_MAX + 1];
 };
 
 MUST_USE enum err sessions_new(uint32_t devices_max, uint32_t max, struct sessions **ret_sessions);
@@ -38,7 +39,8 @@ void sessions_free(struct sessions *s); /* NULL is fine */
 
 /* ERR_LIMIT: as many as there may be; ERR_NO_MEMORY. One of the same client is replaced. */
 MUST_USE enum err sessions_add(struct sessions *s, const void *client, uint32_t device,
-                               struct slice client_id, const uint8_t *certificate);
+                               struct slice client_id, const uint8_t key[SHA256_SIZE],
+                               bool by_password);
 /* False where there is none. */
 bool sessions_remove(struct sessions *s, const void *client);
 /* NULL where there is none; valid until the next one is added. */

@@ -36,7 +36,8 @@ struct chunk {
 /* What few devices have. */
 struct more {
     struct device_certificate second;
-    struct device_password password;
+    struct device_password password, previous;
+    bool password_seen;
     uint32_t next_free;
 };
 
@@ -349,12 +350,14 @@ static bool same_password(const struct device_password *a, const struct device_p
 static bool is_same(const struct table *t, uint32_t device, const struct device_record *record)
 {
     const struct entry *e = entry_at(t, device);
-    static const struct device_password none = {0};
+    static const struct more none = {0};
+    const struct more *more = e->more == 0 ? &none : &t->more[e->more - 1];
     if (!e->known || e->state != record->state || e->cut != record->cut ||
         e->certificates != record->certificates_len ||
         !slice_equal(t->names[e->model], record->model) ||
         !slice_equal(t->names[e->group], record->group) ||
-        !same_password(e->more == 0 ? &none : &t->more[e->more - 1].password, &record->password))
+        !same_password(&more->password, &record->password) ||
+        !same_password(&more->previous, &record->previous))
         return false;
     for (unsigned i = 0; i < e->certificates; i++)
         if (memcmp(certificate_at(t, device, i)->sha256, record->certificates[i].sha256,
@@ -396,6 +399,14 @@ static void take_certificates(struct table *t, uint32_t device, struct entry *e,
     }
 }
 
+static void take_passwords(struct more *more, const struct device_record *record)
+{
+    if (!same_password(&more->password, &record->password))
+        more->password_seen = false;
+    more->password = record->password;
+    more->previous = record->previous;
+}
+
 enum err table_take(struct table *t, const struct device_record *record, uint32_t *ret_device,
                     bool *ret_changed)
 {
@@ -423,7 +434,7 @@ enum err table_take(struct table *t, const struct device_record *record, uint32_
     if (!need_more(record))
         drop_more(t, e);
     else
-        t->more[e->more - 1].password = record->password;
+        take_passwords(&t->more[e->more - 1], record);
     e->model = model;
     e->group = group;
     e->state = (uint8_t)record->state;
@@ -497,8 +508,10 @@ void table_record(const struct table *t, uint32_t device, struct device_record *
     };
     for (unsigned i = 0; i < e->certificates; i++)
         ret_record->certificates[i] = *certificate_at(t, device, i);
-    if (e->more != 0)
-        ret_record->password = t->more[e->more - 1].password;
+    if (e->more == 0)
+        return;
+    ret_record->password = t->more[e->more - 1].password;
+    ret_record->previous = t->more[e->more - 1].previous;
 }
 
 bool table_is_cut(const struct table *t, uint32_t device)
@@ -533,4 +546,17 @@ bool table_seen(const struct table *t, const uint8_t sha256[SHA256_SIZE])
     return value != INDEX_EMPTY && (entry_at(t, (value - 1) / DEVICE_CERTIFICATES_MAX)->seen >>
                                         ((value - 1) % DEVICE_CERTIFICATES_MAX) &
                                     1);
+}
+
+void table_note_password_seen(struct table *t, uint32_t device)
+{
+    const struct entry *e = entry_at(t, device);
+    if (e->more != 0)
+        t->more[e->more - 1].password_seen = true;
+}
+
+bool table_password_seen(const struct table *t, uint32_t device)
+{
+    const struct entry *e = entry_at(t, device);
+    return e->more != 0 && t->more[e->more - 1].password_seen;
 }

@@ -55,5 +55,8 @@ void table_note(struct table *t, uint32_t device, enum table_note note, bool on)
 /* The first connect with this certificate was reported; false where nobody has it. */
 bool table_note_seen(struct table *t, const uint8_t sha256[SHA256_SIZE]);
 bool table_seen(const struct table *t, const uint8_t sha256[SHA256_SIZE]);
+/* The same of the device's password, for as long as it is that one and the broker runs. */
+void table_note_password_seen(struct table *t, uint32_t device);
+bool table_password_seen(const struct table *t, uint32_t device);
 
 #endif

@@ -12,6 +12,7 @@
 #include "cli/text.h"
 #include "cli/when.h"
 
+#define DEVICES_MAX   256    /* that are named in one request; as the hub takes it */
 #define REASON_MAX    200    /* bytes; as the hub takes it */
 #define COUNT_MAX     100000 /* devices; a hub counts no further */
 #define WAIT_STANDARD 30     /* seconds */
@@ -36,9 +37,9 @@ struct cut {
     char filters[FILTERS][65]; /* in the order of their names; empty: not given */
     bool filtered;
     json_t *results; /* of those that are named */
-    uint64_t moved, there, passed_over;
+    uint64_t moved, passed_over;
     char passed_why[65]; /* of the first */
-    int64_t first, last; /* entries of the ledger */
+    struct cut_wait *wait;
     char exposed_until[32];
 };
 
@@ -98,10 +99,10 @@ static int read_selection(struct cut *c)
         return cli_fail(cli, CLI_USAGE, "usage",
                         "name devices, or give filters (--model, --manifest, --owner, --group, "
                         "--state, --where): one of the two");
-    if (cli->operands_len > CUT_DEVICES_MAX)
+    if (cli->operands_len > DEVICES_MAX)
         return cli_fail(cli, CLI_USAGE, "usage",
                         "%zu devices are named, and %d are taken at once: choose them by a filter",
-                        cli->operands_len, CUT_DEVICES_MAX);
+                        cli->operands_len, DEVICES_MAX);
     for (size_t i = 0; code == CLI_OK && i < cli->operands_len; i++)
         code = cli_check_name(cli, "device", cli->operands[i]);
     return code;
@@ -181,19 +182,16 @@ static int write_request(const struct cut *c, const char *after, struct writer *
     return w->err == ERR_NONE ? CLI_OK : cli_fail_memory(c->cli);
 }
 
-static void take_outcome(struct cut *c, const json_t *outcome)
+static int take_outcome(struct cut *c, const json_t *outcome)
 {
     const char *problem = json_text_or_null(outcome, "problem");
     if (problem != NULL) {
         if (c->passed_over++ == 0)
             (void)snprintf(c->passed_why, sizeof c->passed_why, "%s", problem);
-    } else if (json_object_get(outcome, "entry") == NULL) {
-        c->there++;
-    } else {
-        c->last = json_number_of(outcome, "entry");
-        if (c->moved++ == 0)
-            c->first = c->last;
+        return CLI_OK;
     }
+    c->moved += json_object_get(outcome, "entry") != NULL;
+    return cut_wait_add(c->wait, json_text_of(outcome, "id"));
 }
 
 static int ask(struct cut *c, const char *after, char ret_next[65])
@@ -207,8 +205,10 @@ static int ask(struct cut *c, const char *after, char ret_next[65])
     if (code != CLI_OK)
         return code;
     const json_t *devices = json_object_get(answer.json, "devices");
-    for (size_t i = 0; i < json_array_size(devices); i++)
-        take_outcome(c, json_array_get(devices, i));
+    for (size_t i = 0; code == CLI_OK && i < json_array_size(devices); i++)
+        code = take_outcome(c, json_array_get(devices, i));
+    if (code != CLI_OK)
+        return code;
     if (!c->filtered && json_array_extend(c->results, (json_t *)(uintptr_t)devices) != 0)
         return cli_fail_memory(c->cli);
     (void)snprintf(ret_next, 65, "%.64s", json_text_of(answer.json, "next"));
@@ -273,8 +273,9 @@ static void tell(const struct cut *c)
     cli_say(c->cli, "Others that asked by OCSP before may go by that answer until %s.", until);
 }
 
-static int print(const struct cut *c, json_t *legs, bool complete)
+static int print(const struct cut *c)
 {
+    bool complete = cut_wait_is_over(c->wait);
     json_t *document = json_pack("{s:s}", "move", c->verb->move);
     int failed = document == NULL;
     if (c->filtered)
@@ -283,38 +284,30 @@ static int print(const struct cut *c, json_t *legs, bool complete)
             json_object_set_new(document, "passed_over", json_integer((json_int_t)c->passed_over));
     else
         failed |= json_object_set(document, "results", c->results);
-    failed |= json_object_set(document, "legs", legs);
     failed |= json_object_set_new(document, "status", json_string(complete ? "complete" : "open"));
     if (c->exposed_until[0] != '\0')
         failed |= json_object_set_new(document, "exposed_until", json_string(c->exposed_until));
-    int code = failed ? cli_fail_memory(c->cli) : json_print(c->cli, document);
+    int code = failed ? cli_fail_memory(c->cli) : cut_wait_print(c->wait, document);
+    if (code == CLI_OK)
+        code = json_print(c->cli, document);
     json_decref(document);
     return code;
 }
 
 /* ---- the legs ---- */
 
-static int wait_and_tell(struct cut *c, int64_t started_ms, int64_t seconds)
+static int wait_and_tell(struct cut *c, int64_t seconds)
 {
-    struct cut_wait *wait = NULL;
     struct cli *cli = c->cli;
-    int code = cut_wait_new(cli, started_ms, seconds, &wait);
-    bool cuts = strcmp(c->verb->move, "release") != 0;
+    int code = CLI_OK;
     if (!cli->json)
         tell(c);
-    if (code == CLI_OK && cuts && !c->filtered)
-        code = cut_wait_ocsp(wait, c->results);
-    if (code == CLI_OK && cuts && !c->filtered)
-        code = cut_wait_named(wait, c->results);
-    else if (code == CLI_OK && cuts && c->moved > 0)
-        code = cut_wait_entries(wait, c->first, c->last);
-    json_t *legs = code == CLI_OK ? cut_wait_legs(wait) : NULL;
+    if (strcmp(c->verb->move, "release") != 0)
+        code = cut_wait_run(c->wait, seconds);
     if (code == CLI_OK && cli->json)
-        code = print(c, legs, cut_wait_is_over(wait));
-    if (code == CLI_OK && !cut_wait_is_over(wait))
-        code = cut_wait_fail(wait);
-    json_decref(legs);
-    cut_wait_free(wait);
+        code = print(c);
+    if (code == CLI_OK && !cut_wait_is_over(c->wait))
+        code = cut_wait_fail(c->wait);
     return code;
 }
 
@@ -335,10 +328,11 @@ static int run(struct cut *c)
         code = count_devices(c, &count);
     if (code == CLI_OK)
         code = confirm(c, count);
-    int64_t started_ms = clock_monotonic_ms();
+    if (code == CLI_OK)
+        code = cut_wait_new(cli, clock_monotonic_ms(), &c->wait);
     if (code == CLI_OK)
         code = cut_all(c, count);
-    return code == CLI_OK ? wait_and_tell(c, started_ms, seconds) : code;
+    return code == CLI_OK ? wait_and_tell(c, seconds) : code;
 }
 
 int cut_run(struct cli *cli, const char *verb)
@@ -350,6 +344,7 @@ int cut_run(struct cli *cli, const char *verb)
     }
     int code = c.results == NULL ? cli_fail_memory(cli) : run(&c);
     json_decref(c.results);
+    cut_wait_free(c.wait);
     return code;
 }
 

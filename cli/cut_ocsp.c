@@ -95,6 +95,11 @@ void cut_ocsp_free(struct cut_ocsp *o)
     free(o);
 }
 
+bool cut_ocsp_is_served(const struct cut_ocsp *o)
+{
+    return o->client != NULL;
+}
+
 /* ---- one certificate ---- */
 
 /* ERR_UNSUPPORTED: this hub does not speak for certificates of that issuer. */
@@ -164,9 +169,7 @@ int cut_ocsp_ask(struct cut_ocsp *o, const char *device, enum cut_ocsp_outcome *
     char target[HUB_TARGET_MAX];
     struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
     detail[0] = '\0';
-    *ret_outcome = CUT_OCSP_NOT_SERVED;
-    if (o->client == NULL)
-        return CLI_OK;
+    *ret_outcome = CUT_OCSP_NOT_YET;
     (void)snprintf(target, sizeof target, "/v1/devices/%s/certificates?limit=%d", device, NEWEST);
     int code = hub_get(o->cli, target, &answer);
     if (code != CLI_OK)

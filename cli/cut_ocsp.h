@@ -6,8 +6,7 @@
 #include "cli/hub_link.h"
 
 enum cut_ocsp_outcome {
-    CUT_OCSP_NOT_SERVED, /* the hub does not answer for certificates (listen-status) */
-    CUT_OCSP_NO_NEED,    /* the device has no certificate that is in date, of this hub's making */
+    CUT_OCSP_NO_NEED, /* the device has no certificate that is in date, of this hub's making */
     CUT_OCSP_REVOKED,
     CUT_OCSP_NOT_YET, /* or it can't be seen: `detail` says why */
 };
@@ -16,7 +15,9 @@ struct cut_ocsp;
 /* CLI_OK, or told. */
 int cut_ocsp_new(struct cli *cli, struct cut_ocsp **ret_ocsp);
 void cut_ocsp_free(struct cut_ocsp *o); /* NULL is fine */
-/* The newest certificates of one device. */
+/* Does the hub answer for certificates (listen-status)? */
+bool cut_ocsp_is_served(const struct cut_ocsp *o);
+/* The newest certificates of one device; where that is so. */
 int cut_ocsp_ask(struct cut_ocsp *o, const char *device, enum cut_ocsp_outcome *ret_outcome,
                  char detail[128]);
 

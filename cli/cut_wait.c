@@ -6,36 +6,41 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "cli/cut_legs.h"
 #include "cli/cut_ocsp.h"
 #include "cli/progress.h"
 #include "core/calendar.h"
 
-#define OCSP          "ocsp" /* the leg that this command looks at itself */
-#define LEGS_MAX      289    /* 288 as the contract has it, and that */
-#define LEG_TEXT_MAX  72
-#define DETAIL_MAX    200
+#define DETAIL_SIZE   128
+#define ROOM_FIRST    64
 #define POLL_FIRST_MS 20
 #define POLL_LAST_MS  500
 
-struct leg {
-    char name[LEG_TEXT_MAX + 1], detail[DETAIL_MAX + 1];
-    uint64_t due, confirmed;
-    int64_t slowest_ms;
-    bool told;
+struct one {
+    char *id;
+    json_t *cut;        /* as last seen, for --json; NULL: not yet */
+    struct asked *ocsp; /* NULL: it is not asked for */
+    bool gone;          /* no leg is open any more */
+};
+
+/* What is said of one device's certificates. */
+struct asked {
+    enum cut_ocsp_outcome said;
+    int64_t ms;
+    char detail[DETAIL_SIZE];
 };
 
 struct cut_wait {
     struct cli *cli;
-    int64_t until_ms, pause_ms; /* monotonic; to the next look */
+    int64_t started_ms, until_ms, pause_ms; /* monotonic; to the next look */
     struct progress progress;
-    json_t *cuts[CUT_DEVICES_MAX]; /* of named devices, as last seen; NULL: not yet */
-    size_t devices;
-    bool named, over;
-    struct leg legs[LEGS_MAX];
-    size_t legs_len;
-    struct cut_ocsp *ocsp; /* NULL: not asked */
-    enum cut_ocsp_outcome said[CUT_DEVICES_MAX];
-    int64_t started_ms;
+    struct one *devices;
+    size_t len, room;
+    bool over, unseen; /* the hub has not told of all of them, this time */
+    struct cut_ocsp *ocsp;
+    struct asked asked[CUT_OCSP_MAX];
+    size_t asked_len;
+    struct cut_legs legs;
 };
 
 int64_t cut_time(const char *text)
@@ -44,14 +49,13 @@ int64_t cut_time(const char *text)
     return calendar_read_rfc3339(slice_of_text(text), &seconds) == ERR_NONE ? seconds : 0;
 }
 
-int cut_wait_new(struct cli *cli, int64_t started_ms, int64_t seconds, struct cut_wait **ret_wait)
+int cut_wait_new(struct cli *cli, int64_t started_ms, struct cut_wait **ret_wait)
 {
     struct cut_wait *w = calloc(1, sizeof *w);
     if (w == NULL)
         return cli_fail_memory(cli);
     w->cli = cli;
     w->over = true; /* of nobody */
-    w->until_ms = clock_monotonic_ms() + seconds * 1000;
     w->pause_ms = POLL_FIRST_MS;
     w->started_ms = started_ms;
     *ret_wait = w;
@@ -62,10 +66,32 @@ void cut_wait_free(struct cut_wait *w)
 {
     if (w == NULL)
         return;
-    for (size_t i = 0; i < CUT_DEVICES_MAX; i++)
-        json_decref(w->cuts[i]);
+    for (size_t i = 0; i < w->len; i++) {
+        free(w->devices[i].id);
+        json_decref(w->devices[i].cut);
+    }
+    free(w->devices);
+    cut_legs_free(&w->legs);
     cut_ocsp_free(w->ocsp);
     free(w);
+}
+
+int cut_wait_add(struct cut_wait *w, const char *device)
+{
+    if (w->len == w->room) {
+        size_t room = w->room == 0 ? ROOM_FIRST : w->room * 2;
+        struct one *devices = reallocarray(w->devices, room, sizeof *devices);
+        if (devices == NULL)
+            return cli_fail_memory(w->cli);
+        w->devices = devices;
+        w->room = room;
+    }
+    struct one *d = &w->devices[w->len];
+    *d = (struct one){.id = strdup(device)};
+    if (d->id == NULL)
+        return cli_fail_memory(w->cli);
+    w->len++;
+    return CLI_OK;
 }
 
 bool cut_wait_is_over(const struct cut_wait *w)
@@ -88,273 +114,197 @@ static bool pause_a_while(struct cut_wait *w)
     return true;
 }
 
-/* ---- legs ---- */
-
 static bool is_word(const json_t *object, const char *name, const char *word)
 {
     return strcmp(json_text_of(object, name), word) == 0;
 }
 
-static struct leg *find_leg(struct cut_wait *w, const char *name)
+static bool is_shown(const struct cut_wait *w, const struct one *d)
 {
-    for (size_t i = 0; i < w->legs_len; i++) {
-        if (strcmp(w->legs[i].name, name) == 0)
-            return &w->legs[i];
-    }
-    if (w->legs_len == LEGS_MAX)
-        return NULL;
-    struct leg *leg = &w->legs[w->legs_len++];
-    (void)snprintf(leg->name, sizeof leg->name, "%s", name);
-    return leg;
-}
-
-static void forget_counts(struct cut_wait *w)
-{
-    for (size_t i = 0; i < w->legs_len; i++) {
-        if (strcmp(w->legs[i].name, OCSP) == 0)
-            continue;
-        w->legs[i].due = w->legs[i].confirmed = 0;
-        w->legs[i].slowest_ms = 0;
-    }
-}
-
-static void add_legs(struct cut_wait *w, const json_t *cut)
-{
-    size_t i;
-    const json_t *l;
-    json_array_foreach(json_object_get(cut, "legs"), i, l)
-    {
-        struct leg *leg = find_leg(w, json_text_of(l, "leg"));
-        if (leg == NULL)
-            continue;
-        leg->due++;
-        if (!is_word(l, "status", "confirmed"))
-            continue;
-        int64_t ms = json_number_of(l, "latency_ms");
-        leg->confirmed++;
-        leg->slowest_ms = ms > leg->slowest_ms ? ms : leg->slowest_ms;
-        (void)snprintf(leg->detail, sizeof leg->detail, "%s", json_text_of(l, "detail"));
-    }
+    return w->len > 1 && (size_t)(d - w->devices) < CUT_SHOWN_MAX;
 }
 
 /* ---- what others are told ---- */
 
-static int ask_ocsp(struct cut_wait *w, const json_t *devices)
+/* They are spread evenly among all. */
+static size_t asked_device(const struct cut_wait *w, size_t i)
 {
-    struct leg *leg = find_leg(w, OCSP);
-    int code = CLI_OK;
-    if (leg == NULL || w->ocsp == NULL)
-        return CLI_OK;
-    leg->due = leg->confirmed = 0;
-    for (size_t i = 0; code == CLI_OK && i < w->devices; i++) {
-        char detail[128] = "";
-        bool known = w->said[i] == CUT_OCSP_REVOKED || w->said[i] == CUT_OCSP_NO_NEED;
-        if (!known)
-            code = cut_ocsp_ask(w->ocsp, json_text_of(json_array_get(devices, i), "id"),
-                                &w->said[i], detail);
-        bool revoked = w->said[i] == CUT_OCSP_REVOKED;
-        leg->due += revoked || w->said[i] == CUT_OCSP_NOT_YET;
-        leg->confirmed += revoked;
-        if (!known && detail[0] != '\0')
-            (void)snprintf(leg->detail, sizeof leg->detail, "%s", detail);
-        if (!known && revoked)
-            leg->slowest_ms = clock_monotonic_ms() - w->started_ms;
+    return i * w->len / w->asked_len;
+}
+
+static int ask_ocsp(struct cut_wait *w, const struct one *d)
+{
+    struct asked *a = d->ocsp;
+    if (a->said == CUT_OCSP_NOT_YET) {
+        int code = cut_ocsp_ask(w->ocsp, d->id, &a->said, a->detail);
+        if (code != CLI_OK)
+            return code;
+        a->ms = clock_monotonic_ms() - w->started_ms;
+        if (a->said == CUT_OCSP_REVOKED && is_shown(w, d))
+            cut_leg_tell_one(w->cli, d->id, CUT_LEG_OCSP, a->ms, a->detail);
     }
-    w->over = w->over && leg->confirmed == leg->due;
+    if (a->said == CUT_OCSP_NO_NEED)
+        return CLI_OK;
+    bool revoked = a->said == CUT_OCSP_REVOKED;
+    w->over = w->over && revoked;
+    enum err err = cut_legs_add(&w->legs, CUT_LEG_OCSP, revoked ? a->ms : -1, a->detail, false);
+    return err == ERR_NONE ? CLI_OK : cli_fail_memory(w->cli);
+}
+
+static int ask_all_ocsp(struct cut_wait *w)
+{
+    int code = CLI_OK;
+    for (size_t i = 0; code == CLI_OK && i < w->asked_len; i++)
+        code = ask_ocsp(w, &w->devices[asked_device(w, i)]);
     return code;
 }
 
-static void tell_ocsp(const struct cut_wait *w)
-{
-    bool served = false;
-    for (size_t i = 0; i < w->devices; i++)
-        served = served || w->said[i] != CUT_OCSP_NOT_SERVED;
-    if (!served)
-        cli_say(w->cli, "  %-16s not served: the hub has no listen-status", OCSP);
-}
-
-int cut_wait_ocsp(struct cut_wait *w, const json_t *devices)
+static int begin_ocsp(struct cut_wait *w)
 {
     int code = cut_ocsp_new(w->cli, &w->ocsp);
-    w->devices = json_array_size(devices);
-    if (code == CLI_OK)
-        code = ask_ocsp(w, devices);
-    if (code == CLI_OK)
-        tell_ocsp(w);
-    return code;
-}
-
-/* ---- devices that are named ---- */
-
-static void tell_legs(struct cut_wait *w)
-{
-    for (size_t i = 0; i < w->legs_len; i++) {
-        struct leg *leg = &w->legs[i];
-        if (leg->told || leg->due == 0 || leg->confirmed < leg->due)
-            continue;
-        leg->told = true;
-        progress_hide();
-        const char *what = strcmp(leg->name, OCSP) == 0 ? "revoked" : "gone";
-        if (leg->due == 1)
-            cli_say(w->cli, "  %-16s %s after %" PRId64 " ms%s%s", leg->name, what, leg->slowest_ms,
-                    leg->detail[0] == '\0' ? "" : "; ", leg->detail);
-        else
-            cli_say(w->cli, "  %-16s all %" PRIu64 " %s within %" PRId64 " ms", leg->name, leg->due,
-                    what, leg->slowest_ms);
-    }
-}
-
-/* One look at a device; one that was released meanwhile is waited for no more. */
-static int look_at(struct cut_wait *w, const char *id, json_t **cut)
-{
-    char target[HUB_TARGET_MAX];
-    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
-    (void)snprintf(target, sizeof target, "/v1/devices/%s/cut", id);
-    int code = hub_ask(w->cli, "GET", target, NULL, slice_of(NULL, 0), &answer);
     if (code != CLI_OK)
         return code;
-    if (answer.status == 404) {
-        json_decref(*cut);
-        *cut = json_pack("{s:s}", "status", "complete");
-        return *cut == NULL ? cli_fail_memory(w->cli) : CLI_OK;
-    }
-    if (answer.status >= 500) /* it is busy: the next look tells */
+    if (!cut_ocsp_is_served(w->ocsp)) {
+        cli_say(w->cli, "  %-16s not served: the hub has no listen-status", CUT_LEG_OCSP);
         return CLI_OK;
-    if (answer.status >= 400)
-        return cli_fail_problem(w->cli, &answer.problem);
-    json_decref(*cut);
-    *cut = json_incref(answer.json);
+    }
+    w->asked_len = w->len < CUT_OCSP_MAX ? w->len : CUT_OCSP_MAX;
+    for (size_t i = 0; i < w->asked_len; i++) {
+        w->asked[i].said = CUT_OCSP_NOT_YET;
+        w->devices[asked_device(w, i)].ocsp = &w->asked[i];
+    }
+    if (w->asked_len < w->len)
+        cli_say(w->cli, "  %-16s %zu of %zu devices are asked for", CUT_LEG_OCSP, w->asked_len,
+                w->len);
     return CLI_OK;
 }
 
-static int look_at_named(struct cut_wait *w, const json_t *devices)
+/* ---- the legs that the hub knows of ---- */
+
+static int count_legs(struct cut_wait *w, struct one *d, const json_t *cut)
 {
-    int code = CLI_OK;
+    size_t i;
+    const json_t *leg;
+    d->gone = !is_word(cut, "status", "open");
+    json_array_foreach(json_object_get(cut, "legs"), i, leg)
+    {
+        const char *name = json_text_of(leg, "leg"), *detail = json_text_of(leg, "detail");
+        bool confirmed = is_word(leg, "status", "confirmed");
+        int64_t ms = confirmed ? json_number_of(leg, "latency_ms") : -1;
+        if (cut_legs_add(&w->legs, name, ms, detail, d->gone) != ERR_NONE)
+            return cli_fail_memory(w->cli);
+        if (d->gone && confirmed && is_shown(w, d))
+            cut_leg_tell_one(w->cli, d->id, name, ms, detail);
+    }
+    return CLI_OK;
+}
+
+/* One look at a device; one that was released meanwhile is waited for no more. */
+static int look_at(struct cut_wait *w, struct one *d)
+{
+    char target[HUB_TARGET_MAX];
+    struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
+    (void)snprintf(target, sizeof target, "/v1/devices/%s/cut", d->id);
+    int code = hub_ask(w->cli, "GET", target, NULL, slice_of(NULL, 0), &answer);
+    if (code != CLI_OK)
+        return code;
+    if (answer.status >= 500) { /* it is busy: the next look tells */
+        w->over = false;
+        w->unseen = true;
+        return CLI_OK;
+    }
+    d->gone = answer.status == 404;
+    if (answer.status >= 400)
+        return d->gone ? CLI_OK : cli_fail_problem(w->cli, &answer.problem);
+    code = count_legs(w, d, answer.json);
+    w->over = w->over && d->gone;
+    if (w->cli->json) { /* where a million go, only one who wants each has the room */
+        json_decref(d->cut);
+        d->cut = json_incref(answer.json);
+    }
+    return code;
+}
+
+static int look(struct cut_wait *w)
+{
     uint64_t due = 0, confirmed = 0;
     w->over = true;
-    forget_counts(w);
-    for (size_t i = 0; code == CLI_OK && i < w->devices; i++) {
-        if (w->cuts[i] == NULL || is_word(w->cuts[i], "status", "open"))
-            code = look_at(w, json_text_of(json_array_get(devices, i), "id"), &w->cuts[i]);
-        w->over = w->over && w->cuts[i] != NULL && !is_word(w->cuts[i], "status", "open");
-        add_legs(w, w->cuts[i]);
+    w->unseen = false;
+    cut_legs_begin(&w->legs);
+    int code = ask_all_ocsp(w);
+    for (size_t i = 0; code == CLI_OK && i < w->len; i++) {
+        if (!w->devices[i].gone)
+            code = look_at(w, &w->devices[i]);
     }
-    if (code == CLI_OK)
-        code = ask_ocsp(w, devices);
-    for (size_t i = 0; i < w->legs_len; i++) {
-        due += w->legs[i].due;
-        confirmed += w->legs[i].confirmed;
-    }
-    if (code == CLI_OK)
-        tell_legs(w);
+    if (code == CLI_OK && !w->unseen)
+        cut_legs_tell(&w->legs, w->cli, false);
+    cut_legs_count(&w->legs, &due, &confirmed);
     w->progress.total = due;
     progress_set(&w->progress, confirmed);
     return code;
 }
 
-int cut_wait_named(struct cut_wait *w, const json_t *devices)
+int cut_wait_run(struct cut_wait *w, int64_t seconds)
 {
-    int code = CLI_OK;
-    w->named = true;
-    w->devices = json_array_size(devices);
-    if (w->devices > CUT_DEVICES_MAX)
-        w->devices = CUT_DEVICES_MAX;
+    int code = w->len == 0 ? CLI_OK : begin_ocsp(w);
+    w->until_ms = clock_monotonic_ms() + seconds * 1000;
     progress_start(&w->progress, w->cli, "confirmations", 0, 0);
     do
-        code = look_at_named(w, devices);
+        code = code == CLI_OK ? look(w) : code;
     while (code == CLI_OK && !w->over && pause_a_while(w));
     progress_end(&w->progress);
     return code;
 }
 
-/* ---- all that certain entries have cut ---- */
-
-/* From `after` on: the first page with cuts of these entries that are open still. */
-static int find_open(struct cut_wait *w, int64_t first, int64_t last, char after[65])
-{
-    for (;;) {
-        char target[HUB_TARGET_MAX];
-        struct hub_answer answer CLEANUP(hub_answer_free) = {.status = 0};
-        (void)snprintf(target, sizeof target, "/v1/cuts?status=open&limit=100%s%s",
-                       *after == '\0' ? "" : "&after=", after);
-        int code = hub_get(w->cli, target, &answer);
-        if (code != CLI_OK)
-            return code;
-        size_t i;
-        const json_t *cut;
-        forget_counts(w);
-        w->over = true;
-        json_array_foreach(json_object_get(answer.json, "cuts"), i, cut)
-        {
-            int64_t entry = json_number_of(cut, "entry");
-            if (entry < first || entry > last)
-                continue;
-            w->over = false;
-            add_legs(w, cut);
-        }
-        const char *next = json_text_of(answer.json, "next");
-        if (!w->over || *next == '\0')
-            return CLI_OK;
-        (void)snprintf(after, 65, "%.64s", next);
-    }
-}
-
-int cut_wait_entries(struct cut_wait *w, int64_t first, int64_t last)
-{
-    char after[65] = "";
-    int code;
-    do
-        code = find_open(w, first, last, after);
-    while (code == CLI_OK && !w->over && pause_a_while(w));
-    if (code == CLI_OK && w->over)
-        cli_say(w->cli, "Every leg has seen them gone.");
-    return code;
-}
-
 /* ---- the end ---- */
 
-json_t *cut_wait_legs(const struct cut_wait *w)
+static int add_ocsp(const struct asked *a, json_t *legs)
 {
-    json_t *legs = json_array();
-    for (size_t i = 0; legs != NULL && i < w->legs_len; i++) {
-        const struct leg *leg = &w->legs[i];
-        bool open = leg->confirmed < leg->due;
-        if (leg->due == 0)
-            continue;
-        json_t *one =
-            json_pack("{s:s, s:s}", "leg", leg->name, "status", open ? "open" : "confirmed");
-        if (w->named) {
-            (void)json_object_set_new(one, "devices", json_integer((json_int_t)leg->due));
-            (void)json_object_set_new(one, "confirmed", json_integer((json_int_t)leg->confirmed));
-        }
-        if (w->named && leg->confirmed > 0)
-            (void)json_object_set_new(one, "latency_ms", json_integer(leg->slowest_ms));
-        if (w->named && leg->due == 1 && leg->detail[0] != '\0')
-            (void)json_object_set_new(one, "detail", json_string(leg->detail));
-        (void)json_array_append_new(legs, one);
-    }
-    return legs;
+    if (a == NULL || a->said == CUT_OCSP_NO_NEED)
+        return 0;
+    bool revoked = a->said == CUT_OCSP_REVOKED;
+    json_t *leg = json_pack("{s:s, s:s, s:s}", "leg", CUT_LEG_OCSP, "status",
+                            revoked ? "confirmed" : "open", "detail", a->detail);
+    int failed = revoked ? json_object_set_new(leg, "latency_ms", json_integer(a->ms)) : 0;
+    return failed | json_array_insert_new(legs, 0, leg);
 }
 
-int cut_wait_fail(const struct cut_wait *w)
+/* What the hub says of this cut, and what it tells others. One that was released since has none. */
+static json_t *cut_json(const struct one *d)
+{
+    json_t *cut =
+        d->cut == NULL ? json_pack("{s:s, s:[]}", "device", d->id, "legs") : json_copy(d->cut);
+    json_t *legs = json_array();
+    int failed = cut == NULL || legs == NULL;
+    if (!failed)
+        failed = json_array_extend(legs, json_object_get(cut, "legs")) | add_ocsp(d->ocsp, legs);
+    failed |= json_object_set_new(cut, "legs", legs);
+    if (!failed)
+        return cut;
+    json_decref(cut);
+    return NULL;
+}
+
+int cut_wait_print(const struct cut_wait *w, json_t *document)
+{
+    json_t *cuts = json_array();
+    int failed = json_object_set_new(document, "legs", cut_legs_json(&w->legs));
+    for (size_t i = 0; !failed && i < w->len; i++)
+        failed = json_array_append_new(cuts, cut_json(&w->devices[i]));
+    failed |= json_object_set_new(document, "cuts", cuts);
+    if (w->ocsp != NULL && cut_ocsp_is_served(w->ocsp))
+        failed |=
+            json_object_set_new(document, "ocsp_asked", json_integer((json_int_t)w->asked_len));
+    return failed ? cli_fail_memory(w->cli) : CLI_OK;
+}
+
+int cut_wait_fail(struct cut_wait *w)
 {
     char open[512] = "";
-    struct writer names = writer_over(open, sizeof open - 1);
-    for (size_t i = 0; i < w->legs_len; i++) {
-        const struct leg *leg = &w->legs[i];
-        if (leg->confirmed >= leg->due || names.len + sizeof *leg > sizeof open)
-            continue;
-        writer_text(&names, names.len > 0 ? ", " : "");
-        writer_text(&names, leg->name);
-        if (strcmp(leg->name, OCSP) == 0 && leg->detail[0] != '\0') {
-            writer_text(&names, " (");
-            writer_text(&names, leg->detail);
-            writer_text(&names, ")");
-        }
-    }
-    open[names.len] = '\0';
+    cut_legs_tell(&w->legs, w->cli, true);
+    cut_legs_open(&w->legs, open, sizeof open);
     return cli_fail(w->cli, CLI_UNSEEN, "unconfirmed",
                     "the cut is durable, and not seen yet by %s. Hubs and brokers are asked for "
                     "ever: `holdfast device cuts --open` tells",
-                    open);
+                    *open == '\0' ? "all" : open);
 }

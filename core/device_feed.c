@@ -4,6 +4,7 @@
 
 #define FLAG_PASSWORD 1U
 #define FLAG_CUT      2U
+#define FLAG_PREVIOUS 4U
 
 static bool is_final(enum device_state state)
 {
@@ -27,6 +28,13 @@ static enum err check_name(struct slice name, size_t least)
     return name.len < least || has_nul(name) ? ERR_SYNTAX : ERR_NONE;
 }
 
+static enum err check_password(const struct device_password *p)
+{
+    if (p->present && p->iterations > DEVICE_ITERATIONS_MAX)
+        return ERR_LIMIT;
+    return p->present && p->iterations == 0 ? ERR_SYNTAX : ERR_NONE;
+}
+
 static enum err check_record(const struct device_record *d)
 {
     enum err err = check_name(d->tenant, 1);
@@ -36,13 +44,15 @@ static enum err check_record(const struct device_record *d)
         err = check_name(d->model, 1);
     if (err == ERR_NONE)
         err = check_name(d->group, 0);
+    if (err == ERR_NONE)
+        err = check_password(&d->password);
+    if (err == ERR_NONE)
+        err = check_password(&d->previous);
     if (err != ERR_NONE)
         return err;
-    if (d->certificates_len > DEVICE_CERTIFICATES_MAX ||
-        (d->password.present && d->password.iterations > DEVICE_ITERATIONS_MAX))
+    if (d->certificates_len > DEVICE_CERTIFICATES_MAX)
         return ERR_LIMIT;
-    if ((unsigned)d->state >= DEVICE_STATE_COUNT ||
-        (d->password.present && d->password.iterations == 0))
+    if ((unsigned)d->state >= DEVICE_STATE_COUNT || (d->previous.present && !d->password.present))
         return ERR_SYNTAX;
     bool may_come_in = d->certificates_len > 0 || d->password.present;
     return is_final(d->state) && may_come_in ? ERR_SYNTAX : ERR_NONE;
@@ -56,6 +66,16 @@ static void write_name(struct writer *w, struct slice name)
     writer_put(w, name);
 }
 
+static void write_password(struct writer *w, const struct device_password *password)
+{
+    if (!password->present)
+        return;
+    writer_put(w, slice_of(password->salt, DEVICE_SALT_SIZE));
+    writer_be32(w, password->iterations);
+    writer_put(w, slice_of(password->stored_key, SHA256_SIZE));
+    writer_be64(w, (uint64_t)password->until);
+}
+
 void device_record_write(struct writer *w, const struct device_record *record)
 {
     enum err err = check_record(record);
@@ -65,7 +85,8 @@ void device_record_write(struct writer *w, const struct device_record *record)
     }
     uint8_t *length = writer_reserve(w, 2);
     size_t start = w->len;
-    unsigned flags = (record->password.present ? FLAG_PASSWORD : 0) | (record->cut ? FLAG_CUT : 0);
+    unsigned flags = (record->password.present ? FLAG_PASSWORD : 0) | (record->cut ? FLAG_CUT : 0) |
+                     (record->previous.present ? FLAG_PREVIOUS : 0);
     writer_u8(w, (uint8_t)record->state);
     writer_u8(w, (uint8_t)flags);
     write_name(w, record->tenant);
@@ -77,11 +98,8 @@ void device_record_write(struct writer *w, const struct device_record *record)
         writer_put(w, slice_of(record->certificates[i].sha256, SHA256_SIZE));
         writer_be64(w, (uint64_t)record->certificates[i].not_after);
     }
-    if (record->password.present) {
-        writer_put(w, slice_of(record->password.salt, DEVICE_SALT_SIZE));
-        writer_be32(w, record->password.iterations);
-        writer_put(w, slice_of(record->password.stored_key, SHA256_SIZE));
-    }
+    write_password(w, &record->password);
+    write_password(w, &record->previous);
     if (w->err != ERR_NONE || length == NULL)
         return;
     length[0] = (uint8_t)((w->len - start) >> 8);
@@ -89,7 +107,7 @@ void device_record_write(struct writer *w, const struct device_record *record)
 }
 /* The longest record is shorter than DEVICE_RECORD_MAX. */
 _Static_assert(2 + 2 + 4 * (1 + RULES_NAME_MAX) + 1 + DEVICE_CERTIFICATES_MAX * (SHA256_SIZE + 8) +
-                       DEVICE_SALT_SIZE + 4 + SHA256_SIZE <=
+                       2 * (DEVICE_SALT_SIZE + 4 + SHA256_SIZE + 8) <=
                    DEVICE_RECORD_MAX,
                "a record fits");
 
@@ -119,6 +137,7 @@ static void read_password(struct reader *r, struct device_password *password)
     read_bytes(r, password->salt, DEVICE_SALT_SIZE);
     password->iterations = reader_be32(r);
     read_bytes(r, password->stored_key, SHA256_SIZE);
+    password->until = (int64_t)reader_be64(r);
 }
 
 void device_record_read(struct reader *r, struct device_record *ret_record)
@@ -130,7 +149,7 @@ void device_record_read(struct reader *r, struct device_record *ret_record)
     struct device_record d = {.certificates_len = 0};
     d.state = (enum device_state)reader_u8(&one);
     unsigned flags = reader_u8(&one);
-    if ((flags & ~(FLAG_PASSWORD | FLAG_CUT)) != 0)
+    if ((flags & ~(FLAG_PASSWORD | FLAG_CUT | FLAG_PREVIOUS)) != 0)
         reader_fail(&one, ERR_UNSUPPORTED);
     d.cut = (flags & FLAG_CUT) != 0;
     d.tenant = reader_take(&one, reader_u8(&one));
@@ -140,6 +159,8 @@ void device_record_read(struct reader *r, struct device_record *ret_record)
     read_certificates(&one, &d);
     if ((flags & FLAG_PASSWORD) != 0)
         read_password(&one, &d.password);
+    if ((flags & FLAG_PREVIOUS) != 0)
+        read_password(&one, &d.previous);
     enum err err = reader_finish(&one);
     reader_fail(r, err != ERR_NONE ? err : check_record(&d));
     if (r->err == ERR_NONE)

@@ -4,7 +4,8 @@
  *   feed   = "HFFEED01" at{64} rules{64} count{32} record*count
  *   record = length{16} state{8} flags{8} text8 tenant, device, model, group;
  *            certificates{8} (sha256{32B} not_after{64})*n
- *            [flags & 1: salt{16B} iterations{32} stored_key{32B}]
+ *            [flags & 1: password] [flags & 4: password, the one before]
+ *   password = salt{16B} iterations{32} stored_key{32B} until{64}
  *
  * `at` is the ledger's size whose acts all records reflect; they may reflect later ones, too. A
  * record says how a device stands, not what changed: taking one twice, or an older page again
@@ -33,6 +34,7 @@ struct device_password {
     uint8_t salt[DEVICE_SALT_SIZE];
     uint32_t iterations; /* from 1 */
     uint8_t stored_key[SHA256_SIZE];
+    int64_t until; /* seconds since 1970, from which on it opens nothing */
 };
 
 struct device_record {
@@ -42,10 +44,11 @@ struct device_record {
     size_t certificates_len;
     struct device_certificate certificates[DEVICE_CERTIFICATES_MAX];
     struct device_password password;
+    struct device_password previous; /* works until the one above is used; never without that */
 };
 
 /* ERR_SYNTAX in the writer for names that are empty (but for the group) or hold U+0000, no state,
- * or a final one with certificates or a password; ERR_LIMIT. */
+ * a final one with certificates or a password, or a previous password alone; ERR_LIMIT. */
 void device_record_write(struct writer *w, const struct device_record *record);
 /* The next record; its names are slices of the reader's bytes. Errors stick in the reader; then the
  * record is left as it was. */

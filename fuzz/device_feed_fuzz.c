@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             return 0;
         assert(d.device.len > 0 && d.certificates_len <= DEVICE_CERTIFICATES_MAX);
         assert(d.state < DEVICE_REVOKED || (d.certificates_len == 0 && !d.password.present));
+        assert(d.password.present || !d.previous.present);
         device_record_write(&w, &d);
     }
     assert(w.err == ERR_NONE);

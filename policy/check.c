@@ -52,6 +52,10 @@ static enum err check_model(const struct policy_model *m, const struct yaml_node
         return refuse(node, "identity", "lifetime", complaint,
                       "'lifetime' is shorter than 'enrolled-lifetime': a device would lose by "
                       "being trusted");
+    if (m->identity.renewal >= m->identity.lifetime)
+        return refuse(node, "identity", "renewal", complaint,
+                      "'renewal' is no less than 'lifetime': it would come when the certificate is "
+                      "over");
     if (l->bytes_per_minute != 0 && (l->payload_max == 0 || l->payload_max > l->bytes_per_minute))
         return refuse(node, "limits", l->payload_max == 0 ? "payload" : "bytes", complaint,
                       "'payload' is more than the 'bytes' of a minute: messages of that size could "

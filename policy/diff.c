@@ -17,7 +17,7 @@
 #define IS_64_BIT (sizeof(void *) == 8)
 _Static_assert(sizeof(struct rules_limits) == 6 * sizeof(uint32_t), "another limit");
 _Static_assert(!IS_64_BIT || offsetof(struct rules_model, publish) == 40, "another rule");
-_Static_assert(!IS_64_BIT || sizeof(struct policy_identity) == 96, "more of identities");
+_Static_assert(!IS_64_BIT || sizeof(struct policy_identity) == 104, "more of identities");
 _Static_assert(!IS_64_BIT || sizeof(struct policy_changes) == 208, "another demand");
 
 struct run {
@@ -68,15 +68,16 @@ static void add(struct run *r, enum policy_effect effect, const char *format, ..
 
 /* ---- quantities ---- */
 
-enum zero { ZERO_IS_LEAST, ZERO_IS_UNLIMITED };
+enum zero { ZERO_IS_LEAST, ZERO_IS_UNLIMITED, ZERO_IS_LATEST };
+static const char *const zero_texts[] = {"none", "unlimited", "two-thirds"};
 
 static void quantity_text(char text[32], enum quantity kind, enum zero zero, int64_t value)
 {
     struct writer w = writer_over(text, 31);
     if (value == 0 && kind != QUANTITY_COUNT)
-        writer_text(&w, zero == ZERO_IS_LEAST ? "none" : "unlimited");
+        writer_text(&w, zero_texts[zero]);
     else if (value == 0 && zero == ZERO_IS_UNLIMITED)
-        writer_text(&w, "unlimited");
+        writer_text(&w, zero_texts[zero]);
     else
         quantity_write(&w, kind, value);
     text[w.len] = '\0';
@@ -92,7 +93,7 @@ static void compare_quantity(struct run *r, const char *what, enum quantity kind
     quantity_text(from, kind, zero, old);
     quantity_text(to, kind, zero, new);
     bool grows = new > old;
-    if (zero == ZERO_IS_UNLIMITED && (old == 0 || new == 0))
+    if (zero != ZERO_IS_LEAST && (old == 0 || new == 0))
         grows = new == 0;
     ADD_TOGGLE(r, grows, "%s: %s, was %s", what, to, from);
 }
@@ -160,6 +161,8 @@ static void compare_identity(struct run *r, const struct policy_identity *old,
                      new->lifetime);
     compare_quantity(r, "lifetime of certificates while enrolled", QUANTITY_DURATION, ZERO_IS_LEAST,
                      old->enrolled_lifetime, new->enrolled_lifetime);
+    compare_quantity(r, "age of certificates that are replaced", QUANTITY_DURATION, ZERO_IS_LATEST,
+                     old->renewal, new->renewal);
     compare_quantity(r, "grace", QUANTITY_DURATION, ZERO_IS_LEAST, old->grace, new->grace);
 }
 

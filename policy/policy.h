@@ -29,6 +29,7 @@ struct policy_identity {
     unsigned key_kinds; /* mask of 1 << enum key_kind (core/spki.h) */
     int64_t lifetime;   /* seconds, as in hub/store/rows.h */
     int64_t enrolled_lifetime;
+    int64_t renewal; /* of a certificate's age; 0: when the device does it by itself */
     int64_t grace;
 };
 

@@ -76,6 +76,16 @@ static const struct schema identity_keys[] = {
      .help = "How long a certificate lives while its device is only enrolled, and may only prove "
              "itself.",
      AT(schema_model, identity.enrolled_lifetime)},
+    {.name = "renewal",
+     .kind = SCHEMA_QUANTITY,
+     .quantity = QUANTITY_DURATION,
+     .min = HOUR / 12,
+     .max = 3 * YEAR,
+     .none = "two-thirds",
+     .standard = "two-thirds",
+     .help = "The age at which a device replaces its certificate, and with it its key; two-thirds: "
+             "of the certificate's life, which is when it does so by itself.",
+     AT(schema_model, identity.renewal)},
     {.name = "grace",
      .kind = SCHEMA_QUANTITY,
      .quantity = QUANTITY_DURATION,

@@ -123,10 +123,18 @@ static void tell_connects(struct report *r)
     c->connects = api_alloc(call, r->in.connects_len * sizeof *c->connects);
     if (c->connects == NULL)
         return;
-    for (size_t i = 0; i < r->in.connects_len; i++)
-        c->connects[i] = (struct broker_connect){.device = r->in.connects[i].device,
-                                                 .at = r->in.connects[i].at,
-                                                 .first = r->in.connects[i].first};
+    for (size_t i = 0; i < r->in.connects_len; i++) {
+        const struct request_broker_connect *told = &r->in.connects[i];
+        struct writer salt = arena_writer(http_request_arena(call->request), DEVICE_SALT_SIZE);
+        if (told->password != NULL)
+            writer_unhex(&salt, slice_of_text(told->password));
+        if (!api_read_ok(call, salt.err))
+            return;
+        c->connects[i] = (struct broker_connect){.device = told->device,
+                                                 .at = told->at,
+                                                 .first = told->first,
+                                                 .salt = writer_bytes(&salt)};
+    }
     c->connects_len = r->in.connects_len;
     (void)snprintf(c->broker, sizeof c->broker, "%s", call->device.device);
     const struct act_origin origin = api_origin(call, connects_told);

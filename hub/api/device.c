@@ -5,9 +5,20 @@
 #include "base/clock.h"
 #include "hub/api/views.h"
 
-/* Is it this device's turn to renew? All of them together are asked at a bounded rate, however many
- * are due: who is passed over now is asked at its next check-in. */
-static bool renewal_asked(struct api_call *call)
+#define BY_POLICY "policy" /* what asks, where it is no rotation */
+
+/* Its certificate is older than its model's policy wants. */
+static bool is_due_by_policy(struct api_call *call)
+{
+    const struct policy_force *force = policies_now(call->hub->policies, &call->here->policy);
+    int64_t age = force == NULL ? 0 : policy_renewal(force, slice_of_text(call->device.model));
+    return age > 0 && call->device.state == DEVICE_TRUSTED &&
+           call->device.certificate.issued_at + age <= clock_seconds();
+}
+
+/* What asks this device to renew now; NULL: nothing does. All of them together are asked at a
+ * bounded rate, however many are due: who is passed over now is asked at its next check-in. */
+static const char *renewal_asked(struct api_call *call)
 {
     int64_t per_minute = call->hub->config.rotation_per_minute;
     const struct rate rate = {.per_minute = (unsigned)per_minute,
@@ -16,9 +27,13 @@ static bool renewal_asked(struct api_call *call)
     bool asked = false;
     enum err err = identity_renewal_asked(call->here->reader, &call->device,
                                           http_request_arena(call->request), &asked);
-    return err == ERR_NONE && asked &&
-           rate_allow(call->hub->rates, SLICE_LITERAL("rotation"), &rate, clock_monotonic_ms(),
-                      &wait_ms);
+    const char *by = err == ERR_NONE && asked ? call->device.rotation
+                     : is_due_by_policy(call) ? BY_POLICY
+                                              : NULL;
+    if (by != NULL && !rate_allow(call->hub->rates, SLICE_LITERAL("rotation"), &rate,
+                                  clock_monotonic_ms(), &wait_ms))
+        return NULL;
+    return by;
 }
 
 /* A device that was shown two ledgers does not do what we say any more: somebody must look at it.
@@ -45,8 +60,9 @@ static void reply_checkin(struct api_call *call, struct slice update)
     (void)snprintf(text, sizeof text, "%llu",
                    (unsigned long long)atomic_load(&call->hub->bundle_version));
     http_reply_header(call->request, "Holdfast-Trust-Bundle", text);
-    if (renewal_asked(call))
-        http_reply_header(call->request, "Holdfast-Rotation", call->device.rotation);
+    const char *asked_by = renewal_asked(call);
+    if (asked_by != NULL)
+        http_reply_header(call->request, "Holdfast-Rotation", asked_by);
     if (update.len == 0)
         api_reply_nothing(call);
     else

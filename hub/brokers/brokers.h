@@ -94,7 +94,8 @@ void broker_changes(struct broker_feed *feed, struct broker_ask *ask);
 struct broker_connect {
     const char *device; /* whatever name the broker says */
     int64_t at;
-    bool first; /* with a certificate that it had not shown to that broker before */
+    bool first; /* with a certificate or password that it had not shown to that broker before */
+    struct slice salt; /* of the password that it came by; empty: it has a certificate */
 };
 struct broker_connects_act {
     struct act act;
@@ -102,7 +103,8 @@ struct broker_connects_act {
     struct broker_connect *connects; /* at most BROKER_REPORTED_MAX; in the act's arena */
     size_t connects_len;
 };
-/* The devices were seen; each first time is an entry "broker.connect", once for each certificate.
+/* The devices were seen; each first time is an entry "broker.connect", once for each certificate. A
+ * new password ends the one before, by another entry.
  * Devices that are not known are passed over. */
 void brokers_connected(struct brokers *brokers, const struct act_origin *origin,
                        struct broker_connects_act *c);

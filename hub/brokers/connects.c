@@ -45,6 +45,8 @@ static void connects_reads(const struct write *w, struct keyset *keys)
         keyset_add(keys, &table_device_seen, &seen);
         if (c->connects[i].first)
             keyset_add(keys, &table_broker_connect, &held);
+        if (c->connects[i].salt.len > 0)
+            identity_password_reads(keys, c->act.tenant, c->connects[i].device);
     }
 }
 
@@ -104,6 +106,8 @@ static enum err connects_apply(struct write *w, struct tx *tx)
             err = note_seen(c, tx, i, at);
         if (err == ERR_NONE && c->connects[i].first)
             err = note_first(c, tx, i, &device, at);
+        if (err == ERR_NONE && c->connects[i].salt.len > 0)
+            err = identity_password_used(&c->act, tx, device.id, c->connects[i].salt);
         if (err != ERR_NONE)
             return err;
     }

@@ -46,14 +46,27 @@ static enum err add_certificates(struct broker_feed *feed, const struct feed_dev
     return ERR_NONE;
 }
 
-static void add_password(const struct device_password_row *row, struct device_record *record)
+static struct device_password password_of(struct slice salt, int64_t iterations,
+                                          const struct hash *key, int64_t until)
 {
-    if (row->salt.len != DEVICE_SALT_SIZE || row->iterations <= 0 || row->iterations > UINT32_MAX)
-        return; /* what is not understood admits nobody */
-    record->password.present = true;
-    memcpy(record->password.salt, row->salt.data, DEVICE_SALT_SIZE);
-    record->password.iterations = (uint32_t)row->iterations;
-    memcpy(record->password.stored_key, row->stored_key.bytes, SHA256_SIZE);
+    struct device_password password = {.present = false};
+    if (until <= clock_seconds() || salt.len != DEVICE_SALT_SIZE || iterations <= 0 ||
+        iterations > DEVICE_ITERATIONS_MAX)
+        return password; /* what is not understood admits nobody */
+    password.present = true;
+    password.iterations = (uint32_t)iterations;
+    password.until = until;
+    memcpy(password.salt, salt.data, DEVICE_SALT_SIZE);
+    memcpy(password.stored_key, key->bytes, SHA256_SIZE);
+    return password;
+}
+
+static void add_passwords(const struct device_password_row *row, struct device_record *record)
+{
+    record->password = password_of(row->salt, row->iterations, &row->stored_key, row->expires_at);
+    if (record->password.present)
+        record->previous = password_of(row->previous_salt, row->previous_iterations,
+                                       &row->previous_key, row->previous_until);
 }
 
 enum err feed_password(struct broker_feed *feed, const char *tenant, const char *device,
@@ -81,10 +94,8 @@ enum err feed_add(struct broker_feed *feed, struct broker_ask *ask,
         .state = (enum device_state)device->state,
         .cut = is_final(device->state) || device->state == DEVICE_QUARANTINED,
     };
-    bool in_date =
-        password != NULL && (password->expires_at == 0 || password->expires_at > clock_seconds());
-    if (in_date && !is_final(device->state))
-        add_password(password, &record);
+    if (password != NULL && !is_final(device->state))
+        add_passwords(password, &record);
     enum err err = is_final(device->state) ? ERR_NONE : add_certificates(feed, device, &record);
     if (err != ERR_NONE)
         return err;

@@ -14,7 +14,7 @@ struct chunk {
     struct feed_device devices[FEED_TABLE_CHUNK];
     size_t devices_len;
     struct device_password_row passwords[FEED_TABLE_CHUNK]; /* in the order of the devices */
-    uint8_t salts[FEED_TABLE_CHUNK][DEVICE_SALT_SIZE];
+    uint8_t salts[FEED_TABLE_CHUNK][2][DEVICE_SALT_SIZE];   /* of the password, of the one before */
     size_t passwords_len;
 };
 
@@ -26,17 +26,22 @@ static enum err take_device(void *ctx, const void *bytes)
     return ERR_NONE;
 }
 
+static struct slice keep_salt(struct slice salt, uint8_t kept[DEVICE_SALT_SIZE])
+{
+    if (salt.len != DEVICE_SALT_SIZE)
+        return slice_of(NULL, 0);
+    memcpy(kept, salt.data, DEVICE_SALT_SIZE);
+    return slice_of(kept, DEVICE_SALT_SIZE);
+}
+
 static enum err take_password(void *ctx, const void *bytes)
 {
     struct chunk *c = ctx;
     const struct device_password_row *row = bytes;
     struct device_password_row *held = &c->passwords[c->passwords_len];
     *held = *row;
-    held->salt = slice_of(NULL, 0);
-    if (row->salt.len == DEVICE_SALT_SIZE) {
-        memcpy(c->salts[c->passwords_len], row->salt.data, DEVICE_SALT_SIZE);
-        held->salt = slice_of(c->salts[c->passwords_len], DEVICE_SALT_SIZE);
-    }
+    held->salt = keep_salt(row->salt, c->salts[c->passwords_len][0]);
+    held->previous_salt = keep_salt(row->previous_salt, c->salts[c->passwords_len][1]);
     c->passwords_len++;
     arena_reset(c->scratch);
     return ERR_NONE;

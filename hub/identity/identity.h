@@ -17,7 +17,7 @@ struct identity;
 #define IDENTITY_CLAIM_TEXT     33  /* 26 characters in groups, NUL included */
 #define IDENTITY_BACKDATE       300 /* seconds: certificates start a little early for slow clocks */
 #define IDENTITY_READMIT_MAX    (90 * 86400) /* seconds that an approval may last */
-#define IDENTITY_MANIFEST_CHUNK 1000         /* rows in one write */
+#define IDENTITY_MANIFEST_CHUNK 250 /* rows in one write, which a cut may have to wait for */
 #define IDENTITY_LABEL_MAX      (2 * NAME_MAX_BYTES + 2)
 
 MUST_USE enum err identity_new(struct store *store, struct ledger *ledger,
@@ -337,6 +337,13 @@ MUST_USE enum err identity_check_password(struct identity *identity, struct stor
                                           struct loop *loop, struct arena *arena,
                                           const struct device_row *device, struct slice password,
                                           int64_t *ret_until);
+
+/* A broker's word, within a write of its own that has named what the first one says: the password
+ * with this salt was used. The first time that this is the device's new one, it ends the one
+ * before, by an entry. */
+void identity_password_reads(struct keyset *keys, const char *tenant, const char *device);
+MUST_USE enum err identity_password_used(struct act *act, struct tx *tx, const char *device,
+                                         struct slice salt);
 
 struct report_act {
     struct act act;

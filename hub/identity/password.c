@@ -130,6 +130,8 @@ static void keep_previous(struct device_password_row *row, const struct device_p
     row->previous_key = old->used_at != 0 ? old->stored_key : old->previous_key;
     int64_t end = old->used_at != 0 ? old->expires_at : old->previous_until;
     row->previous_until = end < until ? end : until;
+    if (row->previous_until > row->expires_at) /* brokers know none without its successor */
+        row->previous_until = row->expires_at;
     if (row->previous_until > now)
         return;
     row->previous_salt = (struct slice){0};
@@ -240,26 +242,25 @@ struct first_use {
     struct act act;
     struct arena *arena;
     char device[NAME_MAX_BYTES + 1];
-    struct hash stored_key; /* of the one that was used */
+    uint8_t salt[DEVICE_SALT_SIZE]; /* of the one that was used */
 };
 
-static void use_reads(const struct write *w, struct keyset *keys)
+void identity_password_reads(struct keyset *keys, const char *tenant, const char *device)
 {
-    const struct first_use *u = (const struct first_use *)(const void *)w;
-    const struct device_password_row row = password_row_of(u->act.tenant, u->device);
+    const struct device_password_row row = password_row_of(tenant, device);
     keyset_add(keys, &table_device_password, &row);
 }
 
-static enum err use_apply(struct write *w, struct tx *tx)
+enum err identity_password_used(struct act *act, struct tx *tx, const char *device,
+                                struct slice salt)
 {
-    struct first_use *u = (struct first_use *)(void *)act_of(w);
-    struct device_password_row row = password_row_of(u->act.tenant, u->device);
+    struct device_password_row row = password_row_of(act->tenant, device);
     enum err err = tx_get(tx, &table_device_password, &row);
     if (err == ERR_NOT_FOUND)
         return ERR_NONE; /* it was removed meanwhile */
     if (err != ERR_NONE)
         return err;
-    if (row.used_at != 0 || memcmp(row.stored_key.bytes, u->stored_key.bytes, SHA256_SIZE) != 0)
+    if (row.used_at != 0 || !slice_equal(row.salt, salt))
         return ERR_NONE; /* noted by an earlier session, or replaced */
     row.used_at = tx_now_ms(tx) / 1000;
     row.previous_salt = (struct slice){0};
@@ -269,7 +270,19 @@ static enum err use_apply(struct write *w, struct tx *tx)
     err = tx_update(tx, &table_device_password, &row);
     if (err != ERR_NONE)
         return err;
-    return act_append(&u->act, tx, "device.password-use", "device", u->device, SLICE_LITERAL("{}"));
+    return act_append(act, tx, "device.password-use", "device", device, SLICE_LITERAL("{}"));
+}
+
+static void use_reads(const struct write *w, struct keyset *keys)
+{
+    const struct first_use *u = (const struct first_use *)(const void *)w;
+    identity_password_reads(keys, u->act.tenant, u->device);
+}
+
+static enum err use_apply(struct write *w, struct tx *tx)
+{
+    struct first_use *u = (struct first_use *)(void *)act_of(w);
+    return identity_password_used(&u->act, tx, u->device, slice_of(u->salt, sizeof u->salt));
 }
 
 static const struct write_kind use_kind = {
@@ -290,14 +303,14 @@ static void use_then(struct act *act)
 static void note_use(struct identity *identity, struct loop *loop,
                      const struct device_password_row *row)
 {
-    struct arena *arena = arena_new(USE_ARENA);
+    struct arena *arena = row->salt.len == DEVICE_SALT_SIZE ? arena_new(USE_ARENA) : NULL;
     struct first_use *u = arena == NULL ? NULL : arena_alloc(arena, sizeof *u);
     if (u == NULL) {
         arena_free(arena);
         return;
     }
     u->arena = arena;
-    u->stored_key = row->stored_key;
+    memcpy(u->salt, row->salt.data, DEVICE_SALT_SIZE);
     ROW_TEXT(u->device, row->device);
     char actor[LEDGER_ACTOR_MAX + 1] = "device:";
     identity_label(actor + sizeof "device:" - 1, row->tenant, row->device);

@@ -87,6 +87,12 @@ uint8_t policy_reach(const struct policy_force *force, struct slice model, int64
                                                           : RULES_REACH_ENROLMENT;
 }
 
+int64_t policy_renewal(const struct policy_force *force, struct slice model)
+{
+    const struct policy_model *found = policy_find_model(&force->policy, model);
+    return found == NULL ? 0 : found->identity.renewal;
+}
+
 /* ---- reading ---- */
 
 static enum err fail(char explain[256], const char *format, ...) PRINTF_LIKE(2, 3);

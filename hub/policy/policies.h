@@ -65,6 +65,10 @@ MUST_USE enum err policies_number(struct store_reader *reader, struct arena *are
  * has its own enrolment alone. */
 uint8_t policy_reach(const struct policy_force *force, struct slice model, int64_t state);
 
+/* The age in seconds at which a device of that model is asked to replace its certificate; 0: it is
+ * not asked. */
+int64_t policy_renewal(const struct policy_force *force, struct slice model);
+
 /* Inside a write's apply(), for whoever keeps models and devices. */
 void policies_reads(struct keyset *keys);
 /* ERR_REFUSED with the problem where the policy in force defines that model: model-of-policy. */

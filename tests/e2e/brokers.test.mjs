@@ -13,6 +13,13 @@ import { answerMisfits, operation } from './lib/contract.mjs';
 import { addBroker, broker, changes, enrolBroker, report, table, wholeTable } from './lib/broker.mjs';
 
 const run = promisify(execFile);
+const PASSWORDS = `holdfast: 1
+fleet: fleet.example
+models:
+  thermo:
+    identity: {maker: acme}
+    password: true
+`;
 const certificateOf = async (device) => new X509Certificate(await readFile(device.certificate));
 const sha256 = async (device) => (await certificateOf(device)).fingerprint256.replaceAll(':', '').toLowerCase();
 const names = (records) => records.map(({ device }) => device);
@@ -396,6 +403,36 @@ describe('what a broker tells', () => {
     assert.equal((await acts('broker.connect')).length, 2);
     for (const serial of ['a', 'b']) assert.equal((await hub.must(200, 'GET', `/v1/devices/${serial}`)).seen_at, at);
     assert.deepEqual((await hub.metrics()).get('holdfast_brokers_connected'), 1);
+  });
+
+  it('is which password a device came by: the first use of a new one ends the one before', async () => {
+    await hub.must(201, 'POST', '/v1/policies', { from: 0, text: PASSWORDS });
+    await hub.claims('meter');
+    const recordOf = async () => (await wholeTable(hub, one)).records.find(({ device }) => device === 'meter');
+    const make = async () => (await hub.must(201, 'POST', '/v1/devices/meter/password'));
+    const salt = (password) => password.salt.toString('hex');
+    const said = (password) => tell({ connects: [{ device: 'meter', at, first: true, password }] });
+    const made = await make();
+    const first = await recordOf();
+    assert.equal(first.password.until, Date.parse(made.expires_at) / 1000);
+    assert.equal(first.previous, undefined);
+    await said(salt(first.password));
+    assert.equal((await acts('device.password-use')).length, 1);
+    const again = await make(), both = await recordOf();
+    assert.deepEqual([both.previous.salt, both.previous.storedKey, both.previous.until], [first.password.salt, first.password.storedKey, Date.parse(again.previous_until) / 1000]);
+    assert.notEqual(salt(both.password), salt(first.password));
+    for (const other of [salt(both.previous), '00'.repeat(16)]) {
+      await said(other);
+      assert.deepEqual((await recordOf()).previous, both.previous, 'not the new one');
+    }
+    for (let i = 0; i < 2; i++) await said(salt(both.password));
+    assert.deepEqual([(await recordOf()).previous, (await recordOf()).password], [undefined, both.password]);
+    assert.equal((await acts('device.password-use')).length, 2, 'once each');
+    assert.equal((await acts('broker.connect')).filter(({ subject }) => subject === 'device/meter').length, 1);
+    for (const bad of ['', 'ab', 'Z'.repeat(32), 'a'.repeat(33)])
+      refused(await report(hub, one, { connects: [{ device: 'meter', at, first: true, password: bad }] }), 400, bad.length > 32 ? 'field-size' : 'field-value');
+    await tell({ connects: [{ device: 'nobody', at, first: true, password: salt(both.password) }, { device: 'a', at, first: false, password: salt(both.password) }] });
+    assert.equal((await acts('device.password-use')).length, 2);
   });
 
   it('is that a cut has reached it: its leg is confirmed, and the cut complete', async () => {

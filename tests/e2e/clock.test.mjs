@@ -72,3 +72,45 @@ describe('a hub whose clock jumps', { timeout: 120000 }, () => {
     assert.equal((await as(hub, device, '/v1/device/self', ['-k'])).status, 200);
   });
 });
+
+describe('a policy that wants certificates replaced at an age', { timeout: 120000 }, () => {
+  let hub, agent, clock;
+  before(async () => {
+    hub = await Hub.start({ 'checkin-interval': '1s' }, {
+      prepare: async (made) => {
+        clock = await Clock.make(join(made.folder, 'clock'));
+        made.options.env = clock.env;
+      },
+    });
+    await hub.factory();
+    const { 'old-1': code } = await hub.claims('old-1');
+    agent = await Agent.make(hub, 'old-1', { code });
+    agent.start({ env: clock.env });
+    await agent.saw('device.checked_in', 1);
+  });
+  after(async () => {
+    await agent?.stop();
+    await hub?.stop();
+  });
+
+  const apply = (from, renewal) => hub.must(201, 'POST', '/v1/policies', { from,
+    text: `holdfast: 1\nfleet: fleet.example\nmodels:\n  thermo:\n    identity: {maker: acme, lifetime: 1d, renewal: ${renewal}}\n` });
+  const newest = async () => (await hub.must(200, 'GET', '/v1/devices/old-1')).certificate;
+
+  it('asks for it at that age, once, long before two thirds of its life', async () => {
+    const first = await newest();
+    await apply(0, '2h');
+    const seen = agent.events('device.checked_in').length;
+    await agent.saw('device.checked_in', seen + 2);
+    assert.deepEqual(await newest(), first, 'it is younger');
+    await clock.set(2 * 3600);
+    await agent.saw('device.renewed', 1);
+    await agent.saw('device.confirmed', 1);
+    const again = agent.events('device.checked_in').length;
+    await agent.saw('device.checked_in', again + 3);
+    assert.equal(agent.events('device.renewed').length, 1);
+    const second = await newest();
+    assert.notDeepEqual(second, first);
+    assert.equal((await hub.ledger()).filter(({ act, subject }) => act === 'device.renew' && subject === 'device/old-1').length, 1);
+  });
+});

@@ -160,13 +160,38 @@ describe('the command', { timeout: 120000 }, () => {
     for (const id of ['f-1', 'f-2', 'f-3']) await enrolledDevice(hub, id);
     const { code, stderr } = await hub.cli('device', 'quarantine', '--model', 'thermo', '--reason', 'a test');
     assert.deepEqual([code, /--yes/.test(stderr)], [2, true]);
-    assert.match(await ok('quarantine', '--model', 'thermo', '--state', 'trusted'), /^3 devices are quarantined\./);
+    const said = await ok('quarantine', '--model', 'thermo', '--state', 'trusted');
+    assert.match(said, /^3 devices are quarantined\./);
+    for (const id of ['f-1', 'f-2', 'f-3']) {
+      assert.match(said, new RegExp(`^ {2}${id}: ocsp +revoked after \\d+ ms; certificateHold$`, 'm'));
+      assert.match(said, new RegExp(`^ {2}${id}: api/1 +gone after \\d+ ms; connections closed: 0$`, 'm'));
+    }
+    for (const leg of [/ocsp +all 3 revoked/, /api\/1 +all 3 gone/])
+      assert.match(said, new RegExp(`^ {2}${leg.source}: p50 \\d+ ms, p99 \\d+ ms, slowest \\d+ ms$`, 'm'));
     assert.match(await ok('quarantine', '--where', 'manifest=batch,state=trusted'), /^0 devices are quarantined\./);
     assert.match(await ok('release', '--where', 'model=thermo,state=quarantined'), /^3 devices are released\./);
     for (const words of [['f-1', '--model', 'thermo'], [], ['--where', 'colour=red'], ['--where', 'model'], ['--where', 'model=a', '--model', 'a']])
       assert.equal((await run('revoke', ...words)).code, 2, words.join(' '));
     assert.match((await hub.cli('device', 'cuts')).stdout, /shown +revoked/);
     assert.match((await hub.cli('device', 'cuts', '--open')).stderr, /^No cut is open/);
+  });
+
+  it('tells the sums of more than it shows one by one, and all of them in JSON', async () => {
+    const ids = Array.from({ length: 300 }, (_, i) => `crowd-${String(i).padStart(3, '0')}`);
+    await hub.claims(...ids);
+    const retired = await ok('retire', '--where', 'manifest=batch,state=expected');
+    assert.match(retired, /^300 devices are retired\.[^]*^ {2}ocsp +256 of 300 devices are asked for$[^]*^ {2}api\/1 +all 300 gone: p50 \d+ ms, p99 \d+ ms, slowest \d+ ms$/m);
+    assert.equal(retired.match(/^ {2}crowd-\d+: api\/1 +gone after/gm).length, 10);
+    const more = ids.map((id) => `m${id}`);
+    await hub.claims(...more);
+    const { code, stdout } = await run('revoke', '--where', 'manifest=batch,state=expected', '--json');
+    const out = JSON.parse(stdout), [leg] = out.legs;
+    assert.deepEqual([code, out.status, out.moved, out.ocsp_asked, out.legs.length], [0, 'complete', 300, 256, 1]);
+    assert.deepEqual([leg.leg, leg.status, leg.devices, leg.confirmed], ['api/1', 'confirmed', 300, 300]);
+    assert.deepEqual(out.cuts.map(({ device }) => device).sort(), more);
+    const ms = out.cuts.map(({ legs: [{ latency_ms }] }) => latency_ms).sort((a, b) => a - b);
+    assert.deepEqual([leg.p50_ms, leg.p99_ms, leg.latency_ms], [ms[149], ms[296], ms[299]], 'by nearest rank');
+    assert.ok(out.cuts.every(({ status, state, legs }) => status === 'complete' && state === 'revoked' && legs.length === 1));
   });
 });
 
@@ -227,10 +252,14 @@ describe('a cut among two hubs', { timeout: 180000 }, () => {
     const { code, stdout, stderr } = await a.cli('--json', 'device', 'revoke', 'patient', '--reason', 'a test', '--yes', '--wait', '1s');
     assert.deepEqual([code, JSON.parse(stdout).status, /api\/2/.test(stderr)], [7, 'open', true]);
     assert.match((await a.cli('device', 'cuts', '--open')).stdout, /patient +revoked +.* open +api\/2/);
+    await a.claims('patient-3', 'patient-4');
+    const some = await a.cli('device', 'revoke', '--where', 'manifest=batch,state=expected', '--reason', 'a test', '--yes', '--wait', '1s');
+    assert.equal(some.code, 7, 'not seen by all is not done');
+    assert.match(some.stdout + some.stderr, /^2 devices are revoked\.[^]*api\/1 +all 2 gone: p50 [^]*api\/2 +none of 2 gone$[^]*not seen yet by api\/2 \(0 of 2\)/m);
     assert.deepEqual(found.legs.map(({ leg, status }) => [leg, status]), [['api/1', 'confirmed'], ['api/2', 'open']]);
-    assert.deepEqual((await a.must(200, 'GET', '/v1/cuts?status=open')).cuts.map(({ device }) => device), ['patient', 'patient-2']);
+    assert.deepEqual((await a.must(200, 'GET', '/v1/cuts?status=open')).cuts.map(({ device }) => device), ['patient', 'patient-2', 'patient-3', 'patient-4']);
     await b.launch();
-    for (const id of ['patient', 'patient-2']) await complete(a, id);
+    for (const id of ['patient', 'patient-2', 'patient-3', 'patient-4']) await complete(a, id);
   });
 
   it('waits no more for one that was removed', async () => {

@@ -293,28 +293,72 @@ describe('a broker without a hub', () => {
 });
 
 describe('a broker that takes passwords', () => {
-  const iterations = 4096, salt = randomBytes(16), secret = 'correct-horse';
-  const clientKey = createHmac('sha256', pbkdf2Sync(secret, salt, iterations, 32, 'sha256')).update('Client Key').digest();
-  const password = { salt, iterations, storedKey: createHash('sha256').update(clientKey).digest() };
+  const iterations = 4096, secret = 'correct-horse';
+  const now = () => Math.floor(Date.now() / 1000);
+  const passwordOf = (text, until_ = now() + 3600) => {
+    const salt = randomBytes(16);
+    const clientKey = createHmac('sha256', pbkdf2Sync(text, salt, iterations, 32, 'sha256')).update('Client Key').digest();
+    return { salt, iterations, storedKey: createHash('sha256').update(clientKey).digest(), until: until_ };
+  };
+  const password = passwordOf(secret);
   let broker;
   before(async () => {
+    const more = ['r-1', 'r-2', 'r-3'].map((name) => ({ name, model: 'simple', certificates: [], password }));
     broker = await Mosquitto.start({
       policy: POLICY, config: { passwords: 'true' },
-      devices: [{ name: 'p-1', model: 'simple', certificates: [], password }, { name: 'p-2', model: 'thermo', certificates: [], password }],
+      devices: [{ name: 'p-1', model: 'simple', certificates: [], password }, { name: 'p-2', model: 'thermo', certificates: [], password }, ...more],
       mosquitto: '', certificates: false,
     });
   });
   after(() => broker?.stop());
-  const login = (username, secret_, id = 'p-1') => broker.tryConnect('p-1', { identity: {}, id, username, password: secret_ });
+  // Attempts are counted by address, too.
+  const from = (username) => `127.0.1.${username.charCodeAt(0) + Number(username.at(-1))}`;
+  const login = (username, secret_, id = username) => broker.tryConnect(username, { identity: {}, id, username, password: secret_, from: from(username) });
+  const session = (name, secret_, id = name) => broker.connect(name, { identity: {}, id, username: name, password: secret_, from: from(name) });
+  const reported = (name) => broker.hub.reports.flatMap((report) => report.connects).filter(({ device }) => device === name).map(({ password: salt }) => salt);
+  const taken = (name, at) => until(`${name} is known as it is`, async () => (await broker.status()).position >= at, 30000);
 
   it('admits the right one for its device alone', async () => {
     assert.equal(await login('p-1', secret), 0);
-    assert.equal(await login('default/p-1', secret), 0);
+    assert.equal(await login('default/p-1', secret, 'p-1'), 0);
     assert.equal(await login('default/p-1', secret, 'p-2'), NOT_AUTHORIZED);
-    assert.equal(await login('p-2', secret, 'p-2'), NOT_AUTHORIZED, 'its model may not have one');
+    assert.equal(await login('p-2', secret), NOT_AUTHORIZED, 'its model may not have one');
     assert.equal(await login('p-1', ''), NOT_AUTHORIZED);
-    assert.equal(await login('p-3', secret, 'p-3'), NOT_AUTHORIZED);
+    assert.equal(await login('p-3', secret), NOT_AUTHORIZED);
     assert.equal(await broker.tryConnect('p-1', { identity: {} }), NOT_AUTHORIZED);
+    await until('the hub hears of its first use', () => reported('p-1').length > 0, 30000);
+    assert.deepEqual(reported('p-1'), [password.salt.toString('hex')], 'once, however often it comes');
+  });
+
+  it('takes the one before until the new one is used and the hub has said so', async () => {
+    const old = await session('r-1', secret), next = passwordOf('second');
+    await taken('r-1', broker.hub.set('r-1', { password: next, previous: password }));
+    assert.equal(await login('r-1', secret, 'r-1:a'), 0);
+    assert.equal(await login('r-1', 'third', 'r-1:a'), NOT_AUTHORIZED);
+    await until('the hub hears of the first', () => reported('r-1').length === 1, 30000);
+    const fresh = await session('r-1', 'second', 'r-1:b');
+    await until('the hub hears of the second', () => reported('r-1').length === 2, 30000);
+    assert.deepEqual(reported('r-1'), [password, next].map(({ salt }) => salt.toString('hex')));
+    assert.equal(await login('r-1', secret, 'r-1:c'), 0, 'until the hub says so');
+    await taken('r-1', broker.hub.set('r-1', { previous: undefined }));
+    assert.equal((await old.next(14))?.body[0], ADMINISTRATIVE, 'the session that came by it goes, too');
+    assert.equal(await login('r-1', secret), NOT_AUTHORIZED);
+    assert.deepEqual(await fresh.subscribe('fleet/r-1/down/#'), [1], 'and the other stays');
+    fresh.drop();
+  });
+
+  it('takes none from its end on, whatever the hub has said last', async () => {
+    await taken('r-2', broker.hub.set('r-2', { password: passwordOf('second'), previous: { ...password, until: now() - 1 } }));
+    assert.equal(await login('r-2', secret), NOT_AUTHORIZED);
+    assert.equal(await login('r-2', 'second'), 0);
+    await taken('r-2', broker.hub.set('r-2', { password: passwordOf('second', now() - 1), previous: undefined }));
+    assert.equal(await login('r-2', 'second'), NOT_AUTHORIZED, 'what was right before is tried again');
+    const end = now() + 15;
+    await taken('r-3', broker.hub.set('r-3', { password: passwordOf('second'), previous: { ...password, until: end } }));
+    const client = await session('r-3', secret);
+    assert.equal((await client.next(14, 60000))?.body[0], ADMINISTRATIVE);
+    assert.ok(now() >= end, 'not before');
+    assert.equal(await login('r-3', 'second'), 0);
   });
 
   it('lets a guesser try a few times, and the device in all the while', async () => {
@@ -326,7 +370,7 @@ describe('a broker that takes passwords', () => {
   });
 
   it('ends its session once the password is taken away', async () => {
-    const client = await broker.connect('p-1', { identity: {}, username: 'p-1', password: secret });
+    const client = await session('p-1', secret);
     broker.hub.set('p-1', { password: undefined });
     assert.equal((await client.next(14))?.body[0], ADMINISTRATIVE);
     assert.equal(await login('p-1', secret), NOT_AUTHORIZED);

@@ -14,6 +14,7 @@ models:
     limits: {messages: 6000/min, connects: 6000/min}
     publish: ["fleet/{device}/up/#"]
     subscribe: ["fleet/{device}/down/#"]
+    password: true
 `;
 
 describe('a hub with a Mosquitto', { timeout: 300000 }, () => {
@@ -78,6 +79,35 @@ describe('a hub with a Mosquitto', { timeout: 300000 }, () => {
     await hub.must(200, 'POST', '/v1/devices/t-3/revoke', { reason: 'a test' });
     const leg = (await complete('t-3')).legs.find((l) => l.leg === 'broker/mqtt-1');
     assert.match(leg.detail, /no session/);
+  });
+
+  it('lets the former password work until the new one is used, and ends it everywhere then', async () => {
+    const second = await Mosquitto.beside(hub, 'mqtt-2', { config: { passwords: 'true' }, certificates: false });
+    try {
+      const passwordOf = async () => (await hub.must(201, 'POST', '/v1/devices/meter/password')).password;
+      const shown = async () => (await hub.must(200, 'GET', '/v1/devices/meter')).password;
+      const login = (password, id = 'meter', from = '127.0.1.1') => second.tryConnect('meter', { identity: {}, id, username: 'meter', password, from });
+      const used = () => until('its use is in the ledger', async () => (await shown()).used_at, 30000);
+      await hub.claims('meter');
+      const first = await passwordOf();
+      await until('the broker lets it in', async () => (await login(first)) === 0, 30000);
+      await used();
+      const next = await passwordOf();
+      assert.ok((await shown()).previous_until, 'the former one works');
+      const known = (text, from) => until('it is known', async () => (await login(text, 'meter:b', from)) === 0, 30000);
+      const old = await second.connect('meter', { identity: {}, username: 'meter', password: first, from: '127.0.1.1' });
+      await known(next, '127.0.1.2');
+      await used();
+      assert.equal((await shown()).previous_until, undefined);
+      assert.equal((await old.next(14))?.body[0], ADMINISTRATIVE, 'a session that came by it is ended');
+      assert.equal(await login(first, 'meter', '127.0.1.3'), NOT_AUTHORIZED);
+      assert.equal(await login(next), 0);
+      const acts = (await hub.ledger()).filter(({ act, subject }) => act === 'device.password-use' && subject === 'device/meter');
+      assert.equal(acts.length, 2, 'one for each, however often it was shown');
+    } finally {
+      await second.stop();
+      await hub.must(204, 'DELETE', '/v1/brokers/mqtt-2');
+    }
   });
 
   it('says how its broker is', async () => {

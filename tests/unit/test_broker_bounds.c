@@ -65,16 +65,17 @@ static void test_sessions(void **state)
     assert_int_equal(sessions_new(10, 3, &s), ERR_NONE);
     int clients[4];
     uint8_t digest[SHA256_SIZE] = {1};
-    assert_int_equal(sessions_add(s, &clients[0], 1, SLICE_LITERAL("a"), digest), ERR_NONE);
-    assert_int_equal(sessions_add(s, &clients[1], 1, SLICE_LITERAL("a:b"), NULL), ERR_NONE);
-    assert_int_equal(sessions_add(s, &clients[2], 2, SLICE_LITERAL("c"), digest), ERR_NONE);
-    assert_int_equal(sessions_add(s, &clients[3], 2, SLICE_LITERAL("d"), digest), ERR_LIMIT);
-    assert_int_equal(sessions_add(s, &clients[3], 10, SLICE_LITERAL("d"), digest), ERR_LIMIT);
+    assert_int_equal(sessions_add(s, &clients[0], 1, SLICE_LITERAL("a"), digest, false), ERR_NONE);
+    assert_int_equal(sessions_add(s, &clients[1], 1, SLICE_LITERAL("a:b"), digest, true), ERR_NONE);
+    assert_int_equal(sessions_add(s, &clients[2], 2, SLICE_LITERAL("c"), digest, false), ERR_NONE);
+    assert_int_equal(sessions_add(s, &clients[3], 2, SLICE_LITERAL("d"), digest, false), ERR_LIMIT);
+    assert_int_equal(sessions_add(s, &clients[3], 10, SLICE_LITERAL("d"), digest, false),
+                     ERR_LIMIT);
     assert_true(sessions_has_client_id(s, 1, SLICE_LITERAL("a:b")));
     assert_false(sessions_has_client_id(s, 2, SLICE_LITERAL("a:b")));
     assert_int_equal(sessions_find(s, &clients[1])->by_password, true);
     /* The broker may give the same memory to another client. */
-    assert_int_equal(sessions_add(s, &clients[1], 2, SLICE_LITERAL("e"), digest), ERR_NONE);
+    assert_int_equal(sessions_add(s, &clients[1], 2, SLICE_LITERAL("e"), digest, false), ERR_NONE);
     assert_int_equal(sessions_len(s), 3);
     uint32_t cursor = 0, n = 0;
     while (sessions_next_of(s, 2, &cursor) != NULL)
@@ -98,8 +99,9 @@ static void test_subscriptions(void **state)
     (void)state;
     struct sessions *s = NULL;
     int client;
+    static const uint8_t digest[SHA256_SIZE];
     assert_int_equal(sessions_new(1, 1, &s), ERR_NONE);
-    assert_int_equal(sessions_add(s, &client, 0, SLICE_LITERAL("a"), NULL), ERR_NONE);
+    assert_int_equal(sessions_add(s, &client, 0, SLICE_LITERAL("a"), digest, true), ERR_NONE);
     struct session *x = sessions_find(s, &client);
     char filter[8];
     for (uint32_t i = 0; i < 20; i++) {
@@ -113,7 +115,7 @@ static void test_subscriptions(void **state)
     assert_true(sessions_may_subscribe(x, SLICE_LITERAL("f/20"), 20, 19));
     assert_false(sessions_may_subscribe(x, SLICE_LITERAL("f/3"), 20, 20));
     /* A session that was resumed may ask for what it has, and for no more. */
-    assert_int_equal(sessions_add(s, &client, 0, SLICE_LITERAL("a"), NULL), ERR_NONE);
+    assert_int_equal(sessions_add(s, &client, 0, SLICE_LITERAL("a"), digest, true), ERR_NONE);
     x = sessions_find(s, &client);
     assert_true(sessions_may_subscribe(x, SLICE_LITERAL("f/1"), 20, 20));
     assert_false(sessions_may_subscribe(x, SLICE_LITERAL("f/2"), 20, 40));
@@ -203,7 +205,6 @@ static void test_reports(void **state)
     struct reports r;
     static struct report_refusal refusals[2 * BROKER_REFUSALS_MAX];
     static struct report_connect connects[BROKER_CONNECTS_MAX];
-    uint8_t digest[SHA256_SIZE] = {0};
     assert_int_equal(reports_init(&r), ERR_NONE);
     for (unsigned i = 0; i < 3; i++)
         reports_refusal(&r, REFUSAL_TOPIC, SLICE_LITERAL("t-1"));
@@ -223,11 +224,11 @@ static void test_reports(void **state)
         n += refusals[i].count;
     assert_int_equal(n, 100000);
     for (unsigned i = 0; i < BROKER_CONNECTS_MAX; i++)
-        assert_true(reports_connect(&r, i, digest, i));
-    assert_false(reports_connect(&r, 0, digest, 0));
+        assert_true(reports_connect(&r, &(struct report_connect){.device = i, .at = i}));
+    assert_false(reports_connect(&r, &(struct report_connect){.device = 0}));
     assert_int_equal(reports_take_connects(&r, connects, 10), 10);
     assert_int_equal(connects[9].device, 9);
-    assert_true(reports_connect(&r, 77, digest, 0));
+    assert_true(reports_connect(&r, &(struct report_connect){.device = 77}));
     assert_int_equal(reports_take_connects(&r, connects, BROKER_CONNECTS_MAX),
                      BROKER_CONNECTS_MAX - 9);
     assert_int_equal(connects[BROKER_CONNECTS_MAX - 10].device, 77);

@@ -30,14 +30,30 @@ static struct device_record full_record(void)
                               .state = DEVICE_TRUSTED,
                               .cut = true,
                               .certificates_len = DEVICE_CERTIFICATES_MAX,
-                              .password = {.present = true, .iterations = DEVICE_ITERATIONS_MAX}};
+                              .password = {.present = true, .iterations = DEVICE_ITERATIONS_MAX},
+                              .previous = {.present = true, .iterations = 4096}};
     memset(d.certificates[0].sha256, 0xa0, SHA256_SIZE);
     memset(d.certificates[1].sha256, 0xa1, SHA256_SIZE);
     d.certificates[0].not_after = INT64_MAX;
     d.certificates[1].not_after = 1795892400;
     memset(d.password.salt, 0xb0, DEVICE_SALT_SIZE);
     memset(d.password.stored_key, 0xb1, SHA256_SIZE);
+    d.password.until = INT64_MAX;
+    memset(d.previous.salt, 0xc0, DEVICE_SALT_SIZE);
+    memset(d.previous.stored_key, 0xc1, SHA256_SIZE);
+    d.previous.until = 1795892400;
     return d;
+}
+
+static void assert_same_password(const struct device_password *a, const struct device_password *b)
+{
+    assert_int_equal(a->present, b->present);
+    if (!a->present)
+        return;
+    assert_memory_equal(a->salt, b->salt, DEVICE_SALT_SIZE);
+    assert_int_equal(a->iterations, b->iterations);
+    assert_memory_equal(a->stored_key, b->stored_key, SHA256_SIZE);
+    assert_int_equal(a->until, b->until);
 }
 
 static void assert_same(const struct device_record *a, const struct device_record *b)
@@ -53,12 +69,8 @@ static void assert_same(const struct device_record *a, const struct device_recor
         assert_memory_equal(a->certificates[i].sha256, b->certificates[i].sha256, SHA256_SIZE);
         assert_int_equal(a->certificates[i].not_after, b->certificates[i].not_after);
     }
-    assert_int_equal(a->password.present, b->password.present);
-    if (!a->password.present)
-        return;
-    assert_memory_equal(a->password.salt, b->password.salt, DEVICE_SALT_SIZE);
-    assert_int_equal(a->password.iterations, b->password.iterations);
-    assert_memory_equal(a->password.stored_key, b->password.stored_key, SHA256_SIZE);
+    assert_same_password(&a->password, &b->password);
+    assert_same_password(&a->previous, &b->previous);
 }
 
 static uint8_t bytes[8 * DEVICE_RECORD_MAX];
@@ -90,10 +102,14 @@ static void test_both_ways(void **state)
 {
     (void)state;
     struct device_record records[] = {
-        record_of("t-1", DEVICE_TRUSTED),     full_record(),
-        record_of("t-2", DEVICE_QUARANTINED), record_of("t-3", DEVICE_REVOKED),
+        record_of("t-1", DEVICE_TRUSTED),
+        full_record(),
+        record_of("t-2", DEVICE_QUARANTINED),
+        record_of("t-3", DEVICE_REVOKED),
         record_of("a/+#", DEVICE_ENROLLED), /* odd, and for the rules to refuse */
+        full_record(),
     };
+    records[5].previous.present = false;
     records[0].certificates_len = 1;
     records[0].group = slice_of(NULL, 0);
     records[2].cut = true;
@@ -147,8 +163,8 @@ static void test_record_is_as_documented(void **state)
 static void test_not_written(void **state)
 {
     (void)state;
-    struct device_record cases[16];
-    enum err errs[16];
+    struct device_record cases[20];
+    enum err errs[20];
     size_t n = 0;
 #define CASE(change, err)                                                                          \
     do {                                                                                           \
@@ -169,6 +185,10 @@ static void test_not_written(void **state)
     CASE(certificates_len = DEVICE_CERTIFICATES_MAX + 1, ERR_LIMIT);
     CASE(password.iterations = 0, ERR_SYNTAX);
     CASE(password.iterations = DEVICE_ITERATIONS_MAX + 1, ERR_LIMIT);
+    CASE(previous.iterations = 0, ERR_SYNTAX);
+    CASE(previous.iterations = DEVICE_ITERATIONS_MAX + 1, ERR_LIMIT);
+    CASE(previous.present = false, ERR_NONE);
+    CASE(password.present = false, ERR_SYNTAX); /* one that has no successor */
 #undef CASE
     for (size_t i = 0; i < n; i++) {
         struct writer w = writer_over(bytes, sizeof bytes);
@@ -203,7 +223,9 @@ static void test_not_read(void **state)
     assert_int_equal(read_changed(RECORD + 1, 0), ERR_SYNTAX);
     assert_int_equal(read_changed(RECORD + 2, DEVICE_STATE_COUNT), ERR_SYNTAX);
     assert_int_equal(read_changed(RECORD + 2, DEVICE_RETIRED), ERR_SYNTAX);
-    assert_int_equal(read_changed(RECORD + 3, 4), ERR_UNSUPPORTED);
+    assert_int_equal(read_changed(RECORD + 3, 8), ERR_UNSUPPORTED);
+    assert_int_equal(read_changed(RECORD + 3, 4), ERR_SYNTAX); /* one without its successor */
+    assert_int_equal(read_changed(RECORD + 3, 1), ERR_SYNTAX); /* one is left over */
     assert_int_equal(read_changed(RECORD + 3, 0), ERR_SYNTAX); /* its password is left over */
     assert_int_equal(read_changed(NAMES, 65), ERR_LIMIT);
     assert_int_equal(read_changed(NAMES + 65 + 5, 0), ERR_SYNTAX);

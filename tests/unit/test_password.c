@@ -250,6 +250,34 @@ static void everything_ends(void **state)
     assert_false(fits(h, "a", second));
 }
 
+/* Brokers know no former password without its successor, so it ends no later than that. */
+static void the_one_before_never_outlives_the_new_one(void **state)
+{
+    struct house *h = *state;
+    struct password_act p;
+    char code[IDENTITY_CLAIM_TEXT], first[IDENTITY_CLAIM_TEXT];
+    unsigned ended;
+    make_models(h);
+    expect_device(h, "listed", "a", code);
+    make(h, "a", first);
+    assert_true(fits(h, "a", first));
+    const struct act_origin origin = origin_of(h, h->arena, &ended);
+    struct model_act m = {.change = MODEL_REPLACE,
+                          .model = {.id = "listed",
+                                    .maker = "acme",
+                                    .proof = PROOF_MANIFEST,
+                                    .key_kinds = 1 << KEY_P256,
+                                    .lifetime = 3600,
+                                    .enrolled_lifetime = 3600}};
+    identity_change_model(h->identity, &origin, &m);
+    assert_int_equal(wait_act(h, &m.act), ERR_NONE);
+    assert_int_equal(change(h, &p, "a", false), ERR_NONE);
+    const struct device_password_row row = read_row(h, "a");
+    assert_int_equal(row.previous_until, row.expires_at);
+    assert_int_equal(p.previous_until, row.expires_at);
+    assert_true(fits(h, "a", first));
+}
+
 /* ---- its end ---- */
 
 static void goes_with_the_device(void **state)
@@ -325,6 +353,7 @@ int main(void)
         WITH_HOUSE(proves_what_the_model_asks_for),
         WITH_HOUSE(is_not_for_those_that_have_better),
         WITH_HOUSE(the_one_before_works_until_the_new_one_is_used),
+        WITH_HOUSE(the_one_before_never_outlives_the_new_one),
         WITH_HOUSE(everything_ends),
         WITH_HOUSE(goes_with_the_device),
         WITH_HOUSE(is_removed_and_the_device_starts_anew),

@@ -40,7 +40,9 @@ export function readFeed(bytes) {
     record.cut = (flags & 2) !== 0;
     for (const name of ['tenant', 'device', 'model', 'group']) record[name] = text();
     record.certificates = Array.from({ length: number(1) }, () => ({ sha256: take(32).toString('hex'), notAfter: number(8) }));
-    if (flags & 1) record.password = { salt: take(16), iterations: number(4), storedKey: take(32) };
+    const password = () => ({ salt: take(16), iterations: number(4), storedKey: take(32), until: number(8) });
+    if (flags & 1) record.password = password();
+    if (flags & 4) record.previous = password();
     if (at !== end) throw new Error('a record is not as long as it says');
     feed.records.push(record);
   }

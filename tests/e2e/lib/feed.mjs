@@ -10,13 +10,13 @@ const be16 = (n) => { const b = Buffer.alloc(2); b.writeUInt16BE(n); return b; }
 const be32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const be64 = (n) => { const b = Buffer.alloc(8); b.writeBigUInt64BE(BigInt(n)); return b; };
 
-export function record({ tenant = 'default', device, model, group = '', state = 'trusted', cut = false, certificates = [], password }) {
+export function record({ tenant = 'default', device, model, group = '', state = 'trusted', cut = false, certificates = [], password, previous }) {
   const body = Buffer.concat([
-    Buffer.from([STATES[state], (password ? 1 : 0) | (cut ? 2 : 0)]),
+    Buffer.from([STATES[state], (password ? 1 : 0) | (cut ? 2 : 0) | (previous ? 4 : 0)]),
     text8(tenant), text8(device), text8(model), text8(group),
     Buffer.from([certificates.length]),
     ...certificates.flatMap((c) => [c.sha256, be64(c.notAfter)]),
-    ...(password ? [password.salt, be32(password.iterations), password.storedKey] : []),
+    ...[password, previous].flatMap((p) => (p ? [p.salt, be32(p.iterations), p.storedKey, be64(p.until)] : [])),
   ]);
   return Buffer.concat([be16(body.length), body]);
 }

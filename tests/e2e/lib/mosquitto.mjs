@@ -14,6 +14,8 @@ import { until } from './hub.mjs';
 
 const run = promisify(execFile);
 export const build = process.env.HOLDFAST_BUILD ?? new URL('../../../build/release', import.meta.url).pathname;
+// Another version's, to try the plugin there: its tests are the same.
+const program = process.env.HOLDFAST_MOSQUITTO ?? '/usr/sbin/mosquitto';
 const plugin = join(build, 'broker/holdfast_mosquitto.so');
 const running = new Set();
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -199,7 +201,7 @@ export class Mosquitto {
 
   // Beside a real hub, as one of its brokers: enrolled there, with the rules of its policy.
   // `hosts`: further names of its certificate, at which it is reached, too.
-  static async beside(hub, name = 'mqtt-1', { hosts = [] } = {}) {
+  static async beside(hub, name = 'mqtt-1', { config = {}, certificates = true, hosts = [] } = {}) {
     const broker = new Mosquitto();
     broker.host = 'mqtt.example.com';
     broker.folder = await mkdtemp(join(tmpdir(), 'holdfast-broker-'));
@@ -216,7 +218,7 @@ export class Mosquitto {
     broker.devices = {};
     broker.hub = { port: hub.ports.device, leave() {} };
     broker.port = await freePort();
-    await broker.configure({}, '', true);
+    await broker.configure(config, '', certificates);
     try {
       await broker.launch();
       return broker;
@@ -277,7 +279,7 @@ ${mosquitto}`);
       const { stdout } = await run('gcc', ['-print-file-name=libasan.so']);
       Object.assign(env, { LD_PRELOAD: stdout.trim(), ASAN_OPTIONS: 'detect_leaks=0:verify_asan_link_order=0', UBSAN_OPTIONS: 'print_stacktrace=1' });
     }
-    this.child = spawn('/usr/sbin/mosquitto', ['-c', this.conf], { env });
+    this.child = spawn(program, ['-c', this.conf], { env });
     running.add(this.child);
     const heard = (data) => { this.log += data; };
     this.child.stdout.on('data', heard);
@@ -311,14 +313,14 @@ ${mosquitto}`);
     return JSON.parse(await readFile(join(this.state, 'status.json'), 'utf8'));
   }
 
-  // A raw client with a device's certificate (or another's).
-  async open(name, identity = this.devices[name]) {
-    return Mqtt.open({ host: this.host, port: this.port, roots: await readFile(this.ca.roots), certificate: identity?.pem, key: identity?.keyPem });
+  // A raw client with a device's certificate (or another's); `from`: its address.
+  async open(name, identity = this.devices[name], from = undefined) {
+    return Mqtt.open({ host: this.host, port: this.port, roots: await readFile(this.ca.roots), certificate: identity?.pem, key: identity?.keyPem, from });
   }
 
   // Connected, or an error that says why not.
   async connect(name, options = {}) {
-    const client = await this.open(name, options.identity);
+    const client = await this.open(name, options.identity, options.from);
     const answer = await client.connect(options.id ?? name, options);
     if (answer?.reason !== 0) throw new Error(`${name} is refused: ${JSON.stringify(answer)}`);
     client.present = answer.present;
@@ -327,7 +329,7 @@ ${mosquitto}`);
 
   // The reason a connect is refused with; 0: it is not. undefined: no answer at all.
   async tryConnect(name, options = {}) {
-    const client = await this.open(name, options.identity);
+    const client = await this.open(name, options.identity, options.from);
     const answer = await client.connect(options.id ?? name, options);
     client.drop();
     return answer?.reason;

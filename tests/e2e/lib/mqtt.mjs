@@ -21,10 +21,10 @@ function packet(first, body) {
 
 export class Mqtt {
   // Over TLS, as far as the handshake.
-  static open({ host, port, roots, certificate, key }) {
+  static open({ host, port, roots, certificate, key, from }) {
     return new Promise((done, fail) => {
       const client = new Mqtt();
-      client.socket = tls.connect({ port, host: '127.0.0.1', servername: host, ca: roots, cert: certificate, key });
+      client.socket = tls.connect({ port, host: '127.0.0.1', servername: host, ca: roots, cert: certificate, key, localAddress: from });
       client.socket.once('secureConnect', () => done(client));
       client.socket.on('error', fail);
       client.socket.on('data', (data) => client.receive(data));
