@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cli/broker.h"
 #include "cli/list.h"
+#include "cli/save.h"
 #include "cli/text.h"
 #include "cli/when.h"
 
@@ -144,6 +145,47 @@ static void write_hosts(struct json_writer *j, const char *hosts)
     json_close_array(j);
 }
 
+static int save_claim(struct cli *cli, const char *path, const char *claim)
+{
+    uint8_t bytes[64];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    writer_text(&w, claim);
+    writer_text(&w, "\n");
+    int code = w.err == ERR_NONE ? save_secret(cli, path, writer_bytes(&w)) : CLI_INTERNAL;
+    mem_wipe(bytes, sizeof bytes);
+    if (code != CLI_OK)
+        cli_warn(cli,
+                 "the broker was added, and its claim code is lost; make another: holdfast device "
+                 "claim %s",
+                 cli->operands[0]);
+    return code;
+}
+
+static int tell_added(struct cli *cli, const json_t *made)
+{
+    const char *path = cli_value(cli, "output"), *claim = json_text_of(made, "claim_code");
+    const char *name = cli->operands[0];
+    int code = path == NULL ? CLI_OK : save_claim(cli, path, claim);
+    if (code != CLI_OK)
+        return code;
+    if (cli->json && path != NULL) {
+        json_t *document CLEANUP(json_cleanup) =
+            json_pack("{s:s, s:s}", "name", name, "file", path);
+        return document == NULL ? cli_fail_memory(cli) : json_print(cli, document);
+    }
+    if (cli->json)
+        return json_print(cli, made);
+    if (path == NULL)
+        (void)printf("%s\n", claim);
+    if (path == NULL)
+        cli_say(cli, "That is %s's claim code, shown this once. Its certificate will name %s.",
+                name, cli_value(cli, "host"));
+    else
+        cli_say(cli, "%s: %s's claim code. Its certificate will name %s.", path, name,
+                cli_value(cli, "host"));
+    return CLI_OK;
+}
+
 static int run_add(struct cli *cli)
 {
     const char *valid = cli_value(cli, "valid"), *name = cli->operands[0];
@@ -168,12 +210,7 @@ static int run_add(struct cli *cli)
     code = hub_call(cli, "POST", "/v1/brokers", writer_bytes(&w), &answer);
     if (code != CLI_OK)
         return code;
-    if (cli->json)
-        return json_print(cli, answer.json);
-    (void)printf("%s\n", json_text_of(answer.json, "claim_code"));
-    cli_say(cli, "That is %s's claim code, shown this once. Its certificate will name %s.", name,
-            cli_value(cli, "host"));
-    return CLI_OK;
+    return tell_added(cli, answer.json);
 }
 
 static int run_remove(struct cli *cli)
@@ -199,6 +236,11 @@ static int run_remove(struct cli *cli)
 
 static const struct cli_option list_options[] = {LIST_OPTIONS};
 static const struct cli_option add_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .value = "FILE",
+     .complete = COMPLETE_FILE,
+     .help = "write its claim code to a new file that only you can read"},
     {.name = "host",
      .value = "HOSTS",
      .required = true,
@@ -213,7 +255,11 @@ static const struct cli_option enrol_options[] = {
      .value = "HUB",
      .required = true,
      .help = "its name; or HOST:PORT,HOST:PORT of its listeners device and bootstrap"},
-    {.name = "claim", .value = "CODE", .required = true, .help = "as `broker add` showed it"},
+    {.name = "claim-file",
+     .value = "FILE",
+     .required = true,
+     .complete = COMPLETE_FILE,
+     .help = "with the code that `broker add` made; \"-\": standard input"},
     {.name = "host",
      .value = "HOST",
      .required = true,

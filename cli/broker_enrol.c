@@ -16,6 +16,7 @@
 #include "cli/broker.h"
 #include "cli/cli.h"
 #include "cli/hub_link.h"
+#include "cli/secret.h"
 #include "core/trust_bundle.h"
 
 #define FOLDER_STANDARD    "/etc/mosquitto/holdfast"
@@ -25,10 +26,12 @@
 #define MARK               "# Written by holdfast broker enrol."
 #define BUNDLE_MAX         65536
 #define TEXT_MAX           8192
+#define CLAIM_SIZE         130 /* of one in any form, and what ends its line */
 
 struct enrolling {
     struct cli *cli;
     const char *name, *hub, *host, *folder, *mosquitto, *plugin;
+    char claim[CLAIM_SIZE];
     char port[8];
     char bootstrap[256], device[256];
     struct trust_bundle bundle;
@@ -140,7 +143,7 @@ static int make_folder(struct enrolling *e, const char *name)
     return CLI_OK;
 }
 
-static int write_agent(struct enrolling *e, const char *claim)
+static int write_agent(struct enrolling *e)
 {
     uint8_t bytes[TEXT_MAX];
     char path[PATH_MAX], state[PATH_MAX], copies[PATH_MAX];
@@ -151,7 +154,7 @@ static int write_agent(struct enrolling *e, const char *claim)
         writer_fail(&w, ERR_LIMIT);
     int code = put(e, path, &w, 0640);
     w = writer_over(bytes, sizeof bytes);
-    writer_text(&w, claim);
+    writer_text(&w, e->claim);
     writer_text(&w, "\n");
     path_of(e, "agent/claim", path);
     if (code == CLI_OK)
@@ -266,7 +269,7 @@ static int read_port(struct enrolling *e, const char *text)
     return code;
 }
 
-static int enrol(struct enrolling *e, const char *claim)
+static int enrol(struct enrolling *e)
 {
     static const char *const ours[] = {"agent.conf", "broker.conf"};
     char path[PATH_MAX];
@@ -282,7 +285,7 @@ static int enrol(struct enrolling *e, const char *claim)
     if (code == CLI_OK)
         code = make_folder(e, "state");
     if (code == CLI_OK)
-        code = write_agent(e, claim);
+        code = write_agent(e);
     if (code == CLI_OK)
         code = run_agent(e);
     if (code == CLI_OK)
@@ -324,7 +327,10 @@ int broker_run_enrol(struct cli *cli)
     if (code == CLI_OK)
         code = read_bundle(e, cli_value(cli, "trust-bundle"));
     if (code == CLI_OK)
-        code = enrol(e, cli_value(cli, "claim"));
+        code =
+            secret_read(cli, cli_value(cli, "claim-file"), "claim code", e->claim, sizeof e->claim);
+    if (code == CLI_OK)
+        code = enrol(e);
     if (code == CLI_OK)
         cli_say(
             cli,
@@ -332,6 +338,7 @@ int broker_run_enrol(struct cli *cli)
             "%s/agent.conf, and start Mosquitto anew; `holdfast doctor broker` looks at it.",
             e->name, e->folder);
     free(e->note);
+    mem_wipe(e, sizeof *e);
     free(e);
     return code == CLI_OK ? json_print_nothing(cli) : code;
 }

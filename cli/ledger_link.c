@@ -4,9 +4,9 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/http_client.h"
 #include "cli/hub_link.h"
+#include "cli/secret.h"
 #include "cli/settings.h"
 #include "core/log_reader.h"
 
@@ -53,34 +53,15 @@ static int read_url(struct cli *cli, const char *url, struct place *ret_place)
     return CLI_OK;
 }
 
-static int read_token(struct cli *cli, const char *path, char ret_token[TOKEN_MAX + 1])
-{
-    uint8_t *bytes = NULL;
-    size_t len = 0;
-    enum err err = file_read(path, TOKEN_MAX, &bytes, &len);
-    if (err != ERR_NONE)
-        return cli_fail(cli, CLI_FILE, "file",
-                        err == ERR_LIMIT ? "%s is too long for a token" : "%s: %m", path);
-    size_t n = len;
-    while (n > 0 && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
-        n--;
-    memcpy(ret_token, bytes, n);
-    ret_token[n] = '\0';
-    file_free_secret(bytes, len);
-    return n > 0 && strlen(ret_token) == n
-               ? CLI_OK
-               : cli_fail(cli, CLI_FILE, "file", "%s holds no token", path);
-}
-
 static int connect_url(struct ledger_link *l, const char *url)
 {
     struct cli *cli = l->cli;
     const char *token_file = cli_value(cli, "token-file");
-    char token[TOKEN_MAX + 1] = "", explain[256] = "";
+    char token[TOKEN_MAX + 2] = "", explain[256] = "";
     struct place place;
     int code = read_url(cli, url, &place);
     if (code == CLI_OK && token_file != NULL)
-        code = read_token(cli, token_file, token);
+        code = secret_read(cli, token_file, "token", token, sizeof token);
     if (code != CLI_OK)
         return code;
     const struct http_client_options options = {

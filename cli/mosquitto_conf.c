@@ -48,6 +48,13 @@ static bool is(struct slice s, const char *text)
     return slice_equal(s, slice_of_text(text));
 }
 
+/* As Mosquitto reads one: its first word. What is neither keeps the broker from starting. */
+static bool is_true(struct slice value)
+{
+    struct slice word = first_word(value);
+    return is(word, "true") || is(word, "1");
+}
+
 static bool ends_with(struct slice s, const char *text)
 {
     struct slice end = slice_of_text(text);
@@ -62,10 +69,13 @@ static void keep(char *field, size_t size, struct slice value)
 /* What stands before the first `listener` is about the standard one: 1883. */
 static struct mosquitto_listener *current(struct mosquitto_conf *conf)
 {
-    if (conf->listeners_len > 0)
-        return &conf->listeners[conf->listeners_len - 1];
+    if (conf->here > 0)
+        return &conf->listeners[conf->here - 1];
+    if (conf->standard > 0)
+        return &conf->listeners[conf->standard - 1];
     struct mosquitto_listener *l = &conf->listeners[conf->listeners_len++];
     *l = (struct mosquitto_listener){.name = "the standard one, 1883", .access = no_access};
+    conf->standard = conf->listeners_len;
     return l;
 }
 
@@ -73,9 +83,10 @@ static enum err take_listener(struct mosquitto_conf *conf, struct slice value)
 {
     struct slice port = first_word(value);
     struct slice address = trimmed(slice_of(value.data + port.len, value.len - port.len));
-    if (conf->listeners_len == MOSQUITTO_LISTENERS_MAX)
+    if (conf->listeners_len - (conf->standard > 0) == MOSQUITTO_LISTENERS_MAX)
         return ERR_LIMIT;
     struct mosquitto_listener *l = &conf->listeners[conf->listeners_len++];
+    conf->here = conf->listeners_len;
     *l = (struct mosquitto_listener){.access = no_access};
     bool is_socket = is(port, "0");
     if (address.len == 0)
@@ -101,14 +112,27 @@ void mosquitto_conf_end(struct mosquitto_conf *conf)
     end_bridge(conf);
 }
 
+size_t mosquitto_conf_enter(struct mosquitto_conf *conf)
+{
+    size_t before = conf->here;
+    end_bridge(conf);
+    conf->here = 0;
+    return before;
+}
+
+void mosquitto_conf_leave(struct mosquitto_conf *conf, size_t before)
+{
+    end_bridge(conf);
+    conf->here = before;
+}
+
 /* Who may come in. False where the line is about something else. */
 static bool take_access(struct mosquitto_conf *conf, struct slice key, struct slice value)
 {
-    bool one = conf->per_listener && conf->listeners_len > 0;
-    struct mosquitto_access *a =
-        one ? &conf->listeners[conf->listeners_len - 1].access : &conf->access;
+    bool one = conf->per_listener && conf->here > 0;
+    struct mosquitto_access *a = one ? &conf->listeners[conf->here - 1].access : &conf->access;
     if (is(key, "allow_anonymous"))
-        a->allow_anonymous = is(value, "true") ? 1 : 0;
+        a->allow_anonymous = is_true(value) ? 1 : 0;
     else if (is(key, "password_file"))
         a->password_file = true;
     else if (is(key, "acl_file"))
@@ -135,7 +159,7 @@ static bool take_of_listener(struct mosquitto_conf *conf, struct slice key, stru
     };
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         if (is(key, flags[i].key)) {
-            bool truth = is(value, "true");
+            bool truth = is_true(value);
             memcpy((uint8_t *)current(conf) + flags[i].offset, &truth, sizeof truth);
             return true;
         }
@@ -182,9 +206,9 @@ static enum err take_line(struct mosquitto_conf *conf, struct slice key, struct 
     if (is(key, "include_dir"))
         keep(ret_include, MOSQUITTO_VALUE_MAX, value);
     else if (is(key, "per_listener_settings"))
-        conf->per_listener = is(value, "true");
+        conf->per_listener = is_true(value);
     else if (is(key, "set_tcp_nodelay"))
-        conf->nodelay = is(value, "true");
+        conf->nodelay = is_true(value);
     else if (is(key, "plugin_opt_config"))
         keep(conf->plugin_config, sizeof conf->plugin_config, value);
     else if (is(key, "pid_file"))
@@ -202,52 +226,69 @@ static enum err take_line(struct mosquitto_conf *conf, struct slice key, struct 
     return ERR_NONE;
 }
 
-enum err mosquitto_conf_take(struct mosquitto_conf *conf, struct slice text,
-                             char ret_include[MOSQUITTO_VALUE_MAX], unsigned *ret_line)
+enum err mosquitto_conf_take(struct mosquitto_conf *conf, struct slice *text,
+                             char ret_include[MOSQUITTO_VALUE_MAX], unsigned *line)
 {
     ret_include[0] = '\0';
-    unsigned line = 0;
-    while (text.len > 0) {
-        const uint8_t *end = memchr(text.data, '\n', text.len);
-        size_t n = end == NULL ? text.len : (size_t)(end - text.data);
-        struct slice all = trimmed(slice_of(text.data, n));
+    while (text->len > 0 && ret_include[0] == '\0') {
+        const uint8_t *end = memchr(text->data, '\n', text->len);
+        size_t n = end == NULL ? text->len : (size_t)(end - text->data);
+        struct slice all = trimmed(slice_of(text->data, n));
         n += end == NULL ? 0 : 1;
-        text = slice_of(text.data + n, text.len - n);
-        line++;
+        *text = slice_of(text->data + n, text->len - n);
+        ++*line;
         if (all.len == 0 || all.data[0] == '#')
             continue;
         struct slice key = first_word(all);
         struct slice value = trimmed(slice_of(all.data + key.len, all.len - key.len));
         enum err err = take_line(conf, key, value, ret_include);
-        if (err != ERR_NONE) {
-            *ret_line = line;
+        if (err != ERR_NONE)
             return err;
-        }
     }
     return ERR_NONE;
 }
 
 /* ---- files ---- */
 
-static enum err read_one(struct mosquitto_conf *conf, const char *path,
-                         char ret_include[MOSQUITTO_VALUE_MAX], char explain[320])
+static enum err read_bytes(struct mosquitto_conf *conf, const char *path, uint8_t **ret_bytes,
+                           struct slice *ret_text, char explain[320])
 {
-    uint8_t *bytes = NULL;
     size_t len = 0;
-    unsigned line = 0;
     if (conf->files_len == MOSQUITTO_FILES_MAX || strlen(path) >= MOSQUITTO_VALUE_MAX) {
         (void)snprintf(explain, 320, "more than %d files", MOSQUITTO_FILES_MAX);
         return ERR_LIMIT;
     }
-    enum err err = file_read(path, MOSQUITTO_FILE_MAX, &bytes, &len);
+    enum err err = file_read(path, MOSQUITTO_FILE_MAX, ret_bytes, &len);
     if (err != ERR_NONE) {
         (void)snprintf(explain, 320, "%.200s: %s", path, err_text(err));
         return err;
     }
     (void)snprintf(conf->files[conf->files_len++], MOSQUITTO_VALUE_MAX, "%s", path);
-    err = mosquitto_conf_take(conf, slice_of(bytes, len), ret_include, &line);
+    *ret_text = slice_of(*ret_bytes, len);
+    return ERR_NONE;
+}
+
+static enum err take_lines(struct mosquitto_conf *conf, const char *path, struct slice *text,
+                           char ret_include[MOSQUITTO_VALUE_MAX], unsigned *line, char explain[320])
+{
+    enum err err = mosquitto_conf_take(conf, text, ret_include, line);
     if (err != ERR_NONE)
-        (void)snprintf(explain, 320, "%.200s: line %u can't be understood", path, line);
+        (void)snprintf(explain, 320, "%.200s: line %u can't be understood", path, *line);
+    return err;
+}
+
+/* One that was included: Mosquitto follows no include_dir from there. */
+static enum err read_included(struct mosquitto_conf *conf, const char *path, char explain[320])
+{
+    char include[MOSQUITTO_VALUE_MAX];
+    uint8_t *bytes = NULL;
+    struct slice text;
+    unsigned line = 0;
+    size_t before = mosquitto_conf_enter(conf);
+    enum err err = read_bytes(conf, path, &bytes, &text, explain);
+    while (err == ERR_NONE && text.len > 0)
+        err = take_lines(conf, path, &text, include, &line, explain);
+    mosquitto_conf_leave(conf, before);
     free(bytes);
     return err;
 }
@@ -264,7 +305,7 @@ static bool is_included(const char *name)
 
 static enum err read_folder(struct mosquitto_conf *conf, const char *folder, char explain[320])
 {
-    char *names[MOSQUITTO_FILES_MAX] = {NULL}, nested[MOSQUITTO_VALUE_MAX];
+    char *names[MOSQUITTO_FILES_MAX] = {NULL};
     size_t n = 0;
     DIR *dir = opendir(folder);
     if (dir == NULL) {
@@ -286,8 +327,8 @@ static enum err read_folder(struct mosquitto_conf *conf, const char *folder, cha
     for (size_t i = 0; i < n; i++) {
         char path[2 * MOSQUITTO_VALUE_MAX];
         (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        if (err == ERR_NONE) /* Mosquitto goes one folder deep, too */
-            err = read_one(conf, path, nested, explain);
+        if (err == ERR_NONE)
+            err = read_included(conf, path, explain);
         free(names[i]);
     }
     return err;
@@ -296,11 +337,18 @@ static enum err read_folder(struct mosquitto_conf *conf, const char *folder, cha
 enum err mosquitto_conf_read(struct mosquitto_conf *conf, const char *path, char explain[320])
 {
     char include[MOSQUITTO_VALUE_MAX];
+    uint8_t *bytes = NULL;
+    struct slice text;
+    unsigned line = 0;
     mosquitto_conf_init(conf);
     explain[0] = '\0';
-    enum err err = read_one(conf, path, include, explain);
-    if (err == ERR_NONE && include[0] != '\0')
-        err = read_folder(conf, include, explain);
+    enum err err = read_bytes(conf, path, &bytes, &text, explain);
+    while (err == ERR_NONE && text.len > 0) {
+        err = take_lines(conf, path, &text, include, &line, explain);
+        if (err == ERR_NONE && include[0] != '\0')
+            err = read_folder(conf, include, explain);
+    }
+    free(bytes);
     mosquitto_conf_end(conf);
     if (err != ERR_NONE && explain[0] == '\0')
         (void)snprintf(explain, 320, "%.200s: %s", path, err_text(err));

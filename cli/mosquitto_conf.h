@@ -32,7 +32,7 @@ struct mosquitto_listener {
 struct mosquitto_conf {
     bool per_listener, nodelay;
     struct mosquitto_access access;
-    struct mosquitto_listener listeners[MOSQUITTO_LISTENERS_MAX];
+    struct mosquitto_listener listeners[MOSQUITTO_LISTENERS_MAX + 1]; /* with the standard one */
     size_t listeners_len; /* 0: none is named, and Mosquitto opens 1883 on the loopback */
     unsigned bridges, bridges_plain;         /* all there are; those without TLS */
     char plain_bridge[96];                   /* one of the latter */
@@ -43,15 +43,22 @@ struct mosquitto_conf {
     char files[MOSQUITTO_FILES_MAX][MOSQUITTO_VALUE_MAX]; /* that were read, in their order */
     size_t files_len;
 
-    bool in_bridge, bridge_tls; /* private: what the next line is about */
+    size_t here, standard;      /* private: 1 + number of the listener that the next line is about,
+                                   and of the standard one; 0: none in this file, none */
+    bool in_bridge, bridge_tls; /* the same of a bridge */
     char bridge[96];
 };
 
 void mosquitto_conf_init(struct mosquitto_conf *conf);
-/* Goes on with the lines of one file. ERR_SYNTAX, ERR_LIMIT, with the line in *ret_line; what is
- * said by include_dir is put into *ret_include (MOSQUITTO_VALUE_MAX bytes), else that is empty. */
-MUST_USE enum err mosquitto_conf_take(struct mosquitto_conf *conf, struct slice text,
-                                      char ret_include[MOSQUITTO_VALUE_MAX], unsigned *ret_line);
+/* Lines of another file follow: as in Mosquitto, none of them is about a listener of the one
+ * before. What to give mosquitto_conf_leave() when its lines go on. */
+size_t mosquitto_conf_enter(struct mosquitto_conf *conf);
+void mosquitto_conf_leave(struct mosquitto_conf *conf, size_t before);
+/* Goes on with the lines of one file: to its end, or behind an include_dir, which Mosquitto follows
+ * at once; then *ret_include says which folder, else it is empty. *text: what is left; *line: how
+ * many lines were taken. ERR_LIMIT at that line. */
+MUST_USE enum err mosquitto_conf_take(struct mosquitto_conf *conf, struct slice *text,
+                                      char ret_include[MOSQUITTO_VALUE_MAX], unsigned *line);
 void mosquitto_conf_end(struct mosquitto_conf *conf);
 /* The file and what it includes. `explain` says where it fails. */
 MUST_USE enum err mosquitto_conf_read(struct mosquitto_conf *conf, const char *path,

@@ -1,9 +1,30 @@
 /* holdfast store: the hub's database, and moving to another. */
+#include <string.h>
+
 #include "cli/hub_link.h"
 #include "cli/hub_program.h"
 
+/* libpq takes a password in front of the host, or among what follows the question mark. */
+static bool has_password(const char *store)
+{
+    const char *authority = strstr(store, "://"), *query = strchr(store, '?');
+    if (authority == NULL)
+        return false;
+    authority += 3;
+    size_t len = strcspn(authority, "/?"), user = strcspn(authority, ":");
+    bool before_host = user < len && memchr(authority + user, '@', len - user) != NULL;
+    return before_host || (query != NULL && (strstr(query, "?password=") != NULL ||
+                                             strstr(query, "&password=") != NULL));
+}
+
 static int run_move(struct cli *cli)
 {
+    for (size_t i = 0; i < cli->operands_len; i++)
+        if (has_password(cli->operands[i]))
+            return cli_fail(cli, CLI_USAGE, "usage",
+                            "everybody on this machine can read what stands on a command line: "
+                            "keep the database's password in a file, and say passfile=FILE");
+
     const char *words[] = {"move",   "--config",       hub_program_config(cli),
                            "--from", cli->operands[0], cli->operands[1],
                            NULL};

@@ -7,6 +7,7 @@ import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import net from 'node:net';
+import { holdfast } from './lib/cli.mjs';
 import { Hub, programs, until } from './lib/hub.mjs';
 import { build } from './lib/mosquitto.mjs';
 
@@ -34,25 +35,40 @@ describe('a broker that is enrolled by command', () => {
     await hub.stop();
   });
 
-  const enrol = (...more) => hub.cli('broker', 'enrol', 'mqtt-1', '--hub', `localhost:${hub.ports.device},localhost:${hub.ports.bootstrap}`,
-    '--claim', claim, '--host', 'mqtt.example.com', '--trust-bundle', join(hub.state, 'bundle'), '--folder', folder, '--mosquitto', conf,
-    '--plugin', join(build, 'broker/holdfast_mosquitto.so'), '--port', String(port), ...more);
+  const words = (from, more) => ['broker', 'enrol', 'mqtt-1', '--hub', `localhost:${hub.ports.device},localhost:${hub.ports.bootstrap}`,
+    '--claim-file', from, '--host', 'mqtt.example.com', '--trust-bundle', join(hub.state, 'bundle'), '--folder', folder, '--mosquitto', conf,
+    '--plugin', join(build, 'broker/holdfast_mosquitto.so'), '--port', String(port), ...more];
+  const enrol = (...more) => hub.cli(...words(claim, more));
 
   it('refuses what is not right, and leaves foreign files alone', async () => {
-    claim = (await hub.cli('broker', 'add', 'mqtt-1', '--host', 'mqtt.example.com')).stdout.trim();
+    claim = join(hub.folder, 'mqtt-1.claim');
+    const added = await hub.cli('broker', 'add', 'mqtt-1', '--host', 'mqtt.example.com', '-o', claim);
+    const code = (await readFile(claim, 'utf8')).trim();
+    assert.match(code, /^[0-9A-Z-]{30,}$/);
+    assert.ok(!(added.stdout + added.stderr).includes(code));
+    assert.equal((await stat(claim)).mode & 0o777, 0o600);
     await writeFile(conf, 'listener 1883\n');
     const foreign = await enrol();
     assert.equal(foreign.code, 1);
     assert.match(foreign.stderr, /not written by this command/);
     assert.equal(await readFile(conf, 'utf8'), 'listener 1883\n');
     assert.equal((await enrol('--port', '99999')).code, 2);
-    const words = ['broker', 'enrol', 'mqtt-1', '--claim', claim, '--host', 'mqtt.example.com'];
-    assert.equal((await hub.cli(...words, '--hub', 'a b', '--trust-bundle', join(hub.state, 'bundle'))).code, 2);
-    assert.equal((await hub.cli(...words, '--hub', 'localhost', '--trust-bundle', conf)).code, 5);
+    const asked = ['broker', 'enrol', 'mqtt-1', '--claim-file', claim, '--host', 'mqtt.example.com'];
+    assert.equal((await hub.cli(...asked, '--hub', 'a b', '--trust-bundle', join(hub.state, 'bundle'))).code, 2);
+    assert.equal((await hub.cli(...asked, '--hub', 'localhost', '--trust-bundle', conf)).code, 5);
+    const bundle = ['--hub', 'localhost', '--trust-bundle', join(hub.state, 'bundle')], wrong = join(hub.folder, 'wrong');
+    const without = ['broker', 'enrol', 'mqtt-1', '--host', 'mqtt.example.com', ...bundle];
+    assert.equal((await hub.cli(...without)).code, 2);
+    for (const [text, says] of [[undefined, /No such file/], ['', /holds no claim code/], ['\n\n', /holds no claim code/], ['A\0B\n', /holds no claim code/], ['A'.repeat(200), /too long for a claim code/]]) {
+      if (text !== undefined) await writeFile(wrong, text);
+      const { code: exit, stderr } = await hub.cli(...without, '--claim-file', wrong);
+      assert.deepEqual([exit, says.test(stderr)], [6, true], stderr);
+    }
   });
 
   it('has key, certificate and configuration, closed to others', async () => {
-    const done = await enrol('--yes');
+    const input = `${await readFile(claim, 'utf8')}of which a line is read`;
+    const done = await holdfast(words('-', ['--yes']), { env: hub.options.cliEnv, input });
     assert.equal(done.code, 0, done.stderr + hub.log.slice(-2000));
     const pem = await readFile(join(folder, 'agent/copies/identity.pem'), 'utf8');
     assert.match(pem, /BEGIN PRIVATE KEY/);

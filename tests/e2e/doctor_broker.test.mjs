@@ -152,6 +152,23 @@ describe('a configuration that leads past the plugin', () => {
     assert.equal(checks.rights.result, 'fail');
   });
 
+  it('is found where Mosquitto finds it: in each folder, where its line stands, and with 1 for true', async () => {
+    const folders = ['first.d', 'second.d'].map((name) => join(broker.folder, name));
+    for (const folder of folders) await mkdir(folder);
+    const ports = [await freePort(), await freePort()];
+    await writeFile(join(folders[0], 'a.conf'), `listener ${ports[0]} 127.0.0.1\nallow_anonymous 1 or so\n`);
+    await writeFile(join(folders[1], 'a.conf'), `listener ${ports[1]} 127.0.0.1\nallow_anonymous false\n`);
+    // What stands behind the folders is about the listener before them, and what is in one about none outside it.
+    const conf = `${good.replace('per_listener_settings false', 'per_listener_settings true')}\ninclude_dir ${folders[0]}\ninclude_dir ${folders[1]}\nmax_connections 7\n`;
+    await restart(conf);
+    const sent = await run('mosquitto_pub', ['-h', '127.0.0.1', '-p', String(ports[0]), '-t', 'fleet/t-1/down/set', '-m', '99', '-q', '1', '-i', 'a-stranger']);
+    assert.equal(sent.status, 0, 'the bypass works on this Mosquitto: ' + sent.stderr);
+    const { code, checks } = await doctor(broker.conf);
+    assert.equal(code, 1);
+    assert.match(checks.anonymous.saw, new RegExp(String(ports[0])));
+    assert.match(checks.connections.saw, new RegExp(String(ports[0])), 'the bound is the first listener\'s');
+  });
+
   it('is unknown where it can\'t be read, and an error where it can\'t be understood', async () => {
     assert.equal((await doctor(join(broker.folder, 'absent.conf'))).code, 7);
     await writeFile(join(broker.folder, 'long.conf'), `listener ${'x'.repeat(600)}\n`);

@@ -37,6 +37,15 @@ describe('store move', () => {
     await postgres?.stop();
   });
 
+  it('takes no password on the command line, which others can read', async () => {
+    for (const store of ['postgresql://u:secret@db/fleet', 'postgresql://db/fleet?sslmode=require&password=secret', 'postgresql://db/fleet?password=secret'])
+      for (const [source, target] of [[from, store], [store, from]]) {
+        const done = await move(source, target);
+        refused(done, 2, /passfile=FILE/);
+        assert.ok(!(done.stdout + done.stderr).includes('secret'));
+      }
+  });
+
   it('is refused while a hub has the store open', async () => {
     refused(await move(from, to), 3, /in use/);
     first = await hub.must(200, 'GET', '/v1/hub');

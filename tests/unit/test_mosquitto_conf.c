@@ -26,7 +26,9 @@ static enum err take(const char *text)
     char include[MOSQUITTO_VALUE_MAX];
     unsigned line = 0;
     mosquitto_conf_init(&conf);
-    enum err err = mosquitto_conf_take(&conf, slice_of_text(text), include, &line);
+    enum err err = ERR_NONE;
+    for (struct slice left = slice_of_text(text); left.len > 0 && err == ERR_NONE;)
+        err = mosquitto_conf_take(&conf, &left, include, &line);
     mosquitto_conf_end(&conf);
     return err;
 }
@@ -61,6 +63,11 @@ static void finds_what_leads_past_the_plugin(void **state)
         {"# a comment\r\n\n  " GOOD "tls_version tlsv1.2\n", ""},
         {"", "anonymous plaintext plugin nodelay"},
         {GOOD "allow_anonymous true\n", "anonymous"},
+        /* Mosquitto takes 1 for true, and the first word of a line alone. */
+        {GOOD "allow_anonymous 1\n", "anonymous"},
+        {GOOD "allow_anonymous true or not\n", "anonymous"},
+        {GOOD "use_identity_as_username 1\n", "username"},
+        {GOOD "require_certificate 0\n", "certificate"},
         {GOOD "use_identity_as_username true\n", "username"},
         {GOOD "use_subject_as_username true\n", "username"},
         {GOOD "require_certificate false\n", "certificate"},
@@ -130,13 +137,13 @@ static void survives_anything(void **state)
         assert_non_null(copy);
         for (unsigned c = 0; c < 256; c += 5) {
             char include[MOSQUITTO_VALUE_MAX];
-            unsigned line;
+            unsigned line = 0;
             struct mosquitto_finding findings[MOSQUITTO_CHECKS];
             memcpy(copy, text, len + 1);
             copy[i] = (char)c;
             mosquitto_conf_init(&conf);
-            enum err err = mosquitto_conf_take(&conf, slice_of(copy, c % 2 == 0 ? len : i + 1),
-                                               include, &line);
+            struct slice left = slice_of(copy, c % 2 == 0 ? len : i + 1);
+            enum err err = mosquitto_conf_take(&conf, &left, include, &line);
             mosquitto_conf_end(&conf);
             assert_true(err == ERR_NONE || err == ERR_LIMIT);
             mosquitto_conf_judge(&conf, false, findings);
