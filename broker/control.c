@@ -8,10 +8,11 @@
 #include "base/clock.h"
 #include "base/dial.h"
 #include "base/tls_client.h"
-#include "broker/mqtt.h"
+#include "core/mqtt.h"
 
-#define PATIENCE_MS 5000 /* a broker's loop that does not answer for so long has other troubles */
-#define KEEP_ALIVE  60   /* seconds */
+#define PATIENCE_MS 5000  /* a broker's loop that does not answer for so long has other troubles */
+#define KEEP_ALIVE  60    /* seconds */
+#define PACKET_MAX  65536 /* of what we let the broker send us */
 
 struct control {
     struct tls_client *tls;
@@ -20,8 +21,8 @@ struct control {
     int fd, cancel_fd;
     uint16_t id;
     size_t len; /* bytes received that are no whole packet yet */
-    uint8_t bytes[MQTT_PACKET_MAX + 16];
-    uint8_t body[MQTT_PACKET_MAX]; /* of the packet that was waited for */
+    uint8_t bytes[PACKET_MAX + 16];
+    uint8_t body[PACKET_MAX]; /* of the packet that was waited for */
 };
 
 enum err control_new(const struct settings *settings, const char *secret, int cancel_fd,
@@ -108,7 +109,7 @@ static enum err await_packet(struct control *c, enum mqtt_type type, int64_t dea
     while (err == ERR_NONE) {
         struct mqtt_packet packet = {0};
         size_t used = 0;
-        err = mqtt_packet_read(slice_of(c->bytes, c->len), &packet, &used);
+        err = mqtt_packet_read(slice_of(c->bytes, c->len), PACKET_MAX, &packet, &used);
         if (err != ERR_NONE)
             break;
         if (used == 0) {
@@ -156,6 +157,7 @@ static enum err log_in(struct control *c, struct slice client_id, bool clean_sta
         .password = slice_of_text(c->secret),
         .clean_start = clean_start,
         .keep_alive = KEEP_ALIVE,
+        .packet_max = PACKET_MAX,
     };
     mqtt_write_connect(&w, &connect);
     enum err err = send_packet(c, &w, deadline_ms);

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "core/calendar.h"
 
-#define FIELDS_MAX 8
+#define FIELDS_MAX 9
 #define TIME_SIZE  21
 #define HASH_SIZE  (2 * SHA256_SIZE + 1)
 #define HINT_SIZE  256
@@ -141,4 +141,75 @@ void journal_device_event(const struct device_event *e)
         fields[n++] = F_TEXT("hint", hint);
     fields[n] = (struct log_field){.name = NULL};
     log_fields(level_of(e->kind), device_event_text(e->kind), fields);
+}
+
+/* ---- telemetry ---- */
+
+static enum log_level level_of_mqtt(enum publisher_event_kind kind)
+{
+    switch (kind) {
+    case PUBLISHER_CONNECTED:
+        return LOG_LEVEL_NOTICE;
+    case PUBLISHER_FAILED:
+    case PUBLISHER_TALLY:
+        return LOG_LEVEL_WARNING;
+    default:
+        return LOG_LEVEL_ERROR;
+    }
+}
+
+static const char *hint_of_mqtt(const struct publisher_event *e)
+{
+    switch (e->kind) {
+    case PUBLISHER_REFUSED:
+        return "the broker does not let this device in: is it trusted, and may its model reach "
+               "mqtt?";
+    case PUBLISHER_CUT:
+        return "the broker was told to end this session; its operator can say why";
+    case PUBLISHER_REPLACED:
+        return "somebody else is connected with this device's identity: another program with its "
+               "key, or a thief; tell its operator";
+    case PUBLISHER_TALLY:
+        if (e->reason == MQTT_NOT_AUTHORIZED)
+            return "the policy does not let this device publish there, so large or so often";
+        return e->dropped > 0 ? "there was no room for all that waited" : NULL;
+    default:
+        break;
+    }
+    switch (e->err) {
+    case ERR_BAD_SIGNATURE:
+        return "the server did not prove that it is a broker of this fleet of that name";
+    case ERR_EXPIRED:
+        return "the broker's certificate is not valid at this device's time";
+    case ERR_NOT_FOUND:
+        return "the broker's name was not found";
+    default:
+        return NULL;
+    }
+}
+
+void journal_publisher_event(const struct publisher_event *e, const char *broker,
+                             const char *serial)
+{
+    struct log_field fields[FIELDS_MAX + 1];
+    const char *hint = hint_of_mqtt(e);
+    size_t n = 0;
+    fields[n++] = F_TEXT("device", serial);
+    fields[n++] = F_TEXT("broker", broker);
+    if (e->err != ERR_NONE)
+        fields[n++] = F_ERR(e->err);
+    if (e->reason != 0)
+        fields[n++] = F_INTEGER("reason", e->reason);
+    if (e->delay_ms > 0)
+        fields[n++] = F_INTEGER("retry_ms", e->delay_ms);
+    if (e->refused > 0)
+        fields[n++] = F_INTEGER("refused", (int64_t)e->refused);
+    if (e->dropped > 0)
+        fields[n++] = F_INTEGER("dropped", (int64_t)e->dropped);
+    if (e->topic.len > 0)
+        fields[n++] = F_SLICE("topic", e->topic);
+    if (hint != NULL)
+        fields[n++] = F_TEXT("hint", hint);
+    fields[n] = (struct log_field){.name = NULL};
+    log_fields(level_of_mqtt(e->kind), publisher_event_text(e->kind), fields);
 }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +13,17 @@
 
 #include "base/log.h"
 #include "device/agent/journal.h"
+#include "device/agent/publish.h"
 #include "device/agent/settings.h"
 #include "device/agent/status.h"
+#include "device/agent/telemetry.h"
 #include "device/lib/internal.h"
 #include "device/port/posix/posix.h"
 
 #define PROGRAM "holdfast-agent"
 /* No longer than this without a look at the clocks: poll() does not count the time asleep. */
 #define NAP_MAX_MS 60000
+#define STATUS_MAX 4096 /* of what the running agent says of telemetry */
 
 /* What the process ends with; the man page names them. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3, EXIT_MISLED = 4 };
@@ -35,12 +37,15 @@ struct agent {
     struct posix_port port;
     struct device device;
     int lock_fd;
-    bool copies_due; /* what other programs have is not the newest */
-    bool heard;      /* the hub has answered a check-in since we started */
+    struct telemetry telemetry;
+    bool copies_due;   /* what other programs have is not the newest */
+    bool identity_due; /* what telemetry has is not the newest */
+    bool let_in;       /* a check-in was taken since the hub last kept the device waiting */
+    bool heard;        /* the hub has answered a check-in since we started */
 };
 
-/* In its own right large, so not on the stack. */
-static struct agent agent = {.lock_fd = -1};
+/* In its own right large, so not on the stack; and all zeroes, so not in the file. */
+static struct agent agent;
 
 static void on_stop(int signal)
 {
@@ -107,8 +112,15 @@ static void on_device_event(void *ctx, const struct device_event *e)
     journal_device_event(e);
     if (e->kind == DEVICE_EVENT_ENROLLED || e->kind == DEVICE_EVENT_CONFIRMED)
         drop_claim(a);
-    a->copies_due = a->copies_due || e->kind == DEVICE_EVENT_ENROLLED ||
-                    e->kind == DEVICE_EVENT_CONFIRMED || e->kind == DEVICE_EVENT_BUNDLE_FOLLOWED;
+    if (e->kind == DEVICE_EVENT_ENROLLED || e->kind == DEVICE_EVENT_CONFIRMED ||
+        e->kind == DEVICE_EVENT_BUNDLE_FOLLOWED)
+        a->copies_due = a->identity_due = true;
+    if (e->kind == DEVICE_EVENT_WAITING || e->kind == DEVICE_EVENT_REFUSED)
+        a->let_in = false;
+    if (e->kind == DEVICE_EVENT_CHECKED_IN && !a->let_in) {
+        a->let_in = true;
+        telemetry_let_in(&a->telemetry);
+    }
     a->heard = a->heard || e->kind == DEVICE_EVENT_CHECKED_IN || e->kind == DEVICE_EVENT_WAITING;
 }
 
@@ -194,18 +206,44 @@ static void write_copies(struct agent *a)
     a->copies_due = err != ERR_NONE;
 }
 
+static void hand_identity_on(struct agent *a)
+{
+    int slot = state_slot(&a->device.state, SLOT_ACTIVE);
+    if (!a->identity_due || slot < 0)
+        return;
+    enum err err = identity_load_chain(&a->device, slot);
+    if (err == ERR_NONE)
+        err = telemetry_identify(&a->telemetry, (enum port_key)slot,
+                                 slice_of(a->device.chain, a->device.chain_len),
+                                 a->device.bundle.server_roots, a->device.bundle.server_roots_len);
+    if (err != ERR_NONE)
+        log_event(LOG_LEVEL_ERROR, "mqtt.identity_failed", F_ERR(err));
+    a->identity_due = err != ERR_NONE;
+}
+
+static int64_t time_of_device(void *ctx)
+{
+    const struct agent *a = ctx;
+    return device_time(&a->device);
+}
+
+static int open_telemetry(struct agent *a)
+{
+    const char *why = "";
+    enum err err = telemetry_open(&a->telemetry, &a->config, &a->port, time_of_device, a, &why);
+    return err == ERR_NONE ? EXIT_OK : complain(a->config.telemetry_socket, why);
+}
+
 /* ---- commands ---- */
 
-static void nap(int64_t ms)
+static void nap(struct agent *a, int64_t ms)
 {
     /* What a handshake took from the system goes back before a long wait. */
     (void)malloc_trim(0);
-    struct pollfd fd = {.fd = wake_pipe[0], .events = POLLIN};
     ms = ms > NAP_MAX_MS ? NAP_MAX_MS : ms;
-    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     sigset_t none;
     (void)sigemptyset(&none);
-    (void)ppoll(&fd, 1, &time, &none);
+    (void)!posix_rest(&a->port, a->port.port.monotonic_ms(a->port.port.ctx) + ms, &none);
 }
 
 static int run(struct agent *a, bool once)
@@ -213,27 +251,32 @@ static int run(struct agent *a, bool once)
     int status = open_storage(a);
     if (status == EXIT_OK)
         status = open_device(a);
+    if (status == EXIT_OK && !once)
+        status = open_telemetry(a);
     if (status != EXIT_OK)
         return status;
     log_event(LOG_LEVEL_NOTICE, "agent.started", F_TEXT("version", AGENT_VERSION),
               F_TEXT("serial", a->config.serial),
               F_INTEGER("trust_bundle", (int64_t)a->device.bundle.version));
     enum device_phase phase = device_phase_of(&a->device);
-    a->copies_due = true;
+    a->copies_due = a->identity_due = a->let_in = true;
     while (!stopping) {
         int64_t delay_ms = 0;
+        telemetry_expect_change(&a->telemetry, state_slot(&a->device.state, SLOT_PENDING) >= 0);
         phase = device_step(&a->device, &delay_ms);
         write_copies(a);
+        hand_identity_on(a);
         if (delay_ms > 0 && once)
             break;
         if (delay_ms > 0 && !stopping)
-            nap(delay_ms);
+            nap(a, delay_ms);
         if (renewing) {
             renewing = 0;
             device_renew(&a->device);
         }
     }
     device_close(&a->device);
+    telemetry_close(&a->telemetry);
     log_event(LOG_LEVEL_NOTICE, "agent.stopped");
     if (!once || stopping)
         return EXIT_OK;
@@ -277,9 +320,13 @@ static int show_status(struct agent *a, bool json)
         err = ERR_NONE;
     if (err != ERR_NONE)
         return complain(a->config.state, why_not_open(err));
-    uint8_t text[1024];
+    static uint8_t text[2 * STATUS_MAX], telemetry[STATUS_MAX];
+    struct slice said = {NULL, 0};
+    if (a->config.telemetry_socket[0] != '\0')
+        (void)!publish_ask_status(a->config.telemetry_socket, json, telemetry, sizeof telemetry,
+                                  &said);
     struct writer w = writer_over(text, sizeof text);
-    status_write(&w, a->config.serial, &state, json);
+    status_write(&w, a->config.serial, &state, said, json);
     if (w.err != ERR_NONE || fwrite(text, 1, w.len, stdout) != w.len || fflush(stdout) != 0)
         return EXIT_FAILED;
     return state.ledger.finding == LEDGER_SOUND ? EXIT_OK : EXIT_MISLED;
@@ -291,7 +338,7 @@ static void print_keys(FILE *to)
 {
     for (size_t i = 0; i < agent_config_keys_len; i++) {
         const struct config_key *key = &agent_config_keys[i];
-        (void)fprintf(to, "  %-20s %s", key->name, key->help);
+        (void)fprintf(to, "  %-22s %s", key->name, key->help);
         if (key->standard == NULL)
             (void)fprintf(to, " (required)");
         else if (key->standard[0] != '\0')
@@ -305,14 +352,22 @@ static void print_help(void)
     (void)printf(
         "usage: " PROGRAM " --config FILE [--once]\n"
         "       " PROGRAM " key --config FILE\n"
-        "       " PROGRAM " status --config FILE [--json]\n\n"
+        "       " PROGRAM " status --config FILE [--json]\n"
+        "       " PROGRAM " publish TOPIC --config FILE | --socket PATH [--file FILE]\n"
+        "                              [--qos 0|1] [--retain]\n\n"
         "Keeps this device's identity with a Holdfast hub: enrols, renews, reports, checks in.\n"
         "\"key\" makes the device's first key and prints the SHA-256 of its public key, for a\n"
         "manifest that pins it. \"status\" shows what the device remembers; it ends with 4 where\n"
-        "the hub's ledger is not the one it showed before.\n\n"
+        "the hub's ledger is not the one it showed before. \"publish\" hands a message to the\n"
+        "running agent, which sends it to the MQTT broker with the device's identity; {device} in\n"
+        "TOPIC stands for the device's id. The payload is read from standard input.\n\n"
         "  --config FILE         the configuration\n"
         "  --once                do what is due and end: 0 done, 1 failed, 3 refused,\n"
         "                        4 the hub's ledger is not the one it showed before\n"
+        "  --socket PATH         the agent's telemetry-socket, instead of its configuration\n"
+        "  --file FILE           the payload; \"-\": standard input\n"
+        "  --qos 0|1             0: at most once, 1: at least once (1)\n"
+        "  --retain              the broker keeps it for those that subscribe later\n"
         "  --print-config-keys   the names that may stand in the configuration\n"
         "  --help, --version\n\n"
         "In the configuration, one \"name = value\" a line:\n\n");
@@ -339,34 +394,50 @@ static int open_log(const struct agent_config *config)
     return EXIT_OK;
 }
 
-enum command { COMMAND_RUN, COMMAND_KEY, COMMAND_STATUS };
+enum command { COMMAND_RUN, COMMAND_KEY, COMMAND_STATUS, COMMAND_PUBLISH, COMMAND_COUNT };
+static const char *const command_words[COMMAND_COUNT] = {
+    [COMMAND_KEY] = "key", [COMMAND_STATUS] = "status", [COMMAND_PUBLISH] = "publish"};
+
+struct words {
+    enum command command;
+    const char *config;
+    bool once, json;
+    struct publish_request publish;
+};
 
 /* Moves *at past the word, where there is one. */
 static enum command command_of(int argc, char **argv, int *at)
 {
-    enum command command = COMMAND_RUN;
-    if (*at < argc && strcmp(argv[*at], "key") == 0)
-        command = COMMAND_KEY;
-    if (*at < argc && strcmp(argv[*at], "status") == 0)
-        command = COMMAND_STATUS;
-    *at += command != COMMAND_RUN;
-    return command;
-}
-
-static int execute(enum command command, bool once, bool json)
-{
-    switch (command) {
-    case COMMAND_KEY:
-        return make_key(&agent);
-    case COMMAND_STATUS:
-        return show_status(&agent, json);
-    case COMMAND_RUN:
-        break;
+    for (enum command c = COMMAND_KEY; *at < argc && c < COMMAND_COUNT; c++) {
+        if (strcmp(argv[*at], command_words[c]) != 0)
+            continue;
+        (*at)++;
+        return c;
     }
-    return run(&agent, once);
+    return COMMAND_RUN;
 }
 
-int main(int argc, char **argv)
+/* What goes with what. */
+static int check_words(const struct words *w)
+{
+    const struct publish_request *p = &w->publish;
+    bool publishes = w->command == COMMAND_PUBLISH;
+    if (publishes && p->topic == NULL)
+        return usage("the topic is missing", "");
+    if (!publishes && (p->file != NULL || p->retain || p->quality != 1 || p->socket != NULL))
+        return usage("--file, --qos, --retain and --socket go with publish alone", "");
+    if (publishes && p->socket != NULL && w->config != NULL)
+        return usage("--socket is given instead of --config", "");
+    if (w->config == NULL && p->socket == NULL)
+        return usage("--config is missing", "");
+    if (w->command != COMMAND_RUN && w->once)
+        return usage("--once does not go with ", command_words[w->command]);
+    if (w->command != COMMAND_STATUS && w->json)
+        return usage("--json goes with status alone", "");
+    return EXIT_OK;
+}
+
+static int read_words(int argc, char **argv, struct words *w)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"once", no_argument, NULL, 'o'},
@@ -374,57 +445,99 @@ int main(int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"json", no_argument, NULL, 'j'},
+                                            {"file", required_argument, NULL, 'f'},
+                                            {"socket", required_argument, NULL, 's'},
+                                            {"qos", required_argument, NULL, 'q'},
+                                            {"retain", no_argument, NULL, 'r'},
                                             {NULL, 0, NULL, 0}};
-    const char *path = NULL;
-    bool once = false, json = false;
     for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
         switch (c) {
         case 'c':
-            path = optarg;
+            w->config = optarg;
             break;
         case 'o':
-            once = true;
+            w->once = true;
             break;
         case 'j':
-            json = true;
+            w->json = true;
+            break;
+        case 'f':
+            w->publish.file = optarg;
+            break;
+        case 's':
+            w->publish.socket = optarg;
+            break;
+        case 'r':
+            w->publish.retain = true;
+            break;
+        case 'q':
+            if (strcmp(optarg, "0") != 0 && strcmp(optarg, "1") != 0)
+                return usage("--qos is 0 or 1, not ", optarg);
+            w->publish.quality = optarg[0] == '1';
             break;
         case 'k':
             print_keys(stdout);
-            return EXIT_OK;
+            exit(EXIT_OK);
         case 'h':
             print_help();
-            return EXIT_OK;
+            exit(EXIT_OK);
         case 'v':
             (void)printf(PROGRAM " " AGENT_VERSION "\n");
-            return EXIT_OK;
+            exit(EXIT_OK);
         default:
             return EXIT_USAGE;
         }
     }
-    enum command command = command_of(argc, argv, &optind);
+    w->command = command_of(argc, argv, &optind);
+    if (w->command == COMMAND_PUBLISH && optind < argc)
+        w->publish.topic = argv[optind++];
     if (optind < argc)
         return usage("unexpected ", argv[optind]);
-    if (path == NULL)
-        return usage("--config is missing", "");
-    if (command != COMMAND_RUN && once)
-        return usage("--once does not go with ", command == COMMAND_KEY ? "key" : "status");
-    if (command != COMMAND_STATUS && json)
-        return usage("--json goes with status alone", "");
+    return check_words(w);
+}
 
-    struct config_error error;
-    if (settings_read(path, &agent.config, &error) != ERR_NONE) {
-        (void)fprintf(stderr, PROGRAM ": %s\n", error.text);
-        return EXIT_USAGE;
-    }
+/* By the configuration's socket, unless it was named. */
+static int publish_by_config(struct words *w)
+{
+    if (w->config != NULL)
+        w->publish.socket = agent.config.telemetry_socket;
+    if (w->publish.socket[0] == '\0')
+        return usage("the configuration names no telemetry-socket", "");
+    return publish(&w->publish);
+}
+
+static int execute(struct words *w)
+{
+    if (w->command == COMMAND_PUBLISH)
+        return publish_by_config(w);
     int status = open_log(&agent.config);
     if (status != EXIT_OK)
         return status;
     (void)umask(077);
     if (catch_signals() != ERR_NONE)
         return complain("signals", strerror(errno));
-    agent.port.folder_fd = agent.port.socket_fd = -1;
-    status = execute(command, once, json);
+    agent.port.folder_fd = agent.port.socket_fd = agent.lock_fd = -1;
+    if (w->command == COMMAND_KEY)
+        status = make_key(&agent);
+    else if (w->command == COMMAND_STATUS)
+        status = show_status(&agent, w->json);
+    else
+        status = run(&agent, w->once);
     posix_port_close(&agent.port);
     inputs_free(&agent.inputs);
     return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct words words = {.publish = {.quality = 1}};
+    int status = read_words(argc, argv, &words);
+    struct config_error error;
+    if (status != EXIT_OK)
+        return status;
+    if (words.config != NULL && settings_read(words.config, &agent.config, &error) != ERR_NONE) {
+        (void)fprintf(stderr, PROGRAM ": %s\n", error.text);
+        return EXIT_USAGE;
+    }
+    return execute(&words);
 }

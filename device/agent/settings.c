@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "device/agent/handover.h"
+#include "device/lib/internal.h"
+
 #define DAY INT64_C(86400)
 
 #define TEXT(key, field, value, text)                                                              \
@@ -18,6 +21,12 @@
 #define DURATION(key, field, least, most, value, text)                                             \
     {                                                                                              \
         .name = (key), .kind = CONFIG_DURATION, .offset = offsetof(struct agent_config, field),    \
+        .min = (least), .max = (most), .standard = (value), .help = (text)                         \
+    }
+
+#define INTEGER(key, field, least, most, value, text)                                              \
+    {                                                                                              \
+        .name = (key), .kind = CONFIG_INTEGER, .offset = offsetof(struct agent_config, field),     \
         .min = (least), .max = (most), .standard = (value), .help = (text)                         \
     }
 
@@ -37,6 +46,17 @@ const struct config_key agent_config_keys[] = {
     TEXT("key-kind", key_kind, "P-256", "P-256, P-384 or Ed25519"),
     PATH("copies", copies, "",
          "folder for copies of key and certificates as PEM, for other programs; empty: none"),
+    TEXT("mqtt", mqtt, "",
+         "host:port of the MQTT broker that takes this device's telemetry; empty: none"),
+    PATH("telemetry-socket", telemetry_socket, "",
+         "socket through which programs on the device hand in messages; empty: none"),
+    TEXT("telemetry-socket-mode", telemetry_socket_mode, "0660", "who may: 0600, 0660 or 0666"),
+    TEXT("telemetry-topic", telemetry_topic, "",
+         "topic for uptime, load and memory of the device; empty: they are not sent"),
+    DURATION("telemetry-interval", telemetry_interval, 1, 7 * DAY, "1m",
+             "time between two of those"),
+    INTEGER("telemetry-rate", telemetry_rate, 0, 60000, "60",
+            "messages a minute that are sent at most, as the policy has it; 0: no limit"),
     DURATION("checkin-interval", checkin_interval, 1, 7 * DAY, "15m",
              "time between two check-ins until the hub says otherwise"),
     DURATION("retry-max", retry_max, 1, DAY, "15m",
@@ -67,9 +87,47 @@ enum key_kind settings_key_kind(const struct agent_config *config)
     return kind;
 }
 
+mode_t settings_socket_mode(const struct agent_config *config)
+{
+    static const struct {
+        const char *text;
+        mode_t mode;
+    } modes[] = {{"0600", 0600}, {"0660", 0660}, {"0666", 0666}};
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+        if (strcmp(config->telemetry_socket_mode, modes[i].text) == 0)
+            return modes[i].mode;
+    return 0;
+}
+
 static enum err fail(struct config_error *error, const char *path, const char *what)
 {
     (void)snprintf(error->text, sizeof error->text, "%s: %s", path, what);
+    return ERR_SYNTAX;
+}
+
+static enum err check_telemetry(const char *path, const struct agent_config *config,
+                                struct config_error *error)
+{
+    char host[DEVICE_HOST_MAX + 1];
+    uint16_t port;
+    uint8_t buffer[PUBLISHER_TOPIC_MAX];
+    struct slice topic;
+    const char *why;
+    if (settings_socket_mode(config) == 0)
+        return fail(error, path, "'telemetry-socket-mode' is 0600, 0660 or 0666");
+    if (config->mqtt[0] == '\0') {
+        if (config->telemetry_socket[0] != '\0' || config->telemetry_topic[0] != '\0')
+            return fail(error, path, "'telemetry-socket' and 'telemetry-topic' go with 'mqtt'");
+        return ERR_NONE;
+    }
+    if (endpoint_read(config->mqtt, host, &port) != ERR_NONE)
+        return fail(error, path, "'mqtt' is host:port");
+    if (config->telemetry_topic[0] == '\0')
+        return ERR_NONE;
+    if (handover_expand(slice_of_text(config->telemetry_topic), slice_of_text(config->serial),
+                        buffer, &topic, &why) == ERR_NONE)
+        return ERR_NONE;
+    (void)snprintf(error->text, sizeof error->text, "%s: 'telemetry-topic': %s", path, why);
     return ERR_SYNTAX;
 }
 
@@ -87,5 +145,5 @@ enum err settings_read(const char *path, struct agent_config *config, struct con
         return fail(error, path, "'idevid-certificate' and 'idevid-key' go together");
     if (certificate && config->claim_file[0] != '\0')
         return fail(error, path, "'claim-file' and 'idevid-certificate' exclude each other");
-    return ERR_NONE;
+    return check_telemetry(path, config, error);
 }

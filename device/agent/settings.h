@@ -3,6 +3,8 @@
 #ifndef DEVICE_AGENT_SETTINGS_H
 #define DEVICE_AGENT_SETTINGS_H
 
+#include <sys/types.h>
+
 #include "base/config.h"
 #include "device/lib/device.h"
 
@@ -17,6 +19,12 @@ struct agent_config {
     char idevid_key[CONFIG_TEXT_MAX];
     char key_kind[CONFIG_TEXT_MAX];
     char copies[CONFIG_TEXT_MAX];
+    char mqtt[CONFIG_TEXT_MAX];
+    char telemetry_socket[CONFIG_TEXT_MAX];
+    char telemetry_socket_mode[CONFIG_TEXT_MAX];
+    char telemetry_topic[CONFIG_TEXT_MAX];
+    int64_t telemetry_interval;
+    int64_t telemetry_rate; /* messages a minute */
     int64_t checkin_interval;
     int64_t retry_max;
     int64_t refused_retry;
@@ -30,6 +38,7 @@ extern const size_t agent_config_keys_len;
 MUST_USE enum err settings_read(const char *path, struct agent_config *config,
                                 struct config_error *error);
 enum key_kind settings_key_kind(const struct agent_config *config);
+mode_t settings_socket_mode(const struct agent_config *config);
 
 #define AGENT_FACTS_MAX 4
 

@@ -12,7 +12,8 @@ static const char *identity_of(const struct state *s)
     return pending >= 0 && s->slots[pending].issued ? "issued" : "none";
 }
 
-static void write_json(struct writer *w, const char *serial, const struct state *s)
+static void write_json(struct writer *w, const char *serial, const struct state *s,
+                       struct slice telemetry)
 {
     struct json_writer j = json_writer_over(w);
     json_open_object(&j);
@@ -31,12 +32,18 @@ static void write_json(struct writer *w, const char *serial, const struct state 
         json_field_time(&j, "found_at", s->ledger.found_at);
     }
     json_close_object(&j);
+    json_key(&j, "telemetry");
+    if (telemetry.len > 0)
+        json_raw(&j, telemetry);
+    else
+        json_none(&j);
     json_close_object(&j);
     writer_text(w, "\n");
 }
 
 /* Size and root as a checkpoint has them, to be held against one. */
-static void write_lines(struct writer *w, const char *serial, const struct state *s)
+static void write_lines(struct writer *w, const char *serial, const struct state *s,
+                        struct slice telemetry)
 {
     writer_text(w, "serial        ");
     writer_text(w, serial);
@@ -58,13 +65,18 @@ static void write_lines(struct writer *w, const char *serial, const struct state
         calendar_write_rfc3339(w, s->ledger.found_at);
         writer_text(w, "; nothing but a newer trust bundle is taken from it");
     }
+    if (telemetry.len > 0) {
+        writer_text(w, "\ntelemetry     ");
+        writer_put(w, telemetry);
+    }
     writer_text(w, "\n");
 }
 
-void status_write(struct writer *w, const char *serial, const struct state *state, bool json)
+void status_write(struct writer *w, const char *serial, const struct state *state,
+                  struct slice telemetry, bool json)
 {
     if (json)
-        write_json(w, serial, state);
+        write_json(w, serial, state, telemetry);
     else
-        write_lines(w, serial, state);
+        write_lines(w, serial, state, telemetry);
 }

@@ -5,7 +5,9 @@
 
 #include "device/lib/state.h"
 
-/* Lines of "name  value", or one JSON object, that end in LF. */
-void status_write(struct writer *w, const char *serial, const struct state *state, bool json);
+/* Lines of "name  value", or one JSON object, that end in LF. `telemetry` is what the running agent
+ * says of it, in that form, too; empty: nothing. */
+void status_write(struct writer *w, const char *serial, const struct state *state,
+                  struct slice telemetry, bool json);
 
 #endif

@@ -24,6 +24,11 @@
 #define DEVICE_CHAIN_MAX (2 * CERTIFICATE_MAX)
 #endif
 
+/* The payload of one message that is published (publisher.h). Lower: larger ones are not taken. */
+#ifndef PUBLISHER_PAYLOAD_MAX
+#define PUBLISHER_PAYLOAD_MAX 16384
+#endif
+
 #define RECORD_MAX  NOTE_MAX /* a trust bundle is the largest */
 #define RECORDS_MAX 6        /* state, certificates and trust bundle, two of each */
 
@@ -57,6 +62,26 @@
 #define DEVICE_LEDGER_GRACE 16
 /* What a check-in can say (JSON numbers that every reader takes, RFC 8259 section 6). */
 #define DEVICE_LEDGER_SIZE_MAX ((UINT64_C(1) << 53) - 1)
+
+/* ---- of publisher.h, which is a program's own choice to link ---- */
+
+#define PUBLISHER_TOPIC_MAX 512 /* what brokers' plugins remember of a topic that is retained */
+/* A packet's type, its length, that of the topic, the packet's number and no properties. */
+#define PUBLISHER_PACKET_MAX (1 + 4 + 2 + PUBLISHER_TOPIC_MAX + 2 + 1 + PUBLISHER_PAYLOAD_MAX)
+/* What the broker may send us, said to it in CONNECT: no more than answers are ever wanted. */
+#define PUBLISHER_ANSWER_MAX 1024
+/* Messages on their way at a time. Brokers take 20 (Mosquitto) or more; this is enough that the way
+ * to the broker and back is not what a message waits for. */
+#define PUBLISHER_WINDOW        16
+#define PUBLISHER_KEEP_ALIVE    60 /* seconds; the broker ends a session after half as long again */
+#define PUBLISHER_DIAL_MS       30000 /* a connection with its handshake */
+#define PUBLISHER_PATIENCE_MS   20000 /* for an answer, and for the line to take what we send */
+#define PUBLISHER_LEAVE_MS      5000 /* for what is on its way, before another certificate is shown */
+#define PUBLISHER_RATE_STANDARD 60   /* messages a minute: as a policy has it where it is silent */
+/* So many may come at once after a quiet time, as the part of a minute that they are worth. A
+ * broker's plugin allows the whole minute; what is sent stays below, so that none is refused. */
+#define PUBLISHER_BURST_MS 30000
+#define PUBLISHER_TELL_MS  60000 /* what is refused or dropped is told no oftener, in one event */
 
 #define DEVICE_EXCHANGE_MS    60000 /* one request, from connecting to the answer's last byte */
 #define DEVICE_KEEP_MS        500   /* a connection is kept for a next step that is this near */

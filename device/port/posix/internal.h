@@ -35,6 +35,17 @@ MUST_USE enum err posix_socket_wait(struct posix_port *p, int fd, short events,
                                     int64_t deadline_ms);
 
 /* tls.c */
+/* What stands before each handshake: `roots`, `chain` and `key` of *tls. Free with SSL_CTX_free().
+ */
+MUST_USE enum err posix_tls_context(struct posix_port *p, const struct port_tls *tls,
+                                    SSL_CTX **ret_context);
+/* Who the server has to be (RFC 9525), and when. */
+MUST_USE enum err posix_tls_expect(SSL *connection, const char *host, int64_t time);
+/* What a call on the connection that gave `result` means: ERR_BUSY where *ret_events are to be
+ * waited for, else as port.h has it. */
+MUST_USE enum err posix_tls_outcome(const SSL *connection, int result, short *ret_events);
+/* A device's certificate names it by a URI, and a hub's has none. */
+bool posix_tls_is_device(const SSL *connection);
 enum err posix_connect(void *ctx, const struct port_tls *tls, struct port_server *ret_server);
 enum err posix_send(void *ctx, struct slice bytes, int64_t deadline_ms);
 enum err posix_receive(void *ctx, uint8_t *buffer, size_t max, int64_t deadline_ms,

@@ -4,14 +4,27 @@
 #define DEVICE_PORT_POSIX_POSIX_H
 
 #include <openssl/types.h>
+#include <poll.h>
 #include <signal.h>
 
 #include "device/lib/port.h"
+
+#define POSIX_ASIDE_MAX 2
+
+/* What the process serves, too, while the port waits for a hub or the process for its next turn. It
+ * does not wait itself, and calls neither this port's connection nor device/lib. */
+struct posix_aside {
+    /* What is waited for, and until when at the latest (on the monotonic clock). */
+    size_t (*prepare)(void *ctx, struct pollfd fds[POSIX_ASIDE_MAX], int64_t *ret_at_ms);
+    void (*serve)(void *ctx);
+    void *ctx;
+};
 
 struct posix_options {
     const char *folder;           /* made where it is missing (mode 0700); its parent must exist */
     const char *manufacturer_key; /* path, PEM or DER, without a passphrase; NULL: there is none */
     int wake_fd; /* once readable, waiting ends at once with ERR_CLOSED; -1: none */
+    const struct posix_aside *aside; /* may be NULL; may change while the port is open */
 };
 
 struct posix_port {
@@ -38,6 +51,10 @@ MUST_USE enum err posix_read_certificates(const char *path, uint8_t *buffer, siz
 MUST_USE enum err posix_write_copies(struct posix_port *p, const char *folder, enum port_key slot,
                                      struct slice chain, const struct slice *roots,
                                      size_t roots_len);
+
+/* Waits without a connection, and serves what is aside. ERR_TIMEOUT once the time has come,
+ * ERR_CLOSED where wake_fd is readable, ERR_BUSY where a signal came that is not in `mask`. */
+MUST_USE enum err posix_rest(struct posix_port *p, int64_t until_ms, const sigset_t *mask);
 
 /* 1 while a name is being looked up: the resolver does not hear of wake_fd, and nothing is written
  * meanwhile, so a signal's handler may end the process there and then. */

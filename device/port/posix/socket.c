@@ -15,24 +15,53 @@
 
 volatile sig_atomic_t posix_resolving;
 
+/* One wait for `fd` (negative: for none) and for what is aside, which is served. ERR_BUSY: nothing
+ * of ours happened yet. */
+static enum err wait_once(struct posix_port *p, int fd, short events, int64_t deadline_ms,
+                          const sigset_t *mask)
+{
+    const struct posix_aside *aside = p->options.aside;
+    int64_t now = posix_monotonic_ms(NULL), until = deadline_ms, at = INT64_MAX;
+    if (deadline_ms <= now)
+        return ERR_TIMEOUT;
+    /* poll() passes over a descriptor that is negative */
+    struct pollfd fds[2 + POSIX_ASIDE_MAX] = {{.fd = fd, .events = events},
+                                              {.fd = p->options.wake_fd, .events = POLLIN}};
+    size_t n = 2;
+    if (aside != NULL)
+        n += aside->prepare(aside->ctx, fds + n, &at);
+    until = at < until ? at : until;
+    int64_t ms = until > now ? until - now : 0;
+    ms = ms > INT_MAX ? INT_MAX : ms;
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    int ready = ppoll(fds, n, &time, mask);
+    if (ready < 0)
+        return errno == EINTR && mask != NULL ? ERR_CONFLICT : errno == EINTR ? ERR_BUSY : ERR_IO;
+    int ours = (fds[0].revents != 0) + (fds[1].revents != 0);
+    if (aside != NULL && (ready > ours || posix_monotonic_ms(NULL) >= at))
+        aside->serve(aside->ctx);
+    if (fds[1].revents != 0)
+        return ERR_CLOSED;
+    return fds[0].revents != 0 ? ERR_NONE : ERR_BUSY;
+}
+
+/* An error of the socket shows at the next call on it. */
 enum err posix_socket_wait(struct posix_port *p, int fd, short events, int64_t deadline_ms)
 {
-    for (;;) {
-        int64_t left = deadline_ms - posix_monotonic_ms(NULL);
-        if (left <= 0)
-            return ERR_TIMEOUT;
-        /* poll() passes over a descriptor that is negative */
-        struct pollfd fds[2] = {{.fd = fd, .events = events},
-                                {.fd = p->options.wake_fd, .events = POLLIN}};
-        int n = poll(fds, 2, left > INT_MAX ? INT_MAX : (int)left);
-        if (n < 0 && errno != EINTR)
-            return ERR_IO;
-        if (n <= 0)
-            continue;
-        if (fds[1].revents != 0)
-            return ERR_CLOSED;
-        return ERR_NONE; /* an error of the socket shows at the next call on it */
-    }
+    enum err err;
+    do
+        err = wait_once(p, fd, events, deadline_ms, NULL);
+    while (err == ERR_BUSY);
+    return err;
+}
+
+enum err posix_rest(struct posix_port *p, int64_t until_ms, const sigset_t *mask)
+{
+    enum err err;
+    do
+        err = wait_once(p, -1, 0, until_ms, mask);
+    while (err == ERR_BUSY);
+    return err == ERR_CONFLICT ? ERR_BUSY : err;
 }
 
 static enum err resolve(const char *host, uint16_t port, struct addrinfo **ret_list)

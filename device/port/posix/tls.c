@@ -73,43 +73,54 @@ static bool is_address(const char *host)
     return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-/* Who the server has to be (RFC 9525), and when. */
-static enum err set_expectations(SSL *connection, const struct port_tls *tls)
+enum err posix_tls_expect(SSL *connection, const char *host, int64_t time)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(connection);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
                                                X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    X509_VERIFY_PARAM_set_time(param, (time_t)tls->time);
+    X509_VERIFY_PARAM_set_time(param, (time_t)time);
     if (X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN) != 1)
         return ERR_CRYPTO;
-    if (is_address(tls->host))
-        return X509_VERIFY_PARAM_set1_ip_asc(param, tls->host) == 1 ? ERR_NONE : ERR_CRYPTO;
-    if (X509_VERIFY_PARAM_set1_host(param, tls->host, 0) != 1 ||
-        SSL_set_tlsext_host_name(connection, tls->host) != 1)
+    if (is_address(host))
+        return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1 ? ERR_NONE : ERR_CRYPTO;
+    if (X509_VERIFY_PARAM_set1_host(param, host, 0) != 1 ||
+        SSL_set_tlsext_host_name(connection, host) != 1)
         return ERR_CRYPTO;
     return ERR_NONE;
 }
 
+enum err posix_tls_context(struct posix_port *p, const struct port_tls *tls, SSL_CTX **ret_context)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    enum err err = ERR_CRYPTO;
+    if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1)
+        goto out;
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    err = add_roots(SSL_CTX_get_cert_store(ctx), tls->roots, tls->roots_len);
+    if (err == ERR_NONE)
+        err = add_client(p, ctx, tls);
+out:
+    if (err == ERR_NONE)
+        *ret_context = ctx;
+    else
+        SSL_CTX_free(ctx);
+    return err;
+}
+
 static enum err prepare(struct posix_port *p, const struct port_tls *tls)
 {
-    p->tls = SSL_CTX_new(TLS_client_method());
-    if (p->tls == NULL || SSL_CTX_set_min_proto_version(p->tls, TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_cipher_list(p->tls, CIPHERS_TLS12) != 1)
-        return ERR_CRYPTO;
-    SSL_CTX_set_verify(p->tls, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(p->tls, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_options(p->tls, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(p->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    enum err err = add_roots(SSL_CTX_get_cert_store(p->tls), tls->roots, tls->roots_len);
-    if (err == ERR_NONE)
-        err = add_client(p, p->tls, tls);
+    enum err err = posix_tls_context(p, tls, &p->tls);
     if (err != ERR_NONE)
         return err;
     p->connection = SSL_new(p->tls);
     if (p->connection == NULL || SSL_set_fd(p->connection, p->socket_fd) != 1)
         return ERR_CRYPTO;
-    return set_expectations(p->connection, tls);
+    return posix_tls_expect(p->connection, tls->host, tls->time);
 }
 
 /* ---- the handshake and what comes after ---- */
@@ -145,22 +156,31 @@ static enum err verdict_on_server(const SSL *connection)
     }
 }
 
-/* After a call on the connection that gave `result`: waits where it has to, else says what it was.
- */
-static enum err go_on(struct posix_port *p, int result, int64_t deadline_ms)
+enum err posix_tls_outcome(const SSL *connection, int result, short *ret_events)
 {
-    switch (SSL_get_error(p->connection, result)) {
+    switch (SSL_get_error(connection, result)) {
     case SSL_ERROR_WANT_READ:
-        return posix_socket_wait(p, p->socket_fd, POLLIN, deadline_ms);
+        *ret_events = POLLIN;
+        return ERR_BUSY;
     case SSL_ERROR_WANT_WRITE:
-        return posix_socket_wait(p, p->socket_fd, POLLOUT, deadline_ms);
+        *ret_events = POLLOUT;
+        return ERR_BUSY;
     case SSL_ERROR_ZERO_RETURN:
         return ERR_CLOSED;
     default:
         if (is_refusal(ERR_GET_REASON(ERR_peek_error())))
             return ERR_REFUSED;
-        return verdict_on_server(p->connection);
+        return verdict_on_server(connection);
     }
+}
+
+/* After a call on the connection that gave `result`: waits where it has to, else says what it was.
+ */
+static enum err go_on(struct posix_port *p, int result, int64_t deadline_ms)
+{
+    short events = 0;
+    enum err err = posix_tls_outcome(p->connection, result, &events);
+    return err == ERR_BUSY ? posix_socket_wait(p, p->socket_fd, events, deadline_ms) : err;
 }
 
 static bool read_time(const ASN1_TIME *time, int64_t *ret_seconds)
@@ -172,10 +192,11 @@ static bool read_time(const ASN1_TIME *time, int64_t *ret_seconds)
     return true;
 }
 
-/* A device's certificate names it by a URI, and a hub's has none. Brokers are devices whose
- * certificates are servers', too: none of them is taken for a hub, whatever its hosts. */
-static bool is_of_a_device(const X509 *certificate)
+bool posix_tls_is_device(const SSL *connection)
 {
+    const X509 *certificate = SSL_get0_peer_certificate(connection);
+    if (certificate == NULL)
+        return false;
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
     bool found = false;
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
@@ -188,7 +209,9 @@ static enum err read_server(const SSL *connection, struct port_server *ret_serve
 {
     const X509 *certificate = SSL_get0_peer_certificate(connection);
     struct port_server server;
-    if (certificate == NULL || is_of_a_device(certificate) ||
+    /* Brokers are devices whose certificates are servers', too: none of them is taken for a hub,
+     * whatever its hosts. */
+    if (certificate == NULL || posix_tls_is_device(connection) ||
         !read_time(X509_get0_notBefore(certificate), &server.not_before) ||
         !read_time(X509_get0_notAfter(certificate), &server.not_after))
         return ERR_BAD_SIGNATURE;

@@ -200,14 +200,16 @@ export class Mosquitto {
   }
 
   // Beside a real hub, as one of its brokers: enrolled there, with the rules of its policy.
-  static async beside(hub, name = 'mqtt-1', { config = {}, certificates = true } = {}) {
+  // `hosts`: further names of its certificate, at which it is reached, too.
+  static async beside(hub, name = 'mqtt-1', { config = {}, certificates = true, hosts = [] } = {}) {
     const broker = new Mosquitto();
     broker.host = 'mqtt.example.com';
     broker.folder = await mkdtemp(join(tmpdir(), 'holdfast-broker-'));
     broker.state = join(broker.folder, 'state');
     await mkdir(broker.state);
     const issuing = await readFile(join(hub.state, 'signer', 'issuing.pem'));
-    const one = await fleetBroker(hub, name, [broker.host]);
+    const one = await fleetBroker(hub, name, [broker.host, ...hosts]);
+    broker.listens = hosts.length > 0 ? '' : '127.0.0.1';
     broker.identity = { certificate: join(broker.folder, 'broker.pem'), key: one.key };
     await writeFile(broker.identity.certificate, Buffer.concat([await readFile(one.certificate), issuing]));
     broker.ca = { roots: join(broker.folder, 'roots.pem') };
@@ -260,7 +262,7 @@ set_tcp_nodelay true
 log_type all
 plugin ${plugin}
 plugin_opt_config ${this.folder}/broker.conf
-listener ${this.port} 127.0.0.1
+listener ${this.port} ${this.listens ?? '127.0.0.1'}
 cafile ${this.ca.roots}
 certfile ${this.identity.certificate}
 keyfile ${this.identity.key}
