@@ -130,6 +130,28 @@ describe('an agent that publishes', { timeout: 300000 }, () => {
     await watcher.disconnect();
   });
 
+  it('waits for the broker\'s answer where it is asked to', async () => {
+    const agent = await connected('pub-12');
+    assert.deepEqual(await publish(agent, 'fleet/{device}/up/heat', '1', '--wait', '20s'), { status: 0, error: '' });
+    assert.deepEqual(await publish(agent, 'fleet/{device}/up/heat', '1', '--wait', '20s', '--qos', '0', '--retain'), { status: 0, error: '' });
+    const refused = await publish(agent, 'fleet/another/up/heat', '1', '--wait', '20s');
+    assert.equal(refused.status, 1);
+    assert.match(refused.error, /reason 135: the policy does not allow it/);
+    const wrong = await publish(agent, 'a/#', '1', '--wait', '20s');
+    assert.match(wrong.error, /a topic is UTF-8/);
+    assert.equal((await publish(agent, 'a', '', '--wait', '2h')).status, 2);
+    // Nobody takes it: it is the agent's still.
+    agent.config.mqtt = `${ADDRESS}:1`;
+    await agent.stop();
+    await agent.configure();
+    agent.start();
+    await agent.saw('mqtt.failed');
+    const late = await publish(agent, 'fleet/{device}/up/heat', '1', '--wait', '1s');
+    assert.equal(late.status, 1);
+    assert.match(late.error, /has not taken it yet; it waits with the agent/);
+    assert.equal((await status(agent)).waiting, 1);
+  });
+
   it('says how the device is, and nothing else', async () => {
     const watcher = await watch('fleet/pub-4/up/status');
     await connected('pub-4', { 'telemetry-topic': 'fleet/{device}/up/status', 'telemetry-interval': '1s', 'telemetry-socket': undefined });
