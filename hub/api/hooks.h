@@ -28,6 +28,12 @@ enum hook_verdict hook_may(struct api_call *call, const struct hook_client *clie
 enum hook_verdict hook_may_all(struct api_call *call, const struct hook_client *client,
                                enum rules_action action, const struct slice *topics, size_t n,
                                enum hook_verdict *ret_verdicts);
+/* Reads a request into `in`: HOOK_READ(call, hook_emqx_authn, &in). False where it can't be read.
+ */
+#define HOOK_READ(call, what, in)                                                                  \
+    (request_##what##_read(http_request_body((call)->request),                                     \
+                           http_request_arena((call)->request), (in),                              \
+                           &(call)->problem) == ERR_NONE)
 /* What can't be read is refused by a decision, too. */
 enum hook_verdict hook_unread(struct api_call *call);
 

@@ -89,9 +89,7 @@ void api_hook_emqx_authn(struct api_call *call)
 {
     struct hook_device device = {0};
     struct request_hook_emqx_authn in;
-    if (request_hook_emqx_authn_read(http_request_body(call->request),
-                                     http_request_arena(call->request), &in,
-                                     &call->problem) != ERR_NONE) {
+    if (!HOOK_READ(call, hook_emqx_authn, &in)) {
         reply_authn(call, hook_unread(call), &device, false);
         return;
     }
@@ -110,9 +108,7 @@ void api_hook_emqx_authn(struct api_call *call)
 void api_hook_emqx_authz(struct api_call *call)
 {
     struct request_hook_emqx_authz in;
-    if (request_hook_emqx_authz_read(http_request_body(call->request),
-                                     http_request_arena(call->request), &in,
-                                     &call->problem) != ERR_NONE) {
+    if (!HOOK_READ(call, hook_emqx_authz, &in)) {
         reply_result(call, hook_unread(call));
         return;
     }

@@ -16,9 +16,7 @@ void api_hook_emqx4_auth(struct api_call *call)
 {
     struct hook_device device;
     struct request_hook_emqx4_auth in;
-    if (request_hook_emqx4_auth_read(http_request_body(call->request),
-                                     http_request_arena(call->request), &in,
-                                     &call->problem) != ERR_NONE) {
+    if (!HOOK_READ(call, hook_emqx4_auth, &in)) {
         reply(call, hook_unread(call));
         return;
     }
@@ -57,9 +55,7 @@ void api_hook_emqx4_acl(struct api_call *call)
     struct slice topics[FILTERS_MAX];
     enum hook_verdict verdicts[FILTERS_MAX];
     struct request_hook_emqx4_acl in;
-    if (request_hook_emqx4_acl_read(http_request_body(call->request),
-                                    http_request_arena(call->request), &in,
-                                    &call->problem) != ERR_NONE) {
+    if (!HOOK_READ(call, hook_emqx4_acl, &in)) {
         reply(call, hook_unread(call));
         return;
     }

@@ -97,9 +97,7 @@ void api_hook_vernemq(struct api_call *call)
     bool m5;
     struct hook_device device;
     struct request_hook_vernemq in;
-    if (request_hook_vernemq_read(http_request_body(call->request),
-                                  http_request_arena(call->request), &in,
-                                  &call->problem) != ERR_NONE) {
+    if (!HOOK_READ(call, hook_vernemq, &in)) {
         reply(call, hook_unread(call));
         return;
     }

@@ -74,7 +74,10 @@ describe('hooks of other brokers, before there is a policy', { timeout: 120000 }
     const forms = [['auth', { ...who, password: 'x' }], ['superuser', who], ['acl', { ...who, access: '1', topic: 'a' }]];
     for (const [path, fields] of forms) assert.equal((await broker.form(`emqx4/${path}`, fields)).status, 403, path);
     const asked = [['user', { ...who, password: 'x' }], ['superuser', who], ['acl', { ...who, acc: 1, topic: 'a' }]];
-    for (const [path, body] of asked) assert.equal((await broker.ask(`mosquitto-go-auth/${path}`, body)).status, 403, path);
+    for (const [path, body] of asked) {
+      assert.equal((await broker.ask(`mosquitto-go-auth/${path}`, body)).status, 403, path);
+      assert.equal((await broker.form(`mosquitto-go-auth/form/${path}`, body)).status, 403, path);
+    }
   });
 
   it('say why, where there is room for it', async () => {
@@ -316,6 +319,17 @@ describe('hooks of other brokers, with a policy in force', { timeout: 240000 }, 
     const acl = async (topic, acc) => (await broker.ask('mosquitto-go-auth/acl', { ...meter, topic, acc })).status;
     const cases = [['meter/meter-1/kWh', 2, 200], ['meter/meter-1/set', 4, 200], ['meter/meter-1/set', 1, 200], ['meter/meter-1/set', 3, 200], ['meter/meter-1/kWh', 1, 403], ['meter/meter-1/kWh', 3, 403], ['#', 4, 403], ['meter/meter-2/kWh', 2, 403], ['meter/meter-1/set', 0, 403], ['meter/meter-1/set', 8, 403], ['meter/meter-1/set', 12, 403]];
     for (const [topic, acc, expected] of cases) assert.equal(await acl(topic, acc), expected, `${topic} ${acc}`);
+
+    // http_params_mode form: as Go's PostForm encodes url.Values.
+    const form = (path, fields) => broker.form(`mosquitto-go-auth/form/${path}`, fields);
+    const allowed = await form('user', { ...meter, password });
+    assert.deepEqual([allowed.status, allowed.headers['content-type'], allowed.body.toString()], [200, 'text/plain', 'ok'], 'all of the body is the word');
+    assert.equal((await form('user', { ...meter, password: 'x' })).status, 403);
+    assert.equal((await form('superuser', { username: meter.username })).json.code, 'hook-no-superuser');
+    for (const [topic, acc, expected] of cases) assert.equal((await form('acl', { ...meter, topic, acc })).status, expected, `${topic} ${acc}`);
+    for (const body of ['', 'topic=meter/meter-1/kWh', 'acc=2', 'topic=a&acc=', 'topic=a&acc=x', 'topic=a&acc=2&acc=2', 'topic=a&acc=-1', 'topic=a&acc=16', 'topic=a%00&acc=2', 'topic=%ff&acc=2'])
+      assert.equal((await broker.ask('mosquitto-go-auth/form/acl', body, { type: FORM_TYPE })).json.code, 'hook-form', body);
+    assert.equal((await broker.ask('mosquitto-go-auth/form/user', { ...meter, password })).status, 415, 'a form is none in JSON');
   });
 
   it('see in the middle of a session that a device is cut off, and let it back in', async () => {

@@ -40,6 +40,14 @@ static void takes_what_brokers_send(void **state)
     assert_string_equal(acl.username, "t/a b");
     assert_string_equal(acl.topic, "a/b,\xC3\xAF");
     assert_false(acl.has_clientid);
+
+    struct request_hook_go_auth_form_acl form;
+    assert_int_equal(request_hook_go_auth_form_acl_read(
+                         SLICE_LITERAL("acc=4&clientid=t&topic=a%2F%2B%2F%23&username=default%2Ft"),
+                         a, &form, &p),
+                     ERR_NONE);
+    assert_int_equal(form.acc, 4);
+    assert_string_equal(form.topic, "a/+/#");
     arena_free(a);
 }
 

@@ -213,7 +213,7 @@ static void table_holds_together(void **state)
         r->handler(NULL);
         assert_string_equal(handled, r->operation);
     }
-    assert_int_equal(LISTENER_LOCAL_BODY_MAX, 4 * 1024 * 1024);
+    assert_int_equal(LISTENER_LOCAL_BODY_MAX, 1024 * 1024);
     assert_int_equal(LISTENER_BOOTSTRAP_BODY_MAX, 16 * 1024);
 }
 
