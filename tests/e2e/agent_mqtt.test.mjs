@@ -220,10 +220,18 @@ describe('an agent that publishes', { timeout: 300000 }, () => {
     const key = await newKey(join(hub.folder, 'thief.key'));
     await openssl(['req', '-x509', '-key', key, '-subj', '/CN=127.0.0.2', '-days', '9', '-addext', 'subjectAltName=IP:127.0.0.2,URI:spiffe://fleet.example/default/device/mqtt-1', '-out', join(hub.folder, 'thief.pem')]);
     let heard = '';
-    const thief = tls.createServer({ key: await readFile(key), cert: await readFile(join(hub.folder, 'thief.pem')) }, (socket) => socket.on('error', () => {}).on('data', (data) => { heard += data; }));
-    thief.on('tlsClientError', () => {});
-    await new Promise((done) => thief.listen(0, ADDRESS, done));
-    for (const where of [`${ADDRESS}:${thief.address().port}`, `127.0.0.3:${broker.port}`]) {
+    const serve = async (identity) => {
+      const server = tls.createServer(identity, (socket) => socket.on('error', () => {}).on('data', (data) => { heard += data; }));
+      server.on('tlsClientError', () => {});
+      await new Promise((done) => server.listen(0, ADDRESS, done));
+      return server;
+    };
+    const thief = await serve({ key: await readFile(key), cert: await readFile(join(hub.folder, 'thief.pem')) });
+    // Nor is every device of the fleet a broker.
+    const { watcher } = broker.devices;
+    const issuing = await readFile(join(hub.state, 'signer', 'issuing.pem'));
+    const device = await serve({ key: watcher.keyPem, cert: Buffer.concat([watcher.pem, issuing]) });
+    for (const where of [`${ADDRESS}:${thief.address().port}`, `${ADDRESS}:${device.address().port}`, `127.0.0.3:${broker.port}`]) {
       agent.config.mqtt = where;
       await agent.configure();
       agent.log = '';
@@ -233,6 +241,7 @@ describe('an agent that publishes', { timeout: 300000 }, () => {
       await agent.stop();
     }
     thief.close();
+    device.close();
     assert.equal(heard, '');
     assert.ok(await requests() > 0);
   });
