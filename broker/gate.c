@@ -256,7 +256,7 @@ void gate_left(struct broker *b, const void *client)
 
 static bool is_own(const struct broker *b, const void *client)
 {
-    for (unsigned i = 0; i < BROKER_OWN_CLIENTS_MAX; i++)
+    for (unsigned i = 0; client != NULL && i < BROKER_OWN_CLIENTS_MAX; i++)
         if (b->own[i] == client)
             return true;
     return false;
@@ -265,7 +265,7 @@ static bool is_own(const struct broker *b, const void *client)
 bool gate_is_own(struct broker *b, const void *client)
 {
     broker_lock(b);
-    bool own = client != NULL && is_own(b, client);
+    bool own = is_own(b, client);
     broker_unlock(b);
     return own;
 }
