@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (m->topic.data[i] == '{')
             abort();
     struct writer w = writer_over(again, sizeof again);
-    handover_write(&w, m);
+    handover_write(&w, m, h.waits);
     if (w.err != ERR_NONE || w.len > size) /* a variable is longer than what stands for it here */
         abort();
     if (w.len == size && !slice_equal(writer_bytes(&w), slice_of(data, size)))

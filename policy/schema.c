@@ -378,9 +378,8 @@ static const struct schema cuts_keys[] = {
      .min = 0,
      .max = 100000,
      .standard = "20",
-     .help =
-         "How many devices in an hour the hub quarantines by itself, as `respond` says; further "
-         "ones wait for a person.",
+     .help = "How many devices of a tenant the hub quarantines by itself in any hour, as `respond` "
+             "says; further ones wait for a person.",
      AT(schema_file, cuts_per_hour)},
 };
 

@@ -53,13 +53,18 @@ enum err handover_read(struct slice datagram, struct slice device,
         (void)reader_u8(&r);
         h.message.retain = true;
     }
+    if (reader_peek(&r) == 'w') {
+        (void)reader_u8(&r);
+        h.waits = true;
+    }
     reader_expect(&r, SLICE_LITERAL(" "));
     struct slice written = reader_until(&r, '\n');
     if (r.err != ERR_NONE || (quality != '0' && quality != '1'))
-        return refuse(ERR_SYNTAX,
-                      "a message is \"0\" or \"1\", perhaps \"r\", a space, its topic, a line feed "
-                      "and its payload",
-                      ret_why);
+        return refuse(
+            ERR_SYNTAX,
+            "a message is \"0\" or \"1\", perhaps \"r\" and \"w\", a space, its topic, a line feed "
+            "and its payload",
+            ret_why);
     h.message.quality = quality == '1';
     h.message.payload = reader_rest(&r);
     if (h.message.payload.len > PUBLISHER_PAYLOAD_MAX)
@@ -70,11 +75,13 @@ enum err handover_read(struct slice datagram, struct slice device,
     return err;
 }
 
-void handover_write(struct writer *w, const struct message *m)
+void handover_write(struct writer *w, const struct message *m, bool waits)
 {
     writer_u8(w, m->quality > 0 ? '1' : '0');
     if (m->retain)
         writer_u8(w, 'r');
+    if (waits)
+        writer_u8(w, 'w');
     writer_u8(w, ' ');
     writer_put(w, m->topic);
     writer_u8(w, '\n');

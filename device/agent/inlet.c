@@ -123,18 +123,12 @@ static enum err of_errno(int why)
     }
 }
 
-static enum err ask(int fd, const struct sockaddr_un *address, struct slice datagram,
-                    uint8_t *answer, size_t max, size_t *ret_len)
+static enum err receive_within(int fd, unsigned seconds, uint8_t *answer, size_t max,
+                               size_t *ret_len)
 {
-    const struct timeval patience = {.tv_sec = PATIENCE_S};
-    const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
-        bind(fd, (const struct sockaddr *)&unnamed, sizeof unnamed.sun_family) != 0 ||
-        connect(fd, (const struct sockaddr *)address, sizeof *address) != 0)
-        return of_errno(errno);
-    if (send(fd, datagram.data, datagram.len, MSG_NOSIGNAL) < 0)
-        return of_errno(errno);
+    const struct timeval patience = {.tv_sec = seconds};
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0)
+        return ERR_IO;
     ssize_t n = recv(fd, answer, max, 0);
     if (n < 0)
         return of_errno(errno);
@@ -142,8 +136,28 @@ static enum err ask(int fd, const struct sockaddr_un *address, struct slice data
     return ERR_NONE;
 }
 
-enum err inlet_ask(const char *path, struct slice datagram, uint8_t *answer, size_t max,
-                   size_t *ret_len)
+static enum err ask(int fd, const struct sockaddr_un *address, struct slice datagram,
+                    unsigned wait_s, uint8_t *answer, size_t max, size_t *ret_len)
+{
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
+    const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
+        bind(fd, (const struct sockaddr *)&unnamed, sizeof unnamed.sun_family) != 0 ||
+        connect(fd, (const struct sockaddr *)address, sizeof *address) != 0)
+        return of_errno(errno);
+    if (send(fd, datagram.data, datagram.len, MSG_NOSIGNAL) < 0)
+        return of_errno(errno);
+    size_t len = 0;
+    enum err err = receive_within(fd, PATIENCE_S, answer, max, &len);
+    if (err == ERR_NONE && wait_s > 0 && len > 0 && answer[0] == '+')
+        err = receive_within(fd, wait_s, answer, max, &len);
+    if (err == ERR_NONE)
+        *ret_len = len;
+    return err;
+}
+
+enum err inlet_ask(const char *path, struct slice datagram, unsigned wait_s, uint8_t *answer,
+                   size_t max, size_t *ret_len)
 {
     struct sockaddr_un address;
     enum err err = address_of(path, &address);
@@ -152,7 +166,7 @@ enum err inlet_ask(const char *path, struct slice datagram, uint8_t *answer, siz
     int fd = new_socket(0);
     if (fd < 0)
         return ERR_IO;
-    err = ask(fd, &address, datagram, answer, max, ret_len);
+    err = ask(fd, &address, datagram, wait_s, answer, max, ret_len);
     (void)close(fd);
     return err;
 }

@@ -35,10 +35,11 @@ MUST_USE enum err inlet_receive(struct inlet *i, uint8_t *buffer, size_t max, si
 /* It is not waited for where it does not listen. */
 void inlet_answer(struct inlet *i, const struct inlet_sender *to, struct slice text);
 
-/* The other side: hands `datagram` in and waits for the answer, up to some seconds. ERR_NOT_FOUND:
- * no agent listens there; ERR_REFUSED: the file mode does not let us; ERR_TIMEOUT; ERR_LIMIT;
- * ERR_IO. */
-MUST_USE enum err inlet_ask(const char *path, struct slice datagram, uint8_t *answer, size_t max,
-                            size_t *ret_len);
+/* The other side: hands `datagram` in and waits for the answer, up to some seconds; and where that
+ * is good and `wait_s` is not 0, up to so many seconds for a second one, which is given then.
+ * ERR_NOT_FOUND: no agent listens there; ERR_REFUSED: the file mode does not let us; ERR_TIMEOUT;
+ * ERR_LIMIT; ERR_IO. */
+MUST_USE enum err inlet_ask(const char *path, struct slice datagram, unsigned wait_s,
+                            uint8_t *answer, size_t max, size_t *ret_len);
 
 #endif

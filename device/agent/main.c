@@ -354,7 +354,7 @@ static void print_help(void)
         "       " PROGRAM " key --config FILE\n"
         "       " PROGRAM " status --config FILE [--json]\n"
         "       " PROGRAM " publish TOPIC --config FILE | --socket PATH [--file FILE]\n"
-        "                              [--qos 0|1] [--retain]\n\n"
+        "                              [--qos 0|1] [--retain] [--wait TIME]\n\n"
         "Keeps this device's identity with a Holdfast hub: enrols, renews, reports, checks in.\n"
         "\"key\" makes the device's first key and prints the SHA-256 of its public key, for a\n"
         "manifest that pins it. \"status\" shows what the device remembers; it ends with 4 where\n"
@@ -368,6 +368,7 @@ static void print_help(void)
         "  --file FILE           the payload; \"-\": standard input\n"
         "  --qos 0|1             0: at most once, 1: at least once (1)\n"
         "  --retain              the broker keeps it for those that subscribe later\n"
+        "  --wait TIME           until the broker has taken it, at most so long: 10s\n"
         "  --print-config-keys   the names that may stand in the configuration\n"
         "  --help, --version\n\n"
         "In the configuration, one \"name = value\" a line:\n\n");
@@ -424,8 +425,9 @@ static int check_words(const struct words *w)
     bool publishes = w->command == COMMAND_PUBLISH;
     if (publishes && p->topic == NULL)
         return usage("the topic is missing", "");
-    if (!publishes && (p->file != NULL || p->retain || p->quality != 1 || p->socket != NULL))
-        return usage("--file, --qos, --retain and --socket go with publish alone", "");
+    if (!publishes &&
+        (p->file != NULL || p->retain || p->quality != 1 || p->socket != NULL || p->wait_s != 0))
+        return usage("--file, --qos, --retain, --socket and --wait go with publish alone", "");
     if (publishes && p->socket != NULL && w->config != NULL)
         return usage("--socket is given instead of --config", "");
     if (w->config == NULL && p->socket == NULL)
@@ -437,19 +439,25 @@ static int check_words(const struct words *w)
     return EXIT_OK;
 }
 
+static bool read_wait(const char *text, unsigned *ret_seconds)
+{
+    int64_t seconds;
+    if (config_duration_read(slice_of_text(text), &seconds) != ERR_NONE || seconds < 1 ||
+        seconds > 3600)
+        return false;
+    *ret_seconds = (unsigned)seconds;
+    return true;
+}
+
 static int read_words(int argc, char **argv, struct words *w)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"once", no_argument, NULL, 'o'},
-                                            {"print-config-keys", no_argument, NULL, 'k'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"file", required_argument, NULL, 'f'},
-                                            {"socket", required_argument, NULL, 's'},
-                                            {"qos", required_argument, NULL, 'q'},
-                                            {"retain", no_argument, NULL, 'r'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},      {"once", no_argument, NULL, 'o'},
+        {"print-config-keys", no_argument, NULL, 'k'}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},           {"json", no_argument, NULL, 'j'},
+        {"file", required_argument, NULL, 'f'},        {"socket", required_argument, NULL, 's'},
+        {"qos", required_argument, NULL, 'q'},         {"retain", no_argument, NULL, 'r'},
+        {"wait", required_argument, NULL, 'w'},        {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
         switch (c) {
         case 'c':
@@ -475,6 +483,10 @@ static int read_words(int argc, char **argv, struct words *w)
                 return usage("--qos is 0 or 1, not ", optarg);
             w->publish.quality = optarg[0] == '1';
             break;
+        case 'w':
+            if (!read_wait(optarg, &w->publish.wait_s))
+                return usage("--wait is a time up to 1h, such as 10s, not ", optarg);
+            break;
         case 'k':
             print_keys(stdout);
             exit(EXIT_OK);
@@ -499,7 +511,7 @@ static int read_words(int argc, char **argv, struct words *w)
 /* By the configuration's socket, unless it was named. */
 static int publish_by_config(struct words *w)
 {
-    if (w->config != NULL)
+    if (w->publish.socket == NULL)
         w->publish.socket = agent.config.telemetry_socket;
     if (w->publish.socket[0] == '\0')
         return usage("the configuration names no telemetry-socket", "");

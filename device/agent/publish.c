@@ -80,10 +80,13 @@ int publish(const struct publish_request *q)
         return complain("the payload", "it has more than 16384 bytes");
     m.payload = slice_of(payload, len);
     struct writer w = writer_over(datagram, sizeof datagram);
-    handover_write(&w, &m);
-    enum err err = inlet_ask(q->socket, writer_bytes(&w), answer, sizeof answer - 1, &len);
+    handover_write(&w, &m, q->wait_s > 0);
+    enum err err =
+        inlet_ask(q->socket, writer_bytes(&w), q->wait_s, answer, sizeof answer - 1, &len);
     if (err != ERR_NONE)
-        return complain(q->socket, why_no_answer(err));
+        return complain(q->socket, err == ERR_TIMEOUT && q->wait_s > 0
+                                       ? "the broker has not taken it yet; it waits with the agent"
+                                       : why_no_answer(err));
     answer[len] = '\0';
     return len > 0 && answer[0] == '+' ? 0 : complain(q->topic, (const char *)answer + (len > 0));
 }
@@ -93,8 +96,8 @@ enum err publish_ask_status(const char *socket, bool json, uint8_t *buffer, size
 {
     size_t len = 0;
     enum err err =
-        inlet_ask(socket, json ? SLICE_LITERAL("status json\n") : SLICE_LITERAL("status\n"), buffer,
-                  max, &len);
+        inlet_ask(socket, json ? SLICE_LITERAL("status json\n") : SLICE_LITERAL("status\n"), 0,
+                  buffer, max, &len);
     if (err != ERR_NONE)
         return err;
     if (len < 2 || buffer[0] != '+')

@@ -11,6 +11,7 @@ struct publish_request {
     const char *file; /* with the payload; NULL or "-": standard input */
     unsigned quality;
     bool retain;
+    unsigned wait_s; /* for the broker's answer; 0: not */
 };
 /* 0; or 1, after a line to standard error that says why. */
 int publish(const struct publish_request *request);

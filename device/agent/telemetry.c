@@ -122,6 +122,29 @@ static void answer(struct telemetry *t, const struct inlet_sender *to, char sign
     inlet_answer(&t->inlet, to, writer_bytes(&w));
 }
 
+/* Who waits for a second answer gets a ticket for it, and 0 is nobody's. */
+static uint32_t give_ticket(struct telemetry *t, const struct inlet_sender *to)
+{
+    if (to->len == 0)
+        return 0;
+    t->ticket = t->ticket == UINT32_MAX ? 1 : t->ticket + 1;
+    t->waiters[t->ticket % TELEMETRY_WAITERS_MAX].ticket = t->ticket;
+    t->waiters[t->ticket % TELEMETRY_WAITERS_MAX].who = *to;
+    return t->ticket;
+}
+
+static void on_settled(void *ctx, uint32_t ticket, uint8_t reason)
+{
+    struct telemetry *t = ctx;
+    char why[96];
+    if (t->waiters[ticket % TELEMETRY_WAITERS_MAX].ticket != ticket)
+        return;
+    (void)snprintf(why, sizeof why, "the broker refuses it with reason %u%s", reason,
+                   reason == MQTT_NOT_AUTHORIZED ? ": the policy does not allow it" : "");
+    answer(t, &t->waiters[ticket % TELEMETRY_WAITERS_MAX].who, reason < MQTT_FAILED ? '+' : '-',
+           reason < MQTT_FAILED ? "published" : why);
+}
+
 static void answer_status(struct telemetry *t, const struct inlet_sender *to, bool json)
 {
     uint8_t bytes[ANSWER_MAX];
@@ -158,6 +181,8 @@ static void take_datagram(struct telemetry *t, size_t len, const struct inlet_se
         answer_status(t, from, h.kind == HANDOVER_STATUS_JSON);
         return;
     }
+    if (err == ERR_NONE && h.waits)
+        h.message.ticket = give_ticket(t, from);
     if (err == ERR_NONE)
         err = publisher_put(&t->publisher, &h.message);
     if (err != ERR_NONE)
@@ -264,6 +289,8 @@ enum err telemetry_open(struct telemetry *t, const struct agent_config *config,
         .random_ctx = port->port.ctx,
         .event = on_event,
         .event_ctx = t,
+        .settled = on_settled,
+        .settled_ctx = t,
     };
     publisher_init(&t->publisher, &t->options);
     t->at_ms = INT64_MAX;

@@ -14,6 +14,10 @@
 /* Messages that wait for the broker: some 1500 of a hundred bytes. Touched only where they do. */
 #define TELEMETRY_ROOM (192 * 1024)
 
+/* Programs that wait for the broker's answer; who comes after these takes the oldest one's place.
+ */
+#define TELEMETRY_WAITERS_MAX 16
+
 struct telemetry {
     const struct agent_config *config;
     struct posix_port *port;
@@ -31,6 +35,11 @@ struct telemetry {
     int64_t vitals_ms; /* when it speaks of itself next; INT64_MAX: never */
     uint64_t malformed, malformed_told;
     int64_t malformed_ms;
+    uint32_t ticket;
+    struct {
+        uint32_t ticket;
+        struct inlet_sender who;
+    } waiters[TELEMETRY_WAITERS_MAX];
     uint8_t datagram[HANDOVER_MAX + 1];
     uint8_t room[TELEMETRY_ROOM];
 };

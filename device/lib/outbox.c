@@ -4,7 +4,7 @@ enum fate { WAITING, SENT, DONE };
 
 /* Lies before topic and payload, at any address: so it is copied in and out. */
 struct record {
-    uint32_t payload_len;
+    uint32_t payload_len, ticket;
     uint16_t topic_len;
     uint16_t id;
     uint8_t fate, quality, retain;
@@ -41,6 +41,7 @@ static struct message message_at(const struct outbox *o, size_t place)
         .payload = slice_of(topic + r.topic_len, r.payload_len),
         .quality = r.quality,
         .retain = r.retain != 0,
+        .ticket = r.ticket,
     };
 }
 
@@ -77,7 +78,8 @@ enum err outbox_put(struct outbox *o, const struct message *m, uint32_t *ret_dro
                        .topic_len = (uint16_t)m->topic.len,
                        .fate = WAITING,
                        .quality = m->quality,
-                       .retain = m->retain};
+                       .retain = m->retain,
+                       .ticket = m->ticket};
     if (m->topic.len > PUBLISHER_TOPIC_MAX || m->payload.len > PUBLISHER_PAYLOAD_MAX ||
         size_of(&r) > o->max)
         return ERR_LIMIT;

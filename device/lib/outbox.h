@@ -13,6 +13,7 @@ struct message {
     struct slice topic, payload;
     uint8_t quality; /* 0: at most once, 1: at least once (MQTT 5.0 section 4.3) */
     bool retain;
+    uint32_t ticket; /* of whoever waits for what becomes of it; 0: nobody does */
 };
 
 struct outbox {

@@ -2,6 +2,8 @@
 
 #include "core/topic.h"
 
+#define PING_SIZE 2
+
 static const char *const event_texts[PUBLISHER_EVENT_COUNT] = {
     [PUBLISHER_CONNECTED] = "mqtt.connected",
     [PUBLISHER_REFUSED] = "mqtt.refused",
@@ -198,6 +200,18 @@ static void count_refused(struct publisher *p, const struct message *m, uint8_t 
     memcpy(c->refused_topic, m->topic.data, m->topic.len);
 }
 
+/* Nothing more becomes of it. */
+static void settle(struct publisher *p, const struct message *m, size_t place, uint8_t reason)
+{
+    if (reason >= MQTT_FAILED)
+        count_refused(p, m, reason);
+    else
+        p->counts.published++;
+    if (m->ticket != 0 && p->options->settled != NULL)
+        p->options->settled(p->options->settled_ctx, m->ticket, reason);
+    outbox_done(&p->outbox, place);
+}
+
 /* Generic cell rate algorithm: how long until one more may go. */
 static int64_t pace(struct publisher *p, int64_t now_ms)
 {
@@ -239,8 +253,7 @@ static bool publish_one(struct publisher *p, int64_t now_ms, int64_t *ret_wait_m
                   m.payload.len;
     uint8_t reason = refused_beforehand(p, &m, size);
     if (reason != 0) {
-        count_refused(p, &m, reason);
-        outbox_done(&p->outbox, place);
+        settle(p, &m, place, reason);
         return true;
     }
     if (!begin_packet(p, size, &w))
@@ -252,12 +265,10 @@ static bool publish_one(struct publisher *p, int64_t now_ms, int64_t *ret_wait_m
     uint16_t id = answered ? next_id(p) : 0;
     mqtt_write_publish(&w, m.topic, id, m.retain, m.payload);
     end_packet(p, &w, answered, now_ms);
-    if (answered) {
+    if (answered)
         outbox_sent(&p->outbox, place, id);
-    } else {
-        outbox_done(&p->outbox, place);
-        p->counts.published++;
-    }
+    else
+        settle(p, &m, place, 0);
     return true;
 }
 
@@ -296,13 +307,8 @@ static enum err take_puback(struct publisher *p, const struct mqtt_packet *packe
     if (err != ERR_NONE)
         return err;
     /* One that was dropped meanwhile may still be answered. */
-    if (outbox_find(&p->outbox, puback.id, &m, &place)) {
-        if (puback.reason >= MQTT_FAILED)
-            count_refused(p, &m, puback.reason);
-        else
-            p->counts.published++;
-        outbox_done(&p->outbox, place);
-    }
+    if (outbox_find(&p->outbox, puback.id, &m, &place))
+        settle(p, &m, place, puback.reason);
     answered(p, now_ms);
     return ERR_NONE;
 }
@@ -439,7 +445,7 @@ static int64_t ping_at(const struct publisher *p)
 static void ping(struct publisher *p, int64_t now_ms)
 {
     struct writer w;
-    if (p->pinged || now_ms < ping_at(p) || !begin_packet(p, 2, &w))
+    if (p->pinged || now_ms < ping_at(p) || !begin_packet(p, PING_SIZE, &w))
         return;
     mqtt_write_ping(&w);
     p->pinged = true;
@@ -479,7 +485,7 @@ static int64_t next_turn(const struct publisher *p, int64_t wait_ms, int64_t now
         at = earlier(at, p->stuck_ms + PUBLISHER_PATIENCE_MS);
     if (p->leaving)
         at = earlier(at, p->leave_ms);
-    if (p->state == PUBLISHER_UP && !p->pinged)
+    if (p->state == PUBLISHER_UP && !p->pinged && sizeof p->out - p->out_end >= PING_SIZE)
         at = earlier(at, ping_at(p));
     if (wait_ms > 0)
         at = earlier(at, now_ms + wait_ms);

@@ -50,6 +50,10 @@ struct publisher_options {
     void *random_ctx;
     void (*event)(void *ctx, const struct publisher_event *event);
     void *event_ctx;
+    /* What became of a message with a ticket: `reason` below MQTT_FAILED, the broker has it (of
+     * quality 0: it is sent). Not of one that was dropped. May be NULL. */
+    void (*settled)(void *ctx, uint32_t ticket, uint8_t reason);
+    void *settled_ctx;
 };
 
 enum publisher_wish { PUBLISHER_REST, PUBLISHER_DIAL, PUBLISHER_HANG_UP };

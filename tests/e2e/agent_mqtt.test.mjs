@@ -130,6 +130,28 @@ describe('an agent that publishes', { timeout: 300000 }, () => {
     await watcher.disconnect();
   });
 
+  it('waits for the broker\'s answer where it is asked to', async () => {
+    const agent = await connected('pub-12');
+    assert.deepEqual(await publish(agent, 'fleet/{device}/up/heat', '1', '--wait', '20s'), { status: 0, error: '' });
+    assert.deepEqual(await publish(agent, 'fleet/{device}/up/heat', '1', '--wait', '20s', '--qos', '0', '--retain'), { status: 0, error: '' });
+    const refused = await publish(agent, 'fleet/another/up/heat', '1', '--wait', '20s');
+    assert.equal(refused.status, 1);
+    assert.match(refused.error, /reason 135: the policy does not allow it/);
+    const wrong = await publish(agent, 'a/#', '1', '--wait', '20s');
+    assert.match(wrong.error, /a topic is UTF-8/);
+    assert.equal((await publish(agent, 'a', '', '--wait', '2h')).status, 2);
+    // Nobody takes it: it is the agent's still.
+    agent.config.mqtt = `${ADDRESS}:1`;
+    await agent.stop();
+    await agent.configure();
+    agent.start();
+    await agent.saw('mqtt.failed');
+    const late = await publish(agent, 'fleet/{device}/up/heat', '1', '--wait', '1s');
+    assert.equal(late.status, 1);
+    assert.match(late.error, /has not taken it yet; it waits with the agent/);
+    assert.equal((await status(agent)).waiting, 1);
+  });
+
   it('says how the device is, and nothing else', async () => {
     const watcher = await watch('fleet/pub-4/up/status');
     await connected('pub-4', { 'telemetry-topic': 'fleet/{device}/up/status', 'telemetry-interval': '1s', 'telemetry-socket': undefined });
@@ -198,10 +220,18 @@ describe('an agent that publishes', { timeout: 300000 }, () => {
     const key = await newKey(join(hub.folder, 'thief.key'));
     await openssl(['req', '-x509', '-key', key, '-subj', '/CN=127.0.0.2', '-days', '9', '-addext', 'subjectAltName=IP:127.0.0.2,URI:spiffe://fleet.example/default/device/mqtt-1', '-out', join(hub.folder, 'thief.pem')]);
     let heard = '';
-    const thief = tls.createServer({ key: await readFile(key), cert: await readFile(join(hub.folder, 'thief.pem')) }, (socket) => socket.on('error', () => {}).on('data', (data) => { heard += data; }));
-    thief.on('tlsClientError', () => {});
-    await new Promise((done) => thief.listen(0, ADDRESS, done));
-    for (const where of [`${ADDRESS}:${thief.address().port}`, `127.0.0.3:${broker.port}`]) {
+    const serve = async (identity) => {
+      const server = tls.createServer(identity, (socket) => socket.on('error', () => {}).on('data', (data) => { heard += data; }));
+      server.on('tlsClientError', () => {});
+      await new Promise((done) => server.listen(0, ADDRESS, done));
+      return server;
+    };
+    const thief = await serve({ key: await readFile(key), cert: await readFile(join(hub.folder, 'thief.pem')) });
+    // Nor is every device of the fleet a broker.
+    const { watcher } = broker.devices;
+    const issuing = await readFile(join(hub.state, 'signer', 'issuing.pem'));
+    const device = await serve({ key: watcher.keyPem, cert: Buffer.concat([watcher.pem, issuing]) });
+    for (const where of [`${ADDRESS}:${thief.address().port}`, `${ADDRESS}:${device.address().port}`, `127.0.0.3:${broker.port}`]) {
       agent.config.mqtt = where;
       await agent.configure();
       agent.log = '';
@@ -211,6 +241,7 @@ describe('an agent that publishes', { timeout: 300000 }, () => {
       await agent.stop();
     }
     thief.close();
+    device.close();
     assert.equal(heard, '');
     assert.ok(await requests() > 0);
   });

@@ -254,6 +254,22 @@ describe('a broker without a hub', () => {
     await until('the hub is told after all', () => broker.hub.ended('t-3').length > before, 30000);
   });
 
+  it('tells for how long it has gathered what it refused', async () => {
+    const failures = () => broker.log.split('a report is not taken').length;
+    const before = failures();
+    broker.hub.deaf = true;
+    const client = await broker.connect('t-1');
+    assert.deepEqual(await client.subscribe('#'), [NOT_AUTHORIZED]);
+    const refused = performance.now();
+    await until('it could not tell', () => failures() > before, 60000);
+    await client.disconnect();
+    const gathered = (performance.now() - refused) / 1000;
+    broker.hub.deaf = false;
+    const report = await until('it tells', () => broker.hub.reports.find(({ refusals }) => refusals.some(({ kind, source }) => kind === 'topic' && source === 't-1')), 60000);
+    assert.ok(report.refused_seconds >= gathered - 2, `${report.refused_seconds} of ${gathered}`);
+    assert.ok(report.refused_seconds <= (performance.now() - refused) / 1000 + 1);
+  });
+
   it('admits nobody without rules', async () => {
     await broker.kill();
     await broker.hub.leave();

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "broker/cuts.h"
 #include "broker/reports.h"
 #include "broker/sessions.h"
@@ -235,6 +236,35 @@ static void test_reports(void **state)
     reports_destroy(&r);
 }
 
+/* Since when what is taken out was gathered: the hub takes a count by the minute. */
+static void test_since_when(void **state)
+{
+    (void)state;
+    struct reports r;
+    struct report_refusal refusals[4];
+    int64_t before = clock_monotonic_ms();
+    assert_int_equal(reports_init(&r), ERR_NONE);
+    assert_int_equal(r.refused_since_ms, 0);
+    reports_refusal(&r, REFUSAL_TOPIC, SLICE_LITERAL("t-1"));
+    assert_in_range(r.refused_since_ms, before, clock_monotonic_ms());
+    r.refused_since_ms -= 5000; /* time passes */
+    int64_t since = r.refused_since_ms;
+    reports_refusal(&r, REFUSAL_TOPIC, SLICE_LITERAL("t-2"));
+    assert_int_equal(r.refused_since_ms, since);
+    assert_int_equal(reports_take_refusals(&r, refusals, 1), 1); /* one is left */
+    assert_int_equal(r.refused_since_ms, since);
+    assert_int_equal(reports_take_refusals(&r, refusals + 1, 3), 1);
+    assert_int_equal(r.refused_since_ms, 0);
+    /* it could not be told */
+    reports_refusal(&r, REFUSAL_TOPIC, SLICE_LITERAL("t-3"));
+    reports_put_refusal(&r, &refusals[0]);
+    reports_put_since(&r, since);
+    assert_int_equal(r.refused_since_ms, since);
+    reports_put_since(&r, 0); /* nothing was taken out */
+    assert_int_equal(r.refused_since_ms, since);
+    reports_destroy(&r);
+}
+
 static void test_cuts(void **state)
 {
     (void)state;
@@ -264,7 +294,8 @@ int main(void)
         cmocka_unit_test(test_rates),    cmocka_unit_test(test_messages_and_flood),
         cmocka_unit_test(test_sessions), cmocka_unit_test(test_subscriptions),
         cmocka_unit_test(test_traces),   cmocka_unit_test(test_traces_that_overflow),
-        cmocka_unit_test(test_reports),  cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_reports),  cmocka_unit_test(test_since_when),
+        cmocka_unit_test(test_cuts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,8 @@ static void test_messages(void **state)
         {"0r fleet/{device}/up/{device}\n{device}", "fleet/thermo-1/up/thermo-1", "{device}", 0,
          true},
         {"1 }/device\n", "}/device", "", 1, false},
+        {"1w a\nx", "a", "x", 1, false},
+        {"0rw a\nx", "a", "x", 0, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         uint8_t topic[PUBLISHER_TOPIC_MAX], again[128];
@@ -48,11 +50,11 @@ static void test_messages(void **state)
         struct writer w = writer_over(again, sizeof again);
         struct message m = h.message;
         m.topic = slice_of_text(good[i].text);
-        size_t start = good[i].retain ? 3 : 2;
+        size_t start = 2U + good[i].retain + h.waits;
         const char *end = strchr(good[i].text, '\n');
         assert_non_null(end);
         m.topic = slice_of(good[i].text + start, (size_t)(end - good[i].text) - start);
-        handover_write(&w, &m);
+        handover_write(&w, &m, h.waits);
         assert_true(slice_equal(writer_bytes(&w), slice_of_text(good[i].text)));
     }
 }
@@ -69,6 +71,7 @@ static void test_refused(void **state)
         "1ra\n",
         "r a\n",
         "1rr a\n",
+        "1wr a\n",
         "1  \n" /* a topic of a space */,
         "1 \n",
         "1 a/+\n",
@@ -102,15 +105,15 @@ static void test_refused(void **state)
     assert_int_equal(h.kind, HANDOVER_STATUS_JSON);
 }
 
-static enum err read_sized(size_t topic_len, size_t payload_len, const char *start)
+static enum err read_sized(size_t topic_len, size_t payload_len, struct slice start)
 {
     uint8_t topic[PUBLISHER_TOPIC_MAX];
-    size_t len = strlen(start), all = len + topic_len + 1 + payload_len;
+    size_t all = start.len + topic_len + 1 + payload_len;
     uint8_t *bytes = malloc(all); /* at its exact size */
     assert_non_null(bytes);
     memset(bytes, 'a', all);
-    memcpy(bytes, start, len);
-    bytes[len + topic_len] = '\n';
+    memcpy(bytes, start.data, start.len);
+    bytes[start.len + topic_len] = '\n';
     struct handover h;
     const char *why;
     enum err err = handover_read(slice_of(bytes, all), DEVICE, topic, &h, &why);
@@ -121,12 +124,15 @@ static enum err read_sized(size_t topic_len, size_t payload_len, const char *sta
 static void test_sizes(void **state)
 {
     (void)state;
-    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX, PUBLISHER_PAYLOAD_MAX, "1r "), ERR_NONE);
-    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX + 1, 0, "1r "), ERR_LIMIT);
-    assert_int_equal(read_sized(1, PUBLISHER_PAYLOAD_MAX + 1, "1r "), ERR_LIMIT);
+    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX, PUBLISHER_PAYLOAD_MAX, SLICE_LITERAL("1r ")),
+                     ERR_NONE);
+    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX + 1, 0, SLICE_LITERAL("1r ")), ERR_LIMIT);
+    assert_int_equal(read_sized(1, PUBLISHER_PAYLOAD_MAX + 1, SLICE_LITERAL("1r ")), ERR_LIMIT);
     /* what stands for the variable counts */
-    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX - 8, 0, "1r {device}"), ERR_NONE);
-    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX - 7, 0, "1r {device}"), ERR_LIMIT);
+    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX - 8, 0, SLICE_LITERAL("1r {device}")),
+                     ERR_NONE);
+    assert_int_equal(read_sized(PUBLISHER_TOPIC_MAX - 7, 0, SLICE_LITERAL("1r {device}")),
+                     ERR_LIMIT);
 }
 
 /* ---- the socket ---- */
@@ -175,7 +181,7 @@ static void test_asking(void **state)
     (void)state;
     uint8_t answer[16];
     size_t len = 0;
-    assert_int_equal(inlet_ask(path, SLICE_LITERAL("x"), answer, sizeof answer, &len),
+    assert_int_equal(inlet_ask(path, SLICE_LITERAL("x"), 0, answer, sizeof answer, &len),
                      ERR_NOT_FOUND);
     assert_int_equal(inlet_open(&inlet, path, 0660), ERR_NONE);
     struct stat st;
@@ -183,7 +189,7 @@ static void test_asking(void **state)
     assert_int_equal(st.st_mode & 07777, 0660);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, agent, NULL), 0);
-    assert_int_equal(inlet_ask(path, SLICE_LITERAL("hello"), answer, sizeof answer, &len),
+    assert_int_equal(inlet_ask(path, SLICE_LITERAL("hello"), 0, answer, sizeof answer, &len),
                      ERR_NONE);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_memory_equal(answer, "+5", 2);

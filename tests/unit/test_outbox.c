@@ -76,8 +76,8 @@ static void test_dropping(void **state)
     struct outbox o = outbox_over(room, sizeof room);
     memset(text, 'x', 300);
     text[300] = '\0';
-    for (char c = 'a'; c <= 'c'; c++) {
-        text[0] = c;
+    for (int i = 0; i < 3; i++) {
+        text[0] = "abc"[i];
         put(&o, text, 0);
     }
     text[0] = 'a';

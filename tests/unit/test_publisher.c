@@ -1,174 +1,5 @@
 /* The machine behind telemetry, with a broker that is a few lines and a clock that is moved. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "device/lib/publisher.h"
-
-struct world {
-    struct publisher p;
-    struct publisher_options options;
-    uint8_t room[4096 + PUBLISHER_PACKET_MAX];
-    int64_t now, at;
-    unsigned events[PUBLISHER_EVENT_COUNT];
-    struct publisher_event last;
-    bool connected; /* as the machine has been told */
-    unsigned dials;
-    uint8_t sent[64 * 1024]; /* by the device, since the connection began */
-    size_t sent_len, read_len;
-    size_t take_max; /* bytes that the line takes at a time; 0: none */
-};
-
-static struct world *w;
-
-static enum err random_bytes(void *ctx, void *bytes, size_t n)
-{
-    (void)ctx;
-    memset(bytes, 0xff, n); /* the longest wait there is */
-    return ERR_NONE;
-}
-
-static void on_event(void *ctx, const struct publisher_event *e)
-{
-    (void)ctx;
-    w->events[e->kind]++;
-    w->last = *e;
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    w = calloc(1, sizeof *w);
-    assert_non_null(w);
-    w->options = (struct publisher_options){
-        .room = w->room,
-        .room_len = sizeof w->room,
-        .retry_max = 900,
-        .refused_retry = 3600,
-        .random = random_bytes,
-        .event = on_event,
-    };
-    w->now = 1000;
-    w->take_max = SIZE_MAX;
-    publisher_init(&w->p, &w->options);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    free(w);
-    return 0;
-}
-
-/* As the agent does it, with a line that takes what it is told to. */
-static enum publisher_wish go(void)
-{
-    for (;;) {
-        enum publisher_wish wish = publisher_turn(&w->p, w->now, &w->at);
-        if (wish == PUBLISHER_DIAL) {
-            assert_false(w->connected);
-            w->dials++;
-            return wish;
-        }
-        if (wish == PUBLISHER_HANG_UP) {
-            w->connected = false;
-            return wish;
-        }
-        struct slice out = publisher_output(&w->p);
-        size_t n = out.len < w->take_max ? out.len : w->take_max;
-        if (!w->connected || n == 0)
-            return wish;
-        assert_true(w->sent_len + n <= sizeof w->sent);
-        memcpy(w->sent + w->sent_len, out.data, n);
-        w->sent_len += n;
-        publisher_flushed(&w->p, n, w->now);
-    }
-}
-
-static void hear(const void *bytes, size_t len)
-{
-    publisher_take(&w->p, slice_of(bytes, len), w->now);
-}
-
-/* The next packet that the device has sent; its body at *ret_body. */
-static uint8_t next_sent(struct slice *ret_body)
-{
-    struct mqtt_packet packet;
-    size_t used = 0;
-    assert_int_equal(mqtt_packet_read(slice_of(w->sent + w->read_len, w->sent_len - w->read_len),
-                                      PUBLISHER_PACKET_MAX, &packet, &used),
-                     ERR_NONE);
-    if (used == 0)
-        return 0;
-    w->read_len += used;
-    *ret_body = packet.body;
-    return packet.type;
-}
-
-#define nothing_sent() assert_int_equal(w->sent_len, w->read_len)
-static void dial(void)
-{
-    assert_int_equal(go(), PUBLISHER_DIAL);
-    w->connected = true;
-    w->sent_len = w->read_len = 0;
-    publisher_opened(&w->p, w->now);
-    assert_int_equal(go(), PUBLISHER_REST);
-    struct slice body;
-    assert_int_equal(next_sent(&body), 1);
-}
-
-static void connect_up(void)
-{
-    dial();
-    hear((const uint8_t[]){0x20, 3, 0, 0, 0}, 5);
-    (void)go();
-    assert_int_equal(w->p.state, PUBLISHER_UP);
-}
-
-static void begin(void)
-{
-    publisher_identify(&w->p, SLICE_LITERAL("t-1"), w->now);
-    connect_up();
-}
-
-static void put(const char *payload, uint8_t quality)
-{
-    const struct message m = {
-        .topic = SLICE_LITERAL("a/b"), .payload = slice_of_text(payload), .quality = quality};
-    assert_int_equal(publisher_put(&w->p, &m), ERR_NONE);
-}
-
-/* The PUBLISH that comes next; its packet's number. */
-static uint16_t expect_publish(const char *payload, uint8_t quality)
-{
-    struct slice body;
-    assert_int_equal(next_sent(&body), MQTT_PUBLISH);
-    struct reader r = reader_over(body);
-    assert_true(slice_equal(reader_take(&r, reader_be16(&r)), SLICE_LITERAL("a/b")));
-    uint16_t id = quality > 0 ? reader_be16(&r) : 0;
-    assert_int_equal(reader_u8(&r), 0);
-    assert_true(slice_equal(reader_rest(&r), slice_of_text(payload)));
-    return id;
-}
-
-static void acknowledge(uint16_t id, uint8_t reason)
-{
-    hear((const uint8_t[]){0x40, 4, (uint8_t)(id >> 8), (uint8_t)id, reason, 0}, 6);
-}
-
-static void disconnect_with(uint8_t reason)
-{
-    hear((const uint8_t[]){0xe0, 2, reason, 0}, 4);
-}
-
-/* ---- cases ---- */
+#include "tests/unit/publisher_world.h"
 
 static void test_life(void **state)
 {
@@ -312,6 +143,60 @@ static void test_refused_messages_are_told_in_one(void **state)
     assert_int_equal(w->last.reason, MQTT_NOT_AUTHORIZED);
     /* none of them comes again */
     assert_int_equal(w->p.outbox.end, 0);
+}
+
+/* Whoever waits for it is told once, whichever way it went. */
+static void test_tickets(void **state)
+{
+    (void)state;
+    begin();
+    put("a", 1);
+    put("b", 1);
+    put("c", 0);
+    (void)go();
+    uint16_t a = expect_publish("a", 1), b = expect_publish("b", 1);
+    assert_int_equal(w->settled, 1); /* of quality 0: sent */
+    assert_int_equal(w->ticket, 'c');
+    acknowledge(b, MQTT_NOT_AUTHORIZED);
+    assert_int_equal(w->ticket, 'b');
+    assert_int_equal(w->reason, MQTT_NOT_AUTHORIZED);
+    acknowledge(b, 0); /* once more: nobody's */
+    assert_int_equal(w->settled, 2);
+    publisher_lost(&w->p, ERR_CLOSED, w->now);
+    w->connected = false;
+    acknowledge(a, 0); /* too late: it is sent again, and settled then */
+    assert_int_equal(w->settled, 2);
+    (void)go();
+    w->now = w->at;
+    connect_up();
+    acknowledge(expect_publish("a", 1), 0x10);
+    assert_int_equal(w->ticket, 'a');
+    assert_int_equal(w->settled, 3);
+}
+
+/* A broker that asks for a sign each second, and takes nothing: we do not spin. */
+static void test_no_room_for_a_ping(void **state)
+{
+    (void)state;
+    publisher_identify(&w->p, SLICE_LITERAL("t-1"), w->now);
+    dial();
+    hear((const uint8_t[]){0x20, 6, 0, 0, 3, 0x13, 0, 1}, 8);
+    w->take_max = 0;
+    /* so that one byte is left behind the two of them */
+    static uint8_t payload[PUBLISHER_PAYLOAD_MAX];
+    struct message m = {.topic = SLICE_LITERAL("a/b"), .payload = slice_of(payload, 508)};
+    assert_int_equal(publisher_put(&w->p, &m), ERR_NONE);
+    m.payload.len = sizeof payload;
+    m.quality = 1;
+    assert_int_equal(publisher_put(&w->p, &m), ERR_NONE);
+    (void)go();
+    assert_int_equal(sizeof w->p.out - w->p.out_end, 1);
+    for (int64_t end = w->now + PUBLISHER_PATIENCE_MS; w->now < end;) {
+        assert_int_equal(go(), PUBLISHER_REST);
+        assert_true(w->at > w->now);
+        w->now = w->at;
+    }
+    assert_int_equal(go(), PUBLISHER_HANG_UP);
 }
 
 static void test_full(void **state)
@@ -586,6 +471,8 @@ int main(void)
         CASE(test_window),
         CASE(test_terms),
         CASE(test_refused_messages_are_told_in_one),
+        CASE(test_tickets),
+        CASE(test_no_room_for_a_ping),
         CASE(test_full),
         CASE(test_rate),
         CASE(test_not_let_in),

@@ -487,7 +487,11 @@ static void filters_find_theirs_chunk_by_chunk(void **state)
                                           .credential = CREDENTIAL_CLAIM,
                                           .claim_expires_at = clock_seconds() + DAY};
     }
-    assert_int_equal(add_devices(h, &m, "listed", lines, ARRAY_LEN(lines)), ERR_NONE);
+    for (size_t i = 0, n = 0; i < ARRAY_LEN(lines); i += n) {
+        n = ARRAY_LEN(lines) - i;
+        n = n < IDENTITY_MANIFEST_CHUNK ? n : IDENTITY_MANIFEST_CHUNK;
+        assert_int_equal(add_devices(h, &m, "listed", &lines[i], n), ERR_NONE);
+    }
     struct thing a = new_thing(h, "listed", "a"), o = new_thing(h, "approved", "o"),
                  z = new_thing(h, "listed", "z");
     struct rotation_act all = {.rotation = {.state = ROTATION_ANY_STATE}};
