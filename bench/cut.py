@@ -30,11 +30,11 @@ HOST = "mqtt.bench.example"
 class Fleet(broker.Bench):
     """A hub, a Mosquitto beside it with its plugin, and all devices connected."""
 
-    def __init__(self, store=None):
+    def __init__(self, store=None, more=None):
         self.folder = tempfile.mkdtemp(prefix="holdfast-bench-cut-")
         self.process = self.idle = self.talk = None
         self.ended = {}
-        self.hub = rig.Hub({"store": store} if store else None)
+        self.hub = rig.Hub({**({"store": store} if store else {}), **(more or {})})
         try:
             self.make(store)
         except BaseException:

@@ -7,10 +7,10 @@
  *   mqtt_load messages HOST PORT CA OUT N 0 SECONDS
  *             N connections, each subscribed to its own topic, publishing on it at quality 1: the
  * next once the last is acknowledged and has come back mqtt_load idle HOST PORT CA OUT N 0 SECONDS
- *             N connections that say nothing; prints once all are open, and for each that the
- * broker ends: {"ended": NUMBER, "reason": CODE, "at_us": of CLOCK_MONOTONIC} It prints a line of
- * JSON: {"mode","done","errors","refused","seconds","rate","p50_us","p99_us"}; the time of an
- * operation is one connect, or one message there and back. */
+ *             N connections that say nothing; prints once all are open or refused, and for each
+ * that the broker ends: {"ended": NUMBER, "reason": CODE, "at_us": of CLOCK_MONOTONIC} It prints a
+ * line of JSON: {"mode","done","errors","refused","seconds","rate","p50_us","p99_us"}; the time of
+ * an operation is one connect, or one message there and back. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -285,22 +285,30 @@ static void publish(struct device *d)
 
 /* ---- what the broker says ---- */
 
-static void open_more(struct device *d)
+static void begin_another(void)
 {
-    d->open = true;
-    load.opened++;
     if (load.next < load.n && load.next < load.devices_len) {
         struct device *other = &load.devices[load.next];
         begin(other, load.next++);
     }
 }
 
+static void open_more(struct device *d)
+{
+    d->open = true;
+    load.opened++;
+    begin_another();
+}
+
 static void on_connack(struct device *d, const uint8_t *body)
 {
-    if (body[1] != 0) {
+    if (body[1] != 0 && load.mode == IDLE) {
         load.refused++;
-        fail("the broker refuses a device");
+        begin_another();
+        return;
     }
+    if (body[1] != 0)
+        fail("the broker refuses a device");
     if (load.mode == CONNECT) {
         const uint8_t bye[] = {0xe0, 0};
         send_packet(d, bye, sizeof bye);
@@ -413,7 +421,7 @@ static void step(struct device *d)
 static void turn(int64_t until_us, bool until_open)
 {
     struct epoll_event events[128];
-    while (now_us() < until_us && !(until_open && load.opened == load.n)) {
+    while (now_us() < until_us && !(until_open && load.opened + load.refused == load.n)) {
         int n = epoll_wait(load.epoll, events, 128, 100);
         for (int i = 0; i < n; i++)
             step(events[i].data.ptr);
@@ -449,7 +457,7 @@ static void run(double seconds)
     for (uint32_t i = 0; i < OPENING && i < load.n; i++)
         begin(&load.devices[i], load.next++);
     turn(begun_us + 600 * INT64_C(1000000), true);
-    if (load.opened != load.n)
+    if (load.opened + load.refused != load.n)
         fail("not all connections could be opened");
     if (load.mode == IDLE)
         print_result(begun_us);

@@ -7,7 +7,7 @@ import sys
 
 import rig
 
-NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "policy", "broker", "cut")
+NAMES = ("handshake", "est", "write", "agent", "ocsp", "fleet", "hubs", "verify", "policy", "broker", "cut", "storm")
 
 
 def show(name, rows):

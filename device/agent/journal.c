@@ -183,6 +183,11 @@ static const char *hint_of_mqtt(const struct publisher_event *e)
         return "the broker's certificate is not valid at this device's time";
     case ERR_NOT_FOUND:
         return "the broker's name was not found";
+    case ERR_IO:
+    case ERR_CLOSED:
+        return "the broker could not be reached, or ended the connection";
+    case ERR_TIMEOUT:
+        return "the broker did not answer in time";
     default:
         return NULL;
     }
