@@ -14,6 +14,7 @@ METHODS = ('get', 'post', 'put', 'patch', 'delete')
 LISTENERS = ('device', 'bootstrap', 'operator', 'status', 'local')
 RATES = ('public', 'enrolment', 'device-read', 'device-write', 'operator', 'ledger', 'status', 'hooks',
          'broker')
+TENANTS = ('own', 'fleet', 'any')
 # who may call -> the security schemes that say so
 CALLERS = {
     'public': [],
@@ -36,7 +37,8 @@ KEYWORDS = {
     'components': 'securitySchemes parameters requestBodies headers responses schemas',
     'path': 'parameters ' + ' '.join(METHODS),
     'operation': 'operationId summary description tags security parameters requestBody responses '
-                 'x-holdfast-listeners x-holdfast-caller x-holdfast-rate x-holdfast-body-limit',
+                 'x-holdfast-listeners x-holdfast-caller x-holdfast-rate x-holdfast-tenant '
+                 'x-holdfast-body-limit',
     'parameter': 'name in required description schema example x-holdfast-tail',
     'body': 'required description content',
     'media': 'schema example',
@@ -75,6 +77,7 @@ class Operation:
     id: str
     callers: dict            # listener -> caller
     rate: str
+    tenant: str
     body_max: int = 0
     body_type: str = ''
     body_schema: str = ''    # component, for JSON
@@ -318,9 +321,12 @@ class Contract:
                               id=str(text(where, value, 'operationId', NAME)),
                               callers=self._callers(where, value),
                               rate=str(text(where, value, 'x-holdfast-rate')),
+                              tenant=str(text(where, value, 'x-holdfast-tenant')),
                               query=[p for p in parameters if p.place == 'query'])
         if operation.rate not in RATES:
             fail(value, f'{where}: there is no rate class {operation.rate!r}')
+        if operation.tenant not in TENANTS:
+            fail(value, f'{where}: x-holdfast-tenant is one of {", ".join(TENANTS)}')
         self._read_body(where, value, operation)
         self._check_security(where, value, operation)
         self._check_responses(where, value, operation)

@@ -84,6 +84,8 @@ class Routes:
             if o.body_type:
                 lines += [f'        .body_max = {o.body_max},',
                           f'        .body_type = {c_text(o.body_type)},']
+            if o.tenant == 'fleet':
+                lines += ['        .fleet_wide = true,']
             if o.query:
                 lines += ['        .takes_query = true,']
             lines += [f'        .handler = api_{o.id},', '    },']

@@ -60,6 +60,7 @@ struct route {
     size_t body_max;       /* bytes; 0 where the operation takes no body */
     const char *body_type; /* media type of the body, without parameters; NULL where none */
     bool takes_query;      /* else any query is refused */
+    bool fleet_wide;       /* about all tenants' things: for the tenant `default` alone */
     route_handler_fn *handler;
 };
 

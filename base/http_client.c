@@ -22,7 +22,7 @@
 #define READ_SIZE    16384
 
 struct http_client {
-    char *unix_path, *host, *port, *bearer, *basic; /* copies; NULL where not given */
+    char *unix_path, *host, *port, *bearer, *basic, *field; /* copies; NULL where not given */
     int64_t timeout_ms;
     size_t response_max;
     int cancel_fd;
@@ -66,7 +66,8 @@ enum err http_client_new(const struct http_client_options *options, struct http_
     enum err err = ERR_NONE;
     if (c->buffer == NULL || !copy_text(&c->unix_path, options->unix_path) ||
         !copy_text(&c->host, options->host) || !copy_text(&c->port, options->port) ||
-        !copy_text(&c->bearer, options->bearer) || !copy_text(&c->basic, options->basic))
+        !copy_text(&c->bearer, options->bearer) || !copy_text(&c->basic, options->basic) ||
+        !copy_text(&c->field, options->field))
         err = fail(ERR_NO_MEMORY, explain, "%s", err_text(ERR_NO_MEMORY));
     else if (c->unix_path == NULL && (c->host == NULL || c->port == NULL))
         err = fail(ERR_SYNTAX, explain, "neither a socket nor a host and its port is given");
@@ -110,6 +111,7 @@ void http_client_free(struct http_client *c)
         mem_wipe(c->basic, strlen(c->basic));
     free(c->bearer);
     free(c->basic);
+    free(c->field);
     free(c->unix_path);
     free(c->host);
     free(c->port);
@@ -322,6 +324,10 @@ static enum err write_request(const struct http_client *c, struct writer *w, con
     } else if (c->basic != NULL) {
         writer_text(&f, "Authorization: Basic ");
         base64_write(&f, slice_of_text(c->basic));
+        writer_text(&f, "\r\n");
+    }
+    if (c->field != NULL) {
+        writer_text(&f, c->field);
         writer_text(&f, "\r\n");
     }
     enum err err = h.err != ERR_NONE ? h.err : f.err;

@@ -17,6 +17,7 @@ struct http_client_options {
     bool plain;                              /* no TLS: for what is signed itself, and no secret */
     const char *bearer;                      /* token for Authorization, or NULL */
     const char *basic;                       /* or "user:password" for it (RFC 7617) */
+    const char *field;                       /* a further "Name: value", or NULL */
     int64_t timeout_ms;                      /* for each request */
     size_t response_max;
     int cancel_fd; /* where > 0: once there is something to read from it, nothing is waited for */

@@ -224,7 +224,8 @@ static void what_goes(struct broker *b, const struct cut *cut, bool *ret_session
     bool known =
         table_subject(b->table, cut->device, &subject) && table_is_cut(b->table, cut->device);
     bool final = known && (subject.state == DEVICE_REVOKED || subject.state == DEVICE_RETIRED);
-    if (!known || !b->has_rules || !rules_find_model(&b->rules, subject.model, &model))
+    if (!known || !b->has_rules ||
+        !rules_find_model(&b->rules, subject.tenant, subject.model, &model))
         model.cut = RULES_CUT_CLEAR_RETAINED; /* of an unknown model: all of it */
     broker_unlock(b);
     *ret_sessions = known && (final || (model.cut & RULES_CUT_KEEP_QUEUE) == 0);

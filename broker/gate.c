@@ -30,7 +30,8 @@ static bool know(struct broker *b, uint32_t device, struct asker *ret_asker)
     ret_asker->device = device;
     return device != TABLE_NONE && b->has_rules &&
            table_subject(b->table, device, &ret_asker->subject) &&
-           rules_find_model(&b->rules, ret_asker->subject.model, &ret_asker->model);
+           rules_find_model(&b->rules, ret_asker->subject.tenant, ret_asker->subject.model,
+                            &ret_asker->model);
 }
 
 /* Whether it reaches a broker at all, by its state, and by how stale what we know is. */
@@ -84,7 +85,7 @@ static uint32_t find_by_username(const struct broker *b, struct slice name)
 {
     const uint8_t *slash = name.len == 0 ? NULL : memchr(name.data, '/', name.len);
     if (slash == NULL)
-        return table_find(b->table, SLICE_LITERAL("default"), name);
+        return table_find(b->table, slice_of_text(b->settings.tenant), name);
     size_t tenant = (size_t)(slash - name.data);
     return table_find(b->table, slice_of(name.data, tenant),
                       slice_of(slash + 1, name.len - tenant - 1));

@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "broker/certificate.h"
 #include "broker/limits.h"
+#include "core/rules.h"
 
 #define KEY(word, type, field, value, text)                                                        \
     {                                                                                              \
@@ -37,6 +38,8 @@ static const struct config_key keys[] = {
         "and the port of its listener for devices"),
     KEY("control-name", CONFIG_TEXT, control_name, NULL,
         "name or address that stands in the broker's certificate"),
+    KEY("tenant", CONFIG_TEXT, tenant, RULES_STANDARD_TENANT,
+        "the tenant that the broker was added in: whose devices it serves"),
     KEY("passwords", CONFIG_BOOL, passwords, "false",
         "true: devices without a certificate may show their password; every listener must have "
         "TLS"),

@@ -19,6 +19,7 @@ struct settings {
     char state[CONFIG_TEXT_MAX], status[CONFIG_TEXT_MAX];
     char control_host[CONFIG_TEXT_MAX], control_port[CONFIG_TEXT_MAX],
         control_name[CONFIG_TEXT_MAX];
+    char tenant[CONFIG_TEXT_MAX]; /* the broker's own, and so that of all it serves */
     bool passwords;
     int64_t startup_wait, devices_max, sessions_max;
 

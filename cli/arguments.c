@@ -38,10 +38,15 @@ static int set_global(struct parsing *p, const struct cli_option *o, const char 
         const char **text;
         bool *flag;
     } places[] = {
-        {"socket", &cli->socket, NULL}, {"config", &cli->config, NULL},
-        {"state", &cli->state, NULL},   {"json", NULL, &cli->json},
-        {"quiet", NULL, &cli->quiet},   {"yes", NULL, &cli->yes},
-        {"help", NULL, &p->wants_help}, {"version", NULL, &p->wants_version},
+        {"socket", &cli->socket, NULL},
+        {"config", &cli->config, NULL},
+        {"state", &cli->state, NULL},
+        {"tenant", &cli->tenant, NULL},
+        {"json", NULL, &cli->json},
+        {"quiet", NULL, &cli->quiet},
+        {"yes", NULL, &cli->yes},
+        {"help", NULL, &p->wants_help},
+        {"version", NULL, &p->wants_version},
     };
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         if (strcmp(places[i].name, o->name) != 0)
@@ -249,6 +254,13 @@ static int check_options(struct parsing *p)
     return CLI_OK;
 }
 
+static int check_tenant(struct parsing *p)
+{
+    if (p->cli->tenant == NULL || cli_check_name(p->cli, "tenant", p->cli->tenant) == CLI_OK)
+        return CLI_OK;
+    return wrong(p);
+}
+
 /* So that even a wrong command line is answered in the form that was asked for. */
 static bool asks_for_json(int argc, char **argv)
 {
@@ -285,6 +297,6 @@ void arguments_read(int argc, char **argv, struct cli *cli, struct arguments *re
         return;
     }
     cli->command = ret_arguments->command;
-    if (check_operands(&p) == CLI_OK)
-        (void)check_options(&p);
+    if (check_operands(&p) == CLI_OK && check_options(&p) == CLI_OK)
+        (void)check_tenant(&p);
 }

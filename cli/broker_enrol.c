@@ -168,6 +168,8 @@ static int write_agent(struct enrolling *e)
     line(&w, "hub-device", e->device);
     line(&w, "trust-bundle", "bundle");
     line(&w, "serial", e->name);
+    if (e->cli->tenant != NULL)
+        line(&w, "tenant", e->cli->tenant);
     line(&w, "state", state);
     line(&w, "claim-file", "agent/claim");
     line(&w, "copies", copies);
@@ -191,6 +193,8 @@ static int write_plugin(struct enrolling *e)
     writer_text(&w, "policy-key = ");
     note_key_write(&w, &e->bundle.policy_keys[0]);
     writer_text(&w, "\n");
+    if (e->cli->tenant != NULL)
+        line(&w, "tenant", e->cli->tenant);
     line(&w, "state", state);
     line(&w, "control-name", e->host);
     line(&w, "control-port", e->port);

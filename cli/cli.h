@@ -28,7 +28,7 @@ struct http_client;
 
 struct cli {
     /* global options; NULL where they are not given */
-    const char *socket, *config, *state;
+    const char *socket, *config, *state, *tenant;
     bool json, quiet, yes;
 
     const struct cli_command *command;

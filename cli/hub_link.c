@@ -36,12 +36,16 @@ void hub_answer_wipe(struct hub_answer *answer)
 
 static int open_link(struct cli *cli, char explain[256])
 {
-    char path[CONFIG_TEXT_MAX];
+    char path[CONFIG_TEXT_MAX], tenant[128];
     int code = settings_socket(cli, path);
     if (code != CLI_OK)
         return code;
-    const struct http_client_options options = {
-        .unix_path = path, .timeout_ms = TIMEOUT_MS, .response_max = ANSWER_MAX};
+    (void)snprintf(tenant, sizeof tenant, "Holdfast-Tenant: %.64s",
+                   cli->tenant == NULL ? "" : cli->tenant);
+    const struct http_client_options options = {.unix_path = path,
+                                                .field = cli->tenant == NULL ? NULL : tenant,
+                                                .timeout_ms = TIMEOUT_MS,
+                                                .response_max = ANSWER_MAX};
     if (http_client_new(&options, &cli->hub, explain) != ERR_NONE)
         return CLI_UNREACHABLE;
     return CLI_OK;

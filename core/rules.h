@@ -18,13 +18,15 @@
 #include "core/note.h"
 #include "core/trust_bundle.h"
 
-#define RULES_MAX         (256U << 10) /* bytes of a file: a policy of a thousand models */
-#define RULES_BODY_MAX    (RULES_MAX - NOTE_MAX - 12U) /* bytes: the file has room for any note */
-#define RULES_NAME_MAX    64  /* bytes of a model's, group's, device's or tenant's name */
-#define RULES_FILTER_MAX  512 /* bytes of one filter as it is written, with its variables */
-#define RULES_FILTERS_MAX 64  /* for one model or group, each way */
-#define RULES_MODELS_MAX  4096
-#define RULES_GROUPS_MAX  4096
+#define RULES_MAX             (256U << 10) /* bytes of a file: a policy of a thousand models */
+#define RULES_BODY_MAX        (RULES_MAX - NOTE_MAX - 12U) /* bytes: the file has room for any note */
+#define RULES_NAME_MAX        64  /* bytes of a model's, group's, device's or tenant's name */
+#define RULES_FILTER_MAX      512 /* bytes of one filter as it is written, with its variables */
+#define RULES_FILTERS_MAX     64  /* for one model or group, each way */
+#define RULES_MODELS_MAX      4096
+#define RULES_GROUPS_MAX      4096
+#define RULES_TENANTS_MAX     1024
+#define RULES_STANDARD_TENANT "default" /* the tenant that every policy has */
 
 /* What a device may reach. */
 enum rules_reach {
@@ -66,11 +68,11 @@ struct rules {
     char fleet[FLEET_NAME_MAX + 1];
     uint64_t version; /* 1, 2, ... */
     int64_t made_at;
-    uint32_t models_len, groups_len;
+    uint32_t models_len, groups_len, tenants_len;
     uint32_t cuts_per_hour; /* automatic ones; 0: each waits for a person */
 
     struct slice body; /* private; the caller's bytes, which must outlive this */
-    uint32_t models_at, groups_at;
+    uint32_t models_at, groups_at, tenants_at;
 };
 
 /* Checks signature, digest and every byte of the body; after that no decision can fail.
@@ -93,12 +95,13 @@ MUST_USE enum err rules_read_text(struct slice text, struct rules *ret_rules, si
                                   uint8_t ret_body_sha256[SHA256_SIZE]);
 void rules_write_file(struct writer *w, struct slice note, struct slice body);
 
-/* ---- writing a body: models, then groups, each in the order of their names' bytes ---- */
+/* ---- writing a body: models, groups and tenants, each in the order of their names' bytes ---- */
 
 /* A filter as it is written, with {tenant}, {device}, {model}, {group}, each a whole level or part
  * of one, one in a level at most, and no other braces. ERR_SYNTAX, ERR_LIMIT. */
 MUST_USE enum err rules_filter_check(struct slice filter);
-/* A name of a model or group: 1 to RULES_NAME_MAX bytes of UTF-8 that may stand for a variable. */
+/* A name of a model, group or tenant: 1 to RULES_NAME_MAX bytes of UTF-8 that may stand for a
+ * variable. */
 bool rules_name_ok(struct slice name);
 
 struct rules_filters {
@@ -110,18 +113,38 @@ struct rules_entry {
     const struct rules_model *model; /* NULL: a group */
     struct rules_filters publish, subscribe;
 };
+/* RULES_STANDARD_TENANT may have all models where it is not among them; it is not to be, unless it
+ * may not.
+ */
+struct rules_tenant {
+    struct slice name;
+    bool all;               /* its devices may be of any model; else of these: */
+    const uint16_t *models; /* numbers from 0 in the order of names, the least first */
+    size_t models_len;
+};
+struct rules_entries {
+    const struct rules_entry *models, *groups;
+    const struct rules_tenant *tenants;
+    size_t models_len, groups_len, tenants_len;
+};
 /* ERR_SYNTAX in the writer for filters in bad form, names that are not ok, out of order or given
- * twice, bits that no mask has, a final state that reaches anything; ERR_LIMIT. */
-void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rules_entry *models,
-                      size_t models_len, const struct rules_entry *groups, size_t groups_len);
+ * twice, bits that no mask has, a final state that reaches anything, numbers of no model or out of
+ * order, RULES_STANDARD_TENANT with all models; ERR_LIMIT. */
+void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rules_entries *all);
 
 /* ---- decisions ---- */
 
-bool rules_find_model(const struct rules *r, struct slice name, struct rules_model *ret_model);
+/* False where there is none of that name, where there is no such tenant, and where that tenant's
+ * devices may not be of it. */
+bool rules_find_model(const struct rules *r, struct slice tenant, struct slice name,
+                      struct rules_model *ret_model);
 bool rules_has_group(const struct rules *r, struct slice name);
+bool rules_has_tenant(const struct rules *r, struct slice name);
 /* The n-th by name; n is less than models_len or groups_len. */
 struct slice rules_model_name(const struct rules *r, uint32_t n);
 struct slice rules_group_name(const struct rules *r, uint32_t n);
+/* The same of tenants; the models are written to `models`, which has room for models_len. */
+struct rules_tenant rules_tenant_at(const struct rules *r, uint32_t n, uint16_t *models);
 
 /* A device that asks; its names as slices of the caller's. */
 struct rules_subject {
@@ -137,7 +160,7 @@ enum rules_action {
 
 enum rules_decision {
     RULES_ALLOW,
-    RULES_DENY_MODEL, /* the rules do not know its model */
+    RULES_DENY_MODEL, /* the rules do not know its model, or not for its tenant */
     RULES_DENY_STATE, /* in its state it reaches no broker */
     RULES_DENY_TOPIC, /* no filter of its model or group covers that */
     RULES_DENY_FORM,  /* that is no topic name, or no filter */

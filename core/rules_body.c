@@ -192,23 +192,46 @@ static void write_settings(struct writer *w, const struct rules_model *model)
 
 /* ---- entries ---- */
 
+enum entries { ENTRIES_MODELS, ENTRIES_GROUPS, ENTRIES_TENANTS };
+
+static void read_tenant(struct reader *r, const struct rules *rules, struct slice name)
+{
+    uint32_t n = reader_be16(r);
+    if (n == RULES_ALL_MODELS) {
+        if (slice_equal(name, SLICE_LITERAL(RULES_STANDARD_TENANT)))
+            reader_fail(r, ERR_SYNTAX);
+        return;
+    }
+    for (uint32_t i = 0, least = 0; i < n && r->err == ERR_NONE; i++) {
+        uint32_t model = reader_be16(r);
+        if (model < least || model >= rules->models_len)
+            reader_fail(r, ERR_SYNTAX);
+        least = model + 1;
+    }
+}
+
 /* Entries of one kind; each must start where the table says. */
-static void read_entries(struct reader *r, struct slice body, struct slice table, bool are_models)
+static void read_entries(struct reader *r, const struct rules *rules, struct slice table,
+                         enum entries kind)
 {
     struct reader starts = reader_over(table);
     struct slice previous = {NULL, 0};
     while (reader_left(&starts) > 0 && r->err == ERR_NONE) {
-        if (reader_be32(&starts) != body.len - reader_left(r))
+        if (reader_be32(&starts) != rules->body.len - reader_left(r))
             reader_fail(r, ERR_SYNTAX);
         struct slice name = reader_take(r, reader_u8(r));
         if (!rules_name_ok(name) || rules_name_compare(previous, name) >= 0)
             reader_fail(r, ERR_SYNTAX);
+        previous = name;
+        if (kind == ENTRIES_TENANTS) {
+            read_tenant(r, rules, name);
+            continue;
+        }
         struct rules_model model;
-        if (are_models)
+        if (kind == ENTRIES_MODELS)
             read_settings(r, &model);
         (void)read_filters(r);
         (void)read_filters(r);
-        previous = name;
     }
 }
 
@@ -223,13 +246,18 @@ enum err rules_read_body(struct slice body, struct rules *ret_rules)
     rules.cuts_per_hour = reader_be32(&r);
     rules.models_len = reader_be16(&r);
     rules.groups_len = reader_be16(&r);
-    if (rules.models_len > RULES_MODELS_MAX || rules.groups_len > RULES_GROUPS_MAX)
+    rules.tenants_len = reader_be16(&r);
+    if (rules.models_len > RULES_MODELS_MAX || rules.groups_len > RULES_GROUPS_MAX ||
+        rules.tenants_len > RULES_TENANTS_MAX)
         reader_fail(&r, ERR_LIMIT);
     struct slice models = reader_take(&r, (size_t)rules.models_len * 4);
     struct slice groups = reader_take(&r, (size_t)rules.groups_len * 4);
+    struct slice tenants = reader_take(&r, (size_t)rules.tenants_len * 4);
     rules.groups_at = rules.models_at + rules.models_len * 4;
-    read_entries(&r, body, models, true);
-    read_entries(&r, body, groups, false);
+    rules.tenants_at = rules.groups_at + rules.groups_len * 4;
+    read_entries(&r, &rules, models, ENTRIES_MODELS);
+    read_entries(&r, &rules, groups, ENTRIES_GROUPS);
+    read_entries(&r, &rules, tenants, ENTRIES_TENANTS);
     enum err err = reader_finish(&r);
     if (err == ERR_NONE)
         *ret_rules = rules;
@@ -258,22 +286,50 @@ static void write_entries(struct writer *w, size_t body_start, uint8_t *table,
     }
 }
 
-void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rules_entry *models,
-                      size_t models_len, const struct rules_entry *groups, size_t groups_len)
+static void write_tenants(struct writer *w, size_t body_start, uint8_t *table,
+                          const struct rules_entries *all)
+{
+    struct slice previous = {NULL, 0};
+    struct writer starts = writer_over(table, all->tenants_len * 4);
+    for (size_t i = 0; i < all->tenants_len && w->err == ERR_NONE; i++) {
+        const struct rules_tenant *t = &all->tenants[i];
+        if (!rules_name_ok(t->name) || rules_name_compare(previous, t->name) >= 0 ||
+            (t->all && slice_equal(t->name, SLICE_LITERAL(RULES_STANDARD_TENANT))))
+            writer_fail(w, ERR_SYNTAX);
+        writer_be32(&starts, (uint32_t)(w->len - body_start));
+        writer_u8(w, (uint8_t)t->name.len);
+        writer_put(w, t->name);
+        writer_be16(w, t->all ? RULES_ALL_MODELS : (uint16_t)t->models_len);
+        for (size_t k = 0; k < t->models_len && !t->all && w->err == ERR_NONE; k++) {
+            if (t->models[k] >= all->models_len || (k > 0 && t->models[k] <= t->models[k - 1]))
+                writer_fail(w, ERR_SYNTAX);
+            writer_be16(w, t->models[k]);
+        }
+        previous = t->name;
+    }
+}
+/* Numbers of models that follow each other are never as many. */
+_Static_assert(RULES_MODELS_MAX < RULES_ALL_MODELS, "fits");
+
+void rules_write_body(struct writer *w, uint32_t cuts_per_hour, const struct rules_entries *all)
 {
     size_t start = w->len;
-    if (models_len > RULES_MODELS_MAX || groups_len > RULES_GROUPS_MAX) {
+    if (all->models_len > RULES_MODELS_MAX || all->groups_len > RULES_GROUPS_MAX ||
+        all->tenants_len > RULES_TENANTS_MAX) {
         writer_fail(w, ERR_LIMIT);
         return;
     }
     writer_u8(w, RULES_FORMAT);
     writer_be32(w, cuts_per_hour);
-    writer_be16(w, (uint16_t)models_len);
-    writer_be16(w, (uint16_t)groups_len);
-    uint8_t *models_table = writer_reserve(w, models_len * 4);
-    uint8_t *groups_table = writer_reserve(w, groups_len * 4);
-    write_entries(w, start, models_table, models, models_len, true);
-    write_entries(w, start, groups_table, groups, groups_len, false);
+    writer_be16(w, (uint16_t)all->models_len);
+    writer_be16(w, (uint16_t)all->groups_len);
+    writer_be16(w, (uint16_t)all->tenants_len);
+    uint8_t *models_table = writer_reserve(w, all->models_len * 4);
+    uint8_t *groups_table = writer_reserve(w, all->groups_len * 4);
+    uint8_t *tenants_table = writer_reserve(w, all->tenants_len * 4);
+    write_entries(w, start, models_table, all->models, all->models_len, true);
+    write_entries(w, start, groups_table, all->groups, all->groups_len, false);
+    write_tenants(w, start, tenants_table, all);
     if (w->len - start > RULES_BODY_MAX)
         writer_fail(w, ERR_LIMIT);
 }

@@ -1,17 +1,21 @@
 /* What the body of rules looks like; for core/rules*.c alone.
  *
- *   body     = format{8} cuts_per_hour{32} models{16} groups{16}
- *              at{32}*models at{32}*groups entry*models entry*groups
+ *   body     = format{8} cuts_per_hour{32} models{16} groups{16} tenants{16}
+ *              at{32}*models at{32}*groups at{32}*tenants entry*models entry*groups tenant*tenants
  *   at       = where that entry starts, in bytes from the start of the body
  *   entry    = name8 [of a model: settings] publish subscribe
  *   settings = reach{8}*6 limit{32}*6 cut{8} password{8}
  *   publish, subscribe = length{16} filter*
  *   filter   = variables{8} length{16} pattern
+ *   tenant   = name8 n{16} model{16}*n        n = 0xffff: all models, and none follow
  *
  * Entries follow each other without gaps, each kind in the order of their names' bytes, so that a
  * name is found by halving and there is one way to write a policy. A filter is a pattern as in
  * core/topic.h, whose variables are in the order of enum rules_variable; `variables` is the mask of
- * those that it has. So a decision reads no braces and puts no text together. */
+ * those that it has. So a decision reads no braces and puts no text together.
+ *
+ * A tenant's models are numbers of entries, the least first. RULES_STANDARD_TENANT stands among the
+ * tenants only where it may not have all: a fleet of one tenant has none, and pays a comparison. */
 #ifndef CORE_RULES_BODY_H
 #define CORE_RULES_BODY_H
 
@@ -19,7 +23,8 @@
 #include "core/topic.h"
 
 #define RULES_FORMAT        1
-#define RULES_HEAD_SIZE     9
+#define RULES_HEAD_SIZE     11
+#define RULES_ALL_MODELS    0xffff
 #define RULES_SETTINGS_SIZE (DEVICE_STATE_COUNT + 6 * 4 + 2)
 #define RULES_FILTER_HEAD   3
 

@@ -11,9 +11,11 @@ static size_t common(struct slice a, struct slice b, size_t from)
     return from;
 }
 
-/* The entry of that name, from what follows its name on; NULL where there is none. Names of models
- * are often long and alike: what is common with the names below and above is not read again. */
-static const uint8_t *find(const struct rules *r, uint32_t table, uint32_t len, struct slice name)
+/* The entry of that name, from what follows its name on, and its number; NULL where there is none.
+ * Names of models are often long and alike: what is common with the names below and above is not
+ * read again. */
+static const uint8_t *find(const struct rules *r, uint32_t table, uint32_t len, struct slice name,
+                           uint32_t *ret_number)
 {
     uint32_t low = 0, high = len;
     size_t common_low = 0, common_high = 0;
@@ -21,8 +23,10 @@ static const uint8_t *find(const struct rules *r, uint32_t table, uint32_t len, 
         uint32_t middle = low + (high - low) / 2;
         struct slice found = rules_name_at(rules_entry_at(r, table, middle));
         size_t same = common(name, found, common_low < common_high ? common_low : common_high);
-        if (same == name.len && same == found.len)
+        if (same == name.len && same == found.len) {
+            *ret_number = middle;
             return found.data + found.len;
+        }
         if (same == name.len || (same < found.len && name.data[same] < found.data[same])) {
             high = middle;
             common_high = same;
@@ -34,14 +38,40 @@ static const uint8_t *find(const struct rules *r, uint32_t table, uint32_t len, 
     return NULL;
 }
 
-static const uint8_t *find_model(const struct rules *r, struct slice name)
+/* Whether devices of that tenant may be of the model of that number. */
+static bool may_have(const struct rules *r, struct slice tenant, uint32_t model)
 {
-    return find(r, r->models_at, r->models_len, name);
+    uint32_t number, low = 0;
+    const uint8_t *at = find(r, r->tenants_at, r->tenants_len, tenant, &number);
+    if (at == NULL)
+        return slice_equal(tenant, SLICE_LITERAL(RULES_STANDARD_TENANT));
+    uint32_t high = rules_be16(at);
+    if (high == RULES_ALL_MODELS)
+        return true;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        uint32_t found = rules_be16(at + 2 + (size_t)middle * 2);
+        if (found == model)
+            return true;
+        if (found < model)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static const uint8_t *find_model(const struct rules *r, struct slice tenant, struct slice name)
+{
+    uint32_t number;
+    const uint8_t *at = find(r, r->models_at, r->models_len, name, &number);
+    return at != NULL && may_have(r, tenant, number) ? at : NULL;
 }
 
 static const uint8_t *find_group(const struct rules *r, struct slice name)
 {
-    return find(r, r->groups_at, r->groups_len, name);
+    uint32_t number;
+    return find(r, r->groups_at, r->groups_len, name, &number);
 }
 
 struct slice rules_model_name(const struct rules *r, uint32_t n)
@@ -59,9 +89,29 @@ bool rules_has_group(const struct rules *r, struct slice name)
     return find_group(r, name) != NULL;
 }
 
-bool rules_find_model(const struct rules *r, struct slice name, struct rules_model *ret_model)
+bool rules_has_tenant(const struct rules *r, struct slice name)
 {
-    const uint8_t *at = find_model(r, name);
+    uint32_t number;
+    return slice_equal(name, SLICE_LITERAL(RULES_STANDARD_TENANT)) ||
+           find(r, r->tenants_at, r->tenants_len, name, &number) != NULL;
+}
+
+struct rules_tenant rules_tenant_at(const struct rules *r, uint32_t n, uint16_t *models)
+{
+    struct slice name = rules_name_at(rules_entry_at(r, r->tenants_at, n));
+    const uint8_t *at = name.data + name.len;
+    uint32_t len = rules_be16(at);
+    if (len == RULES_ALL_MODELS)
+        return (struct rules_tenant){.name = name, .all = true};
+    for (uint32_t i = 0; i < len; i++)
+        models[i] = (uint16_t)rules_be16(at + 2 + (size_t)i * 2);
+    return (struct rules_tenant){.name = name, .models = models, .models_len = len};
+}
+
+bool rules_find_model(const struct rules *r, struct slice tenant, struct slice name,
+                      struct rules_model *ret_model)
+{
+    const uint8_t *at = find_model(r, tenant, name);
     if (at == NULL)
         return false;
     struct rules_model m;
@@ -129,7 +179,7 @@ static struct slice filters_of(const uint8_t *at, enum rules_action action)
 enum rules_decision rules_decide(const struct rules *r, const struct rules_subject *subject,
                                  enum rules_action action, struct slice topic)
 {
-    const uint8_t *model = find_model(r, subject->model);
+    const uint8_t *model = find_model(r, subject->tenant, subject->model);
     if (model == NULL)
         return RULES_DENY_MODEL;
     if ((unsigned)subject->state >= DEVICE_STATE_COUNT ||
@@ -187,7 +237,7 @@ void rules_list_filters(const struct rules *r, const struct rules_subject *subje
                         void (*take)(void *ctx, struct slice filter), void *ctx)
 {
     const struct filter_taker taker = {buffer, max, take, ctx};
-    const uint8_t *model = find_model(r, subject->model);
+    const uint8_t *model = find_model(r, subject->tenant, subject->model);
     bool reaches = model != NULL && (unsigned)subject->state < DEVICE_STATE_COUNT &&
                    (model[subject->state] & RULES_REACH_MQTT) != 0;
     if (!reaches)

@@ -74,6 +74,36 @@ static void ask_all(const struct rules *r, struct slice list, const struct rules
     }
 }
 
+static bool may_have(const struct rules_tenant *t, uint32_t model)
+{
+    bool listed = false;
+    for (size_t i = 0; i < t->models_len; i++)
+        listed = listed || t->models[i] == model;
+    return t->all || listed;
+}
+
+/* Every tenant has the models that it says, and nobody else any. */
+static void check_tenants(const struct rules *r)
+{
+    static uint16_t numbers[RULES_MODELS_MAX];
+    struct rules_model m;
+    for (uint32_t i = 0; i < r->tenants_len; i++) {
+        struct rules_tenant t = rules_tenant_at(r, i, numbers);
+        for (uint32_t k = 0; k < r->models_len; k++)
+            assert(rules_find_model(r, t.name, rules_model_name(r, k), &m) == may_have(&t, k));
+    }
+    for (uint32_t k = 0; k < r->models_len; k++)
+        assert(!rules_find_model(r, SLICE_LITERAL(""), rules_model_name(r, k), &m));
+}
+
+/* What stands there of a model, whoever may have it. */
+static void take_model(const struct rules *r, struct slice name, struct rules_model *ret_model)
+{
+    struct rules open = *r;
+    open.tenants_len = 0;
+    assert(rules_find_model(&open, SLICE_LITERAL(RULES_STANDARD_TENANT), name, ret_model));
+}
+
 /* There is one way to write a body. */
 static void check_written_again(const struct rules *r)
 {
@@ -81,13 +111,15 @@ static void check_written_again(const struct rules *r)
     static struct rules_model models[RULES_MODELS_MAX];
     static struct list lists[2 * (RULES_MODELS_MAX + RULES_GROUPS_MAX)];
     static uint8_t texts[8 * RULES_BODY_MAX], again[RULES_BODY_MAX];
-    size_t used = 0, n = 0;
+    static struct rules_tenant tenants[RULES_TENANTS_MAX];
+    static uint16_t tenant_models[RULES_BODY_MAX / 2];
+    size_t used = 0, n = 0, numbers_len = 0;
     for (uint32_t i = 0; i < r->models_len + r->groups_len; i++, n++) {
         struct rules_entry *e = &entries[i];
         struct slice publish, subscribe;
         if (i < r->models_len) {
             e->name = rules_model_name(r, i);
-            assert(rules_find_model(r, e->name, &models[i]));
+            take_model(r, e->name, &models[i]);
             e->model = &models[i];
             publish = models[i].publish;
             subscribe = models[i].subscribe;
@@ -103,9 +135,16 @@ static void check_written_again(const struct rules *r)
         e->publish = (struct rules_filters){lists[2 * n].filters, lists[2 * n].len};
         e->subscribe = (struct rules_filters){lists[2 * n + 1].filters, lists[2 * n + 1].len};
     }
+    for (uint32_t i = 0; i < r->tenants_len; i++) {
+        uint16_t *numbers = tenant_models + numbers_len;
+        tenants[i] = rules_tenant_at(r, i, numbers);
+        numbers_len += tenants[i].models_len;
+        assert(rules_has_tenant(r, tenants[i].name));
+    }
     struct writer w = writer_over(again, sizeof again);
-    rules_write_body(&w, r->cuts_per_hour, entries, r->models_len, entries + r->models_len,
-                     r->groups_len);
+    const struct rules_entries all = {entries,       entries + r->models_len, tenants,
+                                      r->models_len, r->groups_len,           r->tenants_len};
+    rules_write_body(&w, r->cuts_per_hour, &all);
     assert(w.err == ERR_NONE);
     assert(slice_equal(writer_bytes(&w), r->body));
 }
@@ -115,12 +154,16 @@ static void check_rules(const struct rules *r, struct slice input)
     struct slice group = r->groups_len > 0 ? rules_group_name(r, 0) : slice_of(NULL, 0);
     for (uint32_t i = 0; i < r->models_len; i++) {
         struct slice name = rules_model_name(r, i);
+        struct slice tenant = SLICE_LITERAL(RULES_STANDARD_TENANT);
         const struct rules_subject subjects[] = {
-            {SLICE_LITERAL("acme"), SLICE_LITERAL("t-1"), name, group, DEVICE_TRUSTED},
-            {SLICE_LITERAL("#"), SLICE_LITERAL("+/a"), name, SLICE_LITERAL("$"), DEVICE_TRUSTED},
-            {SLICE_LITERAL(""), SLICE_LITERAL("\xc3"), name, SLICE_LITERAL(""), DEVICE_REVOKED}};
+            {tenant, SLICE_LITERAL("t-1"), name, group, DEVICE_TRUSTED},
+            {tenant, SLICE_LITERAL("+/a"), name, SLICE_LITERAL("$"), DEVICE_TRUSTED},
+            {tenant, SLICE_LITERAL("\xc3"), name, SLICE_LITERAL(""), DEVICE_REVOKED}};
         struct rules_model m;
-        assert(rules_find_model(r, name, &m));
+        if (!rules_find_model(r, tenant, name, &m)) {
+            assert(rules_decide(r, &subjects[0], RULES_PUBLISH, input) == RULES_DENY_MODEL);
+            continue;
+        }
         assert(rules_decide(r, &subjects[2], RULES_PUBLISH, SLICE_LITERAL("a")) ==
                RULES_DENY_STATE);
         ask_all(r, m.publish, subjects, ARRAY_LEN(subjects));
@@ -128,6 +171,7 @@ static void check_rules(const struct rules *r, struct slice input)
         for (int action = RULES_PUBLISH; action <= RULES_SUBSCRIBE; action++)
             (void)rules_decide(r, &subjects[1], (enum rules_action)action, input);
     }
+    check_tenants(r);
     check_written_again(r);
 }
 

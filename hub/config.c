@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/rules.h"
 #include "hub/signer/signer.h"
 #include "pki/fleet.h"
 
@@ -86,6 +87,8 @@ const struct config_key hub_config_keys[] = {
         "file with its API key and secret key, a colon between"),
     KEY("hooks-emqx-roots", CONFIG_PATH, hooks_emqx_roots, 0, 0, "",
         "PEM file that its certificate must lead to; standard: the machine's"),
+    KEY("hooks-emqx-tenant", CONFIG_TEXT, hooks_emqx_tenant, 0, 0, RULES_STANDARD_TENANT,
+        "the tenant whose devices connect there"),
     KEY("ocsp-validity", CONFIG_DURATION, ocsp_validity, 60, OCSP_VALIDITY_MAX, "1h",
         "how long an OCSP answer may be used again"),
     KEY("rotation-per-minute", CONFIG_INTEGER, rotation_per_minute, 1, MANY, "6000",
@@ -155,6 +158,8 @@ enum err hub_config_read(const char *path, struct hub_config *ret_config,
         wrong = "operator-certificate and operator-key go together";
     else if ((config.hooks_emqx_url[0] == '\0') != (config.hooks_emqx_key_file[0] == '\0'))
         wrong = "hooks-emqx-url and hooks-emqx-key-file go together";
+    else if (!rules_name_ok(slice_of_text(config.hooks_emqx_tenant)))
+        wrong = "hooks-emqx-tenant: give the name of a tenant, as it stands in the policy";
     else if ((config.crl_shards & (config.crl_shards - 1)) != 0)
         wrong = "crl-shards: give a power of two, from 1 to 256";
     else

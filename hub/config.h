@@ -43,7 +43,8 @@ struct hub_config {
     char hooks_emqx_url[CONFIG_TEXT_MAX]; /* empty: none */
     char hooks_emqx_key_file[CONFIG_TEXT_MAX];
     char hooks_emqx_roots[CONFIG_TEXT_MAX];
-    int64_t ocsp_validity; /* seconds */
+    char hooks_emqx_tenant[CONFIG_TEXT_MAX]; /* whose devices connect there */
+    int64_t ocsp_validity;                   /* seconds */
     int64_t rotation_per_minute;
     char log_target[CONFIG_TEXT_MAX];
     char log_level[CONFIG_TEXT_MAX];

@@ -32,7 +32,7 @@ struct job {
 
 /* What is open at this hub as far as the look has come; loop 0's. */
 static struct {
-    char position[NAME_MAX_BYTES + 1]; /* the last device that was looked at */
+    char tenant[NAME_MAX_BYTES + 1], position[NAME_MAX_BYTES + 1]; /* the last device looked at */
     bool closing;
     int64_t begun_ms; /* the look; monotonic, 0: never */
 } look;
@@ -116,6 +116,7 @@ void cutter_close(struct hub_loop *here, const char *tenant, const struct cutter
 struct found {
     struct device_cut_row cuts[LOOK_DEVICES];
     size_t n;
+    bool more;
 };
 
 static enum err take_cut(void *ctx, const void *row)
@@ -140,23 +141,33 @@ static bool is_ours(const struct cut_leg_state *legs, size_t n)
     return !open_elsewhere;
 }
 
+/* The first so many of one tenant, in the order of tenants; what is left comes in the next turn. */
+static void keep_one_tenant(struct found *found)
+{
+    size_t n = 0;
+    while (n < found->n && strcmp(found->cuts[n].tenant, found->cuts[0].tenant) == 0)
+        n++;
+    found->more = found->n == LOOK_DEVICES || n < found->n;
+    found->n = n;
+}
+
 static enum err look_on(struct hub_loop *here, struct arena *arena, struct found *found,
                         struct cutter_target targets[LOOK_DEVICES], size_t *ret_n)
 {
     struct device_cut_row after = {0};
-    (void)snprintf(after.tenant, sizeof after.tenant, "%s", HUB_TENANT);
+    (void)snprintf(after.tenant, sizeof after.tenant, "%s", look.tenant);
     (void)snprintf(after.device, sizeof after.device, "%s", look.position);
-    const struct store_filter filters[] = {{.column = "tenant", .text = SLICE_LITERAL(HUB_TENANT)},
-                                           {.column = "complete", .integer = 0}};
+    const struct store_filter open = {.column = "complete", .integer = 0};
     const struct store_query query = {.table = &table_device_cut,
-                                      .filters = filters,
-                                      .filters_len = ARRAY_LEN(filters),
+                                      .filters = &open,
+                                      .filters_len = 1,
                                       .after = &after,
                                       .limit = LOOK_DEVICES};
     struct cut_legs legs;
     enum err err = store_list(here->reader, &query, arena, take_cut, found);
+    keep_one_tenant(found);
     if (err == ERR_NONE && found->n > 0)
-        err = identity_cut_legs(here->reader, HUB_TENANT, arena, &legs);
+        err = identity_cut_legs(here->reader, found->cuts[0].tenant, arena, &legs);
     for (size_t i = 0; err == ERR_NONE && i < found->n; i++) {
         struct cut_leg_state *states;
         size_t n;
@@ -191,12 +202,14 @@ void cutter_turn(struct hub_loop *here)
     struct cutter_target targets[LOOK_DEVICES];
     size_t n = 0;
     enum err err = found == NULL ? ERR_NO_MEMORY : look_on(here, arena, found, targets, &n);
-    bool more = err == ERR_NONE && found->n == LOOK_DEVICES; /* else it begins anew, later */
-    (void)snprintf(look.position, sizeof look.position, "%s",
-                   more ? found->cuts[LOOK_DEVICES - 1].device : "");
+    const struct device_cut_row *last = err == ERR_NONE && found->more
+                                            ? &found->cuts[found->n - 1]
+                                            : NULL; /* else it begins anew */
+    (void)snprintf(look.tenant, sizeof look.tenant, "%s", last != NULL ? last->tenant : "");
+    (void)snprintf(look.position, sizeof look.position, "%s", last != NULL ? last->device : "");
     if (n > 0) {
         look.closing = true;
-        cutter_close(here, HUB_TENANT, targets, n, look_closed, NULL);
+        cutter_close(here, found->cuts[0].tenant, targets, n, look_closed, NULL);
     }
     arena_free(arena);
 }

@@ -23,7 +23,7 @@
 
 #define HUB_VERSION   "0.1.0"
 #define HUB_LOOPS_MAX 128
-#define HUB_TENANT    STORE_TENANT /* the one tenant of this version; the schema knows more */
+#define HUB_TENANT    STORE_TENANT /* whoever names none acts in it, and it governs the fleet */
 
 /* What one loop has to itself. */
 struct hub_loop {

@@ -48,11 +48,25 @@ static void ended(struct act *act)
     (void)sem_post(act->ctx);
 }
 
+/* Whose devices connect to that EMQX. */
+static const char *tenant_of(void)
+{
+    return kicker.hub->config.hooks_emqx_tenant;
+}
+
+static struct device_cut_row row_of(const char *device)
+{
+    struct device_cut_row row = {0};
+    (void)snprintf(row.tenant, sizeof row.tenant, "%s", tenant_of());
+    (void)snprintf(row.device, sizeof row.device, "%s", device);
+    return row;
+}
+
 static struct act_origin origin_of(struct arena *arena, sem_t *done)
 {
     (void)sem_init(done, 0, 0);
     return (struct act_origin){
-        .arena = arena, .tenant = HUB_TENANT, .actor = "hub", .then = ended, .ctx = done};
+        .arena = arena, .tenant = tenant_of(), .actor = "hub", .then = ended, .ctx = done};
 }
 
 static enum err wait_for(sem_t *done, const struct act *act)
@@ -136,8 +150,7 @@ static enum err take_back(struct arena *arena)
 {
     for (size_t i = 0; i < kicker.banned_len;) {
         char explain[256] = "";
-        struct device_cut_row row = {.tenant = HUB_TENANT};
-        (void)snprintf(row.device, sizeof row.device, "%s", kicker.banned[i]);
+        struct device_cut_row row = row_of(kicker.banned[i]);
         enum err err = store_get(kicker.reader, &table_device_cut, arena, &row);
         if (err == ERR_NONE) {
             i++;
@@ -184,9 +197,8 @@ static enum err is_open(const struct device_cut_row *cut, const struct cut_legs 
 static enum err cut_some(const char *after, struct arena *arena, struct found *found)
 {
     struct cut_legs legs;
-    struct device_cut_row position = {.tenant = HUB_TENANT};
-    (void)snprintf(position.device, sizeof position.device, "%s", after);
-    const struct store_filter filters[] = {{.column = "tenant", .text = SLICE_LITERAL(HUB_TENANT)},
+    const struct device_cut_row position = row_of(after);
+    const struct store_filter filters[] = {{.column = "tenant", .text = slice_of_text(tenant_of())},
                                            {.column = "complete", .integer = 0}};
     const struct store_query query = {.table = &table_device_cut,
                                       .filters = filters,
@@ -196,7 +208,7 @@ static enum err cut_some(const char *after, struct arena *arena, struct found *f
     found->n = 0;
     enum err err = store_list(kicker.reader, &query, arena, take_cut, found);
     if (err == ERR_NONE && found->n > 0)
-        err = identity_cut_legs(kicker.reader, HUB_TENANT, arena, &legs);
+        err = identity_cut_legs(kicker.reader, tenant_of(), arena, &legs);
     for (size_t i = 0; err == ERR_NONE && i < found->n; i++) {
         bool open;
         err = is_open(&found->cuts[i], &legs, arena, &open);
@@ -282,9 +294,11 @@ struct stale {
     size_t n;
 };
 
-static enum err take_stale(void *ctx, const char *leg, int64_t hub, int64_t since)
+static enum err take_stale(void *ctx, const char *leg, int64_t hub, const char *tenant,
+                           int64_t since)
 {
     (void)since;
+    (void)tenant;
     struct stale *stale = ctx;
     if (hub == membership_id() && strcmp(leg, kicker.leg) != 0 && stale->n < ARRAY_LEN(stale->legs))
         (void)snprintf(stale->legs[stale->n++], sizeof stale->legs[0], "%s", leg);

@@ -5,7 +5,7 @@
 
 #define SHOWN(s) (int)(s).len, (const char *)(s).data
 
-static int compare(struct slice a, struct slice b)
+int policy_compare_names(struct slice a, struct slice b)
 {
     size_t n = a.len < b.len ? a.len : b.len;
     int order = n == 0 ? 0 : memcmp(a.data, b.data, n);
@@ -14,12 +14,20 @@ static int compare(struct slice a, struct slice b)
 
 static int compare_model(const void *name, const void *model)
 {
-    return compare(*(const struct slice *)name, ((const struct policy_model *)model)->name);
+    return policy_compare_names(*(const struct slice *)name,
+                                ((const struct policy_model *)model)->name);
 }
 
 static int compare_group(const void *name, const void *group)
 {
-    return compare(*(const struct slice *)name, ((const struct policy_group *)group)->name);
+    return policy_compare_names(*(const struct slice *)name,
+                                ((const struct policy_group *)group)->name);
+}
+
+static int compare_tenant(const void *name, const void *tenant)
+{
+    return policy_compare_names(*(const struct slice *)name,
+                                ((const struct policy_tenant *)tenant)->name);
 }
 
 const struct policy_model *policy_find_model(const struct policy *policy, struct slice name)
@@ -32,6 +40,20 @@ const struct policy_group *policy_find_group(const struct policy *policy, struct
 {
     return bsearch(&name, policy->groups, policy->groups_len, sizeof *policy->groups,
                    compare_group);
+}
+
+const struct policy_tenant *policy_find_tenant(const struct policy *policy, struct slice name)
+{
+    return bsearch(&name, policy->tenants, policy->tenants_len, sizeof *policy->tenants,
+                   compare_tenant);
+}
+
+bool policy_tenant_has(const struct policy_tenant *tenant, size_t model)
+{
+    for (size_t i = 0; i < tenant->models_len; i++)
+        if (tenant->models[i] == model)
+            return true;
+    return tenant->all;
 }
 
 /* Where a complaint about map.key belongs: there, or at the map's owner where it is silent. */
@@ -68,12 +90,23 @@ static enum err check_test(const struct policy *policy, const struct yaml_node *
                            struct policy_complaint *complaint)
 {
     const struct yaml_node *model = yaml_get(node, "model"), *group = yaml_get(node, "group");
-    if (policy_find_model(policy, model->text) == NULL)
+    const struct yaml_node *tenant = yaml_get(node, "tenant");
+    const struct policy_model *found = policy_find_model(policy, model->text);
+    struct slice owner = tenant == NULL ? SLICE_LITERAL(RULES_STANDARD_TENANT) : tenant->text;
+    if (found == NULL)
         return policy_complain(complaint, model->line, model->column, ERR_SYNTAX,
                                "there is no model '%.*s' in this policy", SHOWN(model->text));
     if (group != NULL && policy_find_group(policy, group->text) == NULL)
         return policy_complain(complaint, group->line, group->column, ERR_SYNTAX,
                                "there is no group '%.*s' in this policy", SHOWN(group->text));
+    const struct policy_tenant *t = policy_find_tenant(policy, owner);
+    if (t == NULL)
+        return policy_complain(complaint, tenant->line, tenant->column, ERR_SYNTAX,
+                               "there is no tenant '%.*s' in this policy", SHOWN(owner));
+    if (!policy_tenant_has(t, (size_t)(found - policy->models)))
+        return policy_complain(complaint, model->line, model->column, ERR_SYNTAX,
+                               "devices of the tenant '%.*s' can't be of the model '%.*s'",
+                               SHOWN(owner), SHOWN(model->text));
     return ERR_NONE;
 }
 

@@ -50,11 +50,34 @@ static enum err put_topics(const struct policy_topics *topics, struct arena *are
     return err;
 }
 
+/* The tenant that there is always stands there only where it may not have all models. */
+static enum err put_tenants(const struct policy *policy, struct arena *arena,
+                            struct rules_entries *all)
+{
+    struct rules_tenant *tenants = arena_alloc(arena, (policy->tenants_len + 1) * sizeof *tenants);
+    if (tenants == NULL)
+        return ERR_NO_MEMORY;
+    all->tenants = tenants;
+    for (size_t i = 0; i < policy->tenants_len; i++) {
+        const struct policy_tenant *t = &policy->tenants[i];
+        bool has_all = t->all || t->models_len == policy->models_len;
+        if (has_all && slice_equal(t->name, SLICE_LITERAL(RULES_STANDARD_TENANT)))
+            continue;
+        tenants[all->tenants_len++] = (struct rules_tenant){
+            .name = t->name, .all = has_all, .models = t->models, .models_len = t->models_len};
+    }
+    return ERR_NONE;
+}
+
 enum err policy_compile(const struct policy *policy, struct arena *arena, struct slice *ret_body)
 {
     struct rules_entry *models =
         arena_alloc(arena, (policy->models_len + policy->groups_len + 1) * sizeof *models);
     struct rules_entry *groups = models + policy->models_len;
+    struct rules_entries all = {.models = models,
+                                .models_len = policy->models_len,
+                                .groups = groups,
+                                .groups_len = policy->groups_len};
     struct writer w = arena_writer(arena, RULES_MAX);
     enum err err = models == NULL ? ERR_NO_MEMORY : w.err;
     for (size_t i = 0; err == ERR_NONE && i < policy->models_len; i++) {
@@ -66,10 +89,11 @@ enum err policy_compile(const struct policy *policy, struct arena *arena, struct
         groups[i].name = policy->groups[i].name;
         err = put_topics(&policy->groups[i].topics, arena, &groups[i]);
     }
+    if (err == ERR_NONE)
+        err = put_tenants(policy, arena, &all);
     if (err != ERR_NONE)
         return err;
-    rules_write_body(&w, policy->cuts_per_hour, models, policy->models_len, groups,
-                     policy->groups_len);
+    rules_write_body(&w, policy->cuts_per_hour, &all);
     if (w.err == ERR_NONE)
         *ret_body = writer_bytes(&w);
     return w.err;

@@ -361,6 +361,60 @@ static void diff_tests(struct run *r, const struct policy *old, const struct pol
     }
 }
 
+/* ---- tenants ---- */
+
+static bool had_model(const struct policy *old, const struct policy_tenant *was, struct slice name)
+{
+    const struct policy_model *m = policy_find_model(old, name);
+    return m != NULL && policy_tenant_has(was, (size_t)(m - old->models));
+}
+
+/* Of each model that both know; of one that comes or goes, the model's own differences tell. */
+static void compare_tenant(struct run *r, const struct policy *old, const struct policy_tenant *was,
+                           const struct policy *new, const struct policy_tenant *is)
+{
+    for (size_t i = 0; i < new->models_len; i++) {
+        struct slice model = new->models[i].name;
+        bool known = policy_find_model(old, model) != NULL;
+        bool had = had_model(old, was, model), has = policy_tenant_has(is, i);
+        if (known && had != has)
+            ADD_TOGGLE(r, has, "tenant '%.*s': devices of the model '%.*s'", TEXT(is->name),
+                       TEXT(model));
+    }
+    if (was->all != is->all)
+        ADD_TOGGLE(r, is->all, "tenant '%.*s': models that are yet to come", TEXT(is->name));
+}
+
+/* One that came or went, whole. */
+static void tell_tenant(struct run *r, bool came, const struct policy *p,
+                        const struct policy_tenant *t)
+{
+    ADD_TOGGLE(r, came, "tenant '%.*s': devices of %s", TEXT(t->name),
+               t->all ? "all models" : "these models");
+    for (size_t i = 0; i < t->models_len; i++)
+        ADD_TOGGLE(r, came, "tenant '%.*s': devices of the model '%.*s'", TEXT(t->name),
+                   TEXT(p->models[t->models[i]].name));
+}
+
+static void diff_tenants(struct run *r, const struct policy *old, const struct policy *new)
+{
+    static const struct policy_tenant first = {.name = SLICE_LITERAL(RULES_STANDARD_TENANT),
+                                               .all = true};
+    const struct policy_tenant *olds = old == NULL ? &first : old->tenants;
+    size_t i = 0, k = 0, old_len = old == NULL ? 1 : old->tenants_len;
+    while (i < old_len || k < new->tenants_len) {
+        const struct policy_tenant *a = i < old_len ? &olds[i] : NULL;
+        const struct policy_tenant *b = k < new->tenants_len ? &new->tenants[k] : NULL;
+        int order = a == NULL ? 1 : b == NULL ? -1 : compare_names(a->name, b->name);
+        if (order == 0)
+            compare_tenant(r, old == NULL ? new : old, a, new, b);
+        else
+            tell_tenant(r, order > 0, order > 0 ? new : old, order > 0 ? b : a);
+        i += order <= 0;
+        k += order >= 0;
+    }
+}
+
 /* ---- the fleet ---- */
 
 static void diff_key(struct run *r, const char *old, const char *new)
@@ -405,6 +459,7 @@ enum err policy_diff(const struct policy *old, const struct policy *new, struct 
     struct run r = {.arena = arena};
     diff_fleet(&r, old, new);
     diff_tests(&r, old, new);
+    diff_tenants(&r, old, new);
     diff_models(&r, old, new);
     r.is_group = true;
     diff_groups(&r, old, new);

@@ -21,6 +21,9 @@ MUST_USE enum err policy_take_word(const struct schema *s, const char *what,
 
 /* ---- check.c: what single values cannot show ---- */
 
+/* In the order of their bytes. */
+int policy_compare_names(struct slice a, struct slice b);
+
 MUST_USE enum err policy_cross_check(const struct policy *policy, const struct yaml_node *root,
                                      struct policy_complaint *complaint);
 

@@ -13,6 +13,7 @@
 #define POLICY_TEXT_MAX       (256U << 10) /* bytes of the file */
 #define POLICY_ARENA_MAX      (64U << 20) /* bytes that reading, compiling and a diff take at most */
 #define POLICY_TESTS_MAX      10000
+#define POLICY_PAIRS_MAX      16384 /* models of all tenants: each is a row, written at once */
 #define POLICY_WARNINGS_MAX   200
 #define POLICY_LOCATED_MAX    256
 #define POLICY_AUTOMATIC_CUTS 20 /* an hour, where the file does not say */
@@ -60,6 +61,14 @@ struct policy_group {
     struct policy_topics topics;
 };
 
+struct policy_tenant {
+    struct slice name;
+    unsigned line;          /* 0: the file does not name it */
+    bool all;               /* its devices may be of any model; else of these: */
+    const uint16_t *models; /* numbers in the policy's models, the least first */
+    size_t models_len;
+};
+
 /* "a quarantined thermo in floor-1 may not subscribe #" */
 enum policy_question {
     POLICY_MAY_PUBLISH,
@@ -90,6 +99,9 @@ struct policy {
     size_t models_len;
     struct policy_group *groups; /* in the order of their names */
     size_t groups_len;
+    struct policy_tenant
+        *tenants; /* in the order of their names; RULES_STANDARD_TENANT is always there */
+    size_t tenants_len;
     struct policy_test *tests;
     size_t tests_len;
 };
@@ -105,6 +117,9 @@ MUST_USE enum err policy_compile(const struct policy *policy, struct arena *aren
 /* NULL where there is none of that name. */
 const struct policy_model *policy_find_model(const struct policy *policy, struct slice name);
 const struct policy_group *policy_find_group(const struct policy *policy, struct slice name);
+const struct policy_tenant *policy_find_tenant(const struct policy *policy, struct slice name);
+/* Whether its devices may be of the model of that number. */
+bool policy_tenant_has(const struct policy_tenant *tenant, size_t model);
 
 /* What is allowed, and yet as a rule a mistake: devices that read what others publish, reach
  * brokers from quarantine, have no limit. In the order of lines; lives in the arena. At most

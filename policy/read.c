@@ -240,6 +240,79 @@ static enum err make_groups(const struct run *r, const struct schema_array *from
     return ERR_NONE;
 }
 
+/* ---- tenants ---- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint16_t x = *(const uint16_t *)a, y = *(const uint16_t *)b;
+    return (x > y) - (x < y);
+}
+
+static enum err make_tenant(const struct run *r, const struct schema_tenant *from,
+                            const struct policy *p, struct policy_tenant *to)
+{
+    uint16_t *models = arena_alloc(r->arena, (from->models.len + 1) * sizeof *models);
+    const struct slice *names = from->models.entries;
+    if (models == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0; i < from->models.len; i++) {
+        const struct policy_model *m = policy_find_model(p, names[i]);
+        if (m == NULL)
+            return policy_complain(r->complaint, from->entry.line, from->entry.column, ERR_SYNTAX,
+                                   "there is no model '%.*s' in this policy", SHOWN(names[i]));
+        models[i] = (uint16_t)(m - p->models);
+    }
+    qsort(models, from->models.len, sizeof *models, compare_numbers);
+    for (size_t i = 1; i < from->models.len; i++)
+        if (models[i] == models[i - 1])
+            return policy_complain(r->complaint, from->entry.line, from->entry.column, ERR_SYNTAX,
+                                   "the model '%.*s' stands twice among this tenant's",
+                                   SHOWN(p->models[models[i]].name));
+    *to = (struct policy_tenant){.name = from->entry.name,
+                                 .line = from->entry.line,
+                                 .all = from->models.len == 0,
+                                 .models = models,
+                                 .models_len = from->models.len};
+    return ERR_NONE;
+}
+
+/* RULES_STANDARD_TENANT is put where it belongs in the order, if the file does not name it. */
+static enum err make_tenants(const struct run *r, const struct schema_array *from, struct policy *p)
+{
+    static const struct slice standard = SLICE_LITERAL(RULES_STANDARD_TENANT);
+    const struct schema_tenant *t = from->entries;
+    size_t pairs = 0;
+    p->tenants = arena_alloc(r->arena, (from->len + 1) * sizeof *p->tenants);
+    if (p->tenants == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0, named = 0; i <= from->len; i++) {
+        int order = i == from->len ? 1 : policy_compare_names(t[i].entry.name, standard);
+        named = named || order == 0;
+        if (order > 0 && !named) {
+            p->tenants[p->tenants_len++] = (struct policy_tenant){.name = standard, .all = true};
+            named = 1;
+        }
+        if (i == from->len)
+            break;
+        if (slice_starts_with(t[i].entry.name, SLICE_LITERAL("holdfast-")))
+            return policy_complain(r->complaint, t[i].entry.line, t[i].entry.column, ERR_SYNTAX,
+                                   "tenants named 'holdfast-...' are the hub's own");
+        struct policy_tenant *made = &p->tenants[p->tenants_len++];
+        enum err err = make_tenant(r, &t[i], p, made);
+        if (err != ERR_NONE)
+            return err;
+        pairs += made->all ? p->models_len : made->models_len;
+        if (pairs > POLICY_PAIRS_MAX)
+            return policy_complain(r->complaint, t[i].entry.line, t[i].entry.column, ERR_LIMIT,
+                                   "these tenants have more than %d models together: name under "
+                                   "'models' those that each needs",
+                                   POLICY_PAIRS_MAX);
+    }
+    return ERR_NONE;
+}
+
+/* ---- tests ---- */
+
 static const uint8_t reach_bits[] = {RULES_REACH_ENROLMENT, RULES_REACH_API, RULES_REACH_MQTT};
 
 /* The questions of one entry: counted where `to` is NULL. */
@@ -325,6 +398,8 @@ enum err policy_read(struct slice text, struct arena *arena, struct policy *ret_
     err = make_models(&r, &file->models, &policy);
     if (err == ERR_NONE)
         err = make_groups(&r, &file->groups, &policy);
+    if (err == ERR_NONE)
+        err = make_tenants(&r, &file->tenants, &policy);
     if (err == ERR_NONE)
         err = make_tests(&r, &file->tests, &policy);
     if (err == ERR_NONE)

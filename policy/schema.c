@@ -284,6 +284,20 @@ static const struct schema group_item = {.kind = SCHEMA_MAP,
                                          KEYS(group_keys),
                                          .help = "A group; its topics come to those of the model."};
 
+static const struct schema model_name_item = {.kind = SCHEMA_NAME, .help = "One of `models`."};
+static const struct schema tenant_keys[] = {
+    {.name = "models",
+     .kind = SCHEMA_LIST,
+     .item = &model_name_item,
+     .item_size = sizeof(struct slice),
+     .min = 1,
+     .max = RULES_MODELS_MAX,
+     .help = "Which of the `models` its devices may be of. Without it: all.",
+     AT(schema_tenant, models)},
+};
+static const struct schema tenant_item = {
+    .kind = SCHEMA_MAP, KEYS(tenant_keys), .help = "A tenant: one whose devices are apart."};
+
 /* ---- tests ---- */
 
 static const struct schema topic_item = {.kind = SCHEMA_TOPIC,
@@ -318,8 +332,8 @@ static const struct schema test_keys[] = {
      .offset = offsetof(struct schema_test, group)},
     {.name = "tenant",
      .kind = SCHEMA_NAME,
-     .standard = "default",
-     .help = "Its tenant.",
+     .standard = RULES_STANDARD_TENANT,
+     .help = "Its tenant, one of `tenants`.",
      .offset = offsetof(struct schema_test, tenant)},
     {.name = "state",
      .kind = SCHEMA_WORD,
@@ -417,6 +431,13 @@ static const struct schema file_keys[] = {
      .required = true,
      .help = "Kinds of device. One whose model is not here reaches nothing.",
      AT(schema_file, models)},
+    {.name = "tenants",
+     .kind = SCHEMA_NAMED,
+     .item = &tenant_item,
+     .item_size = sizeof(struct schema_tenant),
+     .max = RULES_TENANTS_MAX,
+     .help = "Whose devices are kept apart from each other's. The tenant `default` exists always.",
+     AT(schema_file, tenants)},
     {.name = "tests",
      .kind = SCHEMA_LIST,
      .item = &test_item,

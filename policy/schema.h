@@ -86,6 +86,11 @@ struct schema_model {
     struct schema_array publish, subscribe; /* of struct slice */
 };
 
+struct schema_tenant {
+    struct schema_entry entry;
+    struct schema_array models; /* of struct slice */
+};
+
 struct schema_group {
     struct schema_entry entry;
     struct schema_array publish, subscribe;
@@ -97,7 +102,7 @@ struct schema_file {
     char fleet[FLEET_NAME_MAX + 1];
     struct policy_changes changes;
     uint32_t cuts_per_hour;
-    struct schema_array models, groups, tests;
+    struct schema_array models, groups, tenants, tests;
 };
 
 extern const struct schema policy_schema; /* -> struct schema_file */

@@ -4,7 +4,8 @@ static bool reaches(const struct policy_test *test, const struct rules *rules)
 {
     struct rules_model model;
     const struct rules_subject *s = &test->subject;
-    return (unsigned)s->state < DEVICE_STATE_COUNT && rules_find_model(rules, s->model, &model) &&
+    return (unsigned)s->state < DEVICE_STATE_COUNT &&
+           rules_find_model(rules, s->tenant, s->model, &model) &&
            (model.reach[s->state] & test->reach) != 0;
 }
 
@@ -53,7 +54,7 @@ void policy_test_text(struct writer *w, const struct policy_test *test)
         writer_text(w, " in ");
         quoted(w, s->group);
     }
-    if (!slice_equal(s->tenant, SLICE_LITERAL("default"))) {
+    if (!slice_equal(s->tenant, SLICE_LITERAL(RULES_STANDARD_TENANT))) {
         writer_text(w, " of ");
         quoted(w, s->tenant);
     }

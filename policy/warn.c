@@ -233,12 +233,41 @@ static void warn_limits(struct run *r, const struct policy_model *m)
                  SHOWN(m->name), limits[i].name);
 }
 
+static bool is_had(const struct policy *p, const struct policy_model *m)
+{
+    for (size_t i = 0; i < p->tenants_len; i++)
+        if (policy_tenant_has(&p->tenants[i], (size_t)(m - p->models)))
+            return true;
+    return false;
+}
+
 static void warn_untested(struct run *r, const struct policy_model *m)
 {
+    if (!is_had(r->policy, m)) {
+        WARN(r, m->line, "no tenant may have devices of the model '%.*s'", SHOWN(m->name));
+        return; /* and none can be tested */
+    }
     for (size_t i = 0; i < r->policy->tests_len; i++)
         if (slice_equal(r->policy->tests[i].subject.model, m->name))
             return;
     WARN(r, m->line, "no test is about '%.*s'", SHOWN(m->name));
+}
+
+static bool has_test(const struct policy *p, struct slice tenant)
+{
+    for (size_t i = 0; i < p->tests_len; i++)
+        if (slice_equal(p->tests[i].subject.tenant, tenant))
+            return true;
+    return false;
+}
+
+static void warn_tenants(struct run *r)
+{
+    const struct policy *p = r->policy;
+    for (size_t i = 0; i < p->tenants_len; i++)
+        if (p->tenants[i].line != 0 && !has_test(p, p->tenants[i].name))
+            WARN(r, p->tenants[i].line, "no test is about the tenant '%.*s'",
+                 SHOWN(p->tenants[i].name));
 }
 
 static int compare_lines(const void *a, const void *b)
@@ -261,6 +290,7 @@ enum err policy_warn(const struct policy *policy, struct arena *arena,
         warn_limits(&r, &policy->models[i]);
         warn_untested(&r, &policy->models[i]);
     }
+    warn_tenants(&r);
     warn_topics(&r);
     qsort(r.warnings, r.len, sizeof *r.warnings, compare_lines);
     if (r.pairs == COMPARE_MAX || r.len == POLICY_WARNINGS_MAX - 1)

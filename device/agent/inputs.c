@@ -135,6 +135,7 @@ enum err inputs_read(const struct agent_config *config, struct agent_inputs *inp
     o->bootstrap = config->bootstrap;
     o->hub = config->hub;
     o->serial = config->serial;
+    o->tenant = config->tenant[0] == '\0' ? NULL : config->tenant;
     o->proof = config->claim_file[0] != '\0'           ? DEVICE_PROOF_CLAIM
                : config->idevid_certificate[0] != '\0' ? DEVICE_PROOF_MANUFACTURER
                                                        : DEVICE_PROOF_KEY;

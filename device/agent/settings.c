@@ -38,6 +38,7 @@ const struct config_key agent_config_keys[] = {
     PATH("state", state, "/var/lib/holdfast-agent",
          "folder for keys, certificates and state; made where it is missing"),
     TEXT("serial", serial, NULL, "serial number, as it stands in the manifest"),
+    TEXT("tenant", tenant, "", "whose device it is, where that is not the tenant 'default'"),
     PATH("claim-file", claim_file, "",
          "file with the claim code; removed once the hub has taken the certificate"),
     PATH("idevid-certificate", idevid_certificate, "",

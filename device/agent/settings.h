@@ -14,6 +14,7 @@ struct agent_config {
     char trust_bundle[CONFIG_TEXT_MAX];
     char state[CONFIG_TEXT_MAX];
     char serial[CONFIG_TEXT_MAX];
+    char tenant[CONFIG_TEXT_MAX];
     char claim_file[CONFIG_TEXT_MAX];
     char idevid_certificate[CONFIG_TEXT_MAX];
     char idevid_key[CONFIG_TEXT_MAX];

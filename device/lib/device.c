@@ -329,7 +329,7 @@ void device_renew(struct device *d)
 
 /* ---- from start to end ---- */
 
-static bool is_serial(struct slice s)
+static bool is_name(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (s.data[i] <= ' ' || s.data[i] >= 0x7f || s.data[i] == ':' || s.data[i] == '/')
@@ -353,8 +353,9 @@ static enum err check_options(struct device *d, const struct device_options *o)
     bool kind_known = false;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         kind_known = kind_known || o->key_kind == kinds[i];
-    if (!kind_known || o->serial == NULL || !is_serial(slice_of_text(o->serial)) ||
-        o->agent_version == NULL || o->platform == NULL || o->build_time < 0)
+    if (!kind_known || o->serial == NULL || !is_name(slice_of_text(o->serial)) ||
+        (o->tenant != NULL && !is_name(slice_of_text(o->tenant))) || o->agent_version == NULL ||
+        o->platform == NULL || o->build_time < 0)
         return ERR_SYNTAX;
     if (o->claim.len > DEVICE_CLAIM_MAX)
         return ERR_LIMIT;

@@ -90,6 +90,7 @@ struct device_options {
     const char *bootstrap; /* "host:port", "[::1]:port"; required, as are hub and serial */
     const char *hub;
     const char *serial;
+    const char *tenant; /* NULL: as the hub has it; of a device with a claim code, `default` */
     enum device_proof proof;
     struct slice claim;              /* until DEVICE_EVENT_ENROLLED */
     struct slice manufacturer_chain; /* DER, its own certificate first */

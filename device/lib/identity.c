@@ -6,7 +6,7 @@
 #define SPKI_WRITTEN_MAX 128 /* of P-384, the longest we make, is 120 */
 #define KEY_WRITTEN_MAX  97  /* a point of P-384 */
 #define AUTHORIZATION    "Authorization: Basic "
-#define BASIC_MAX        (DEVICE_SERIAL_MAX + 1 + DEVICE_CLAIM_MAX)
+#define BASIC_MAX        (DEVICE_SERIAL_MAX + 1 + DEVICE_SERIAL_MAX + 1 + DEVICE_CLAIM_MAX)
 
 static enum err spki_hash(const struct port *port, enum key_kind kind, struct slice key,
                           uint8_t hash[SHA256_SIZE])
@@ -252,6 +252,10 @@ static enum err write_basic(const struct device *d, struct writer *w)
 {
     uint8_t text[BASIC_MAX];
     struct writer credentials = writer_over(text, sizeof text);
+    if (d->options->tenant != NULL) {
+        writer_text(&credentials, d->options->tenant);
+        writer_u8(&credentials, '/');
+    }
     writer_text(&credentials, d->options->serial);
     writer_u8(&credentials, ':');
     writer_put(&credentials, d->options->claim);

@@ -9,7 +9,7 @@ const char *issued_record_name(int slot)
     return slot == PORT_KEY_A ? "certificate-a" : "certificate-b";
 }
 
-/* spiffe://FLEET/TENANT/device/SERIAL, of our fleet and with our serial number. */
+/* spiffe://FLEET/TENANT/device/SERIAL, of our fleet and tenant and with our serial number. */
 static bool is_our_name(const struct device *d, struct slice uri)
 {
     struct reader r = reader_over(uri);
@@ -18,7 +18,9 @@ static bool is_our_name(const struct device *d, struct slice uri)
     struct slice tenant = reader_until(&r, '/');
     reader_expect(&r, SLICE_LITERAL("device/"));
     struct slice serial = reader_rest(&r);
+    const char *own = d->options->tenant;
     return reader_finish(&r) == ERR_NONE && tenant.len > 0 &&
+           (own == NULL || slice_equal(tenant, slice_of_text(own))) &&
            slice_equal(fleet, slice_of_text(d->bundle.fleet)) &&
            slice_equal(serial, slice_of_text(d->options->serial));
 }

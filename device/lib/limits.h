@@ -32,7 +32,7 @@
 #define RECORD_MAX  NOTE_MAX /* a trust bundle is the largest */
 #define RECORDS_MAX 6        /* state, certificates and trust bundle, two of each */
 
-#define DEVICE_SERIAL_MAX 64  /* ub-common-name, RFC 5280 appendix A */
+#define DEVICE_SERIAL_MAX 64  /* ub-common-name, RFC 5280 appendix A; a tenant's name, too */
 #define DEVICE_CLAIM_MAX  128 /* a claim code is 26 to 64 characters */
 #define DEVICE_NAME_MAX   224 /* spiffe://FLEET/TENANT/device/SERIAL, with 63, 64 and 64 bytes */
 #define DEVICE_HOST_MAX   253 /* RFC 1035 section 2.3.4, in text */

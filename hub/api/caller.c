@@ -29,7 +29,8 @@ static enum err check_reach(struct api_call *call, enum rules_reach need)
     uint8_t reach = view->state == DEVICE_TRUSTED ? RULES_REACH_ENROLMENT | RULES_REACH_API
                                                   : RULES_REACH_ENROLMENT;
     if (force != NULL && strcmp(view->model, IDENTITY_BROKER_MODEL) != 0)
-        reach = policy_reach(force, slice_of_text(view->model), view->state);
+        reach = policy_reach(force, slice_of_text(view->tenant), slice_of_text(view->model),
+                             view->state);
     if ((reach & need) != 0)
         return ERR_NONE;
     if (view->state != DEVICE_TRUSTED && need == RULES_REACH_API)

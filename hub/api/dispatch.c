@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "hub/api/caller.h"
+#include "hub/api/tenant.h"
 #include "hub/follower.h"
 #include "hub/membership.h"
 
@@ -246,6 +247,8 @@ void api_handle(struct http_request *request, void *ctx)
         err = ERR_REFUSED; /* the problem is another now: 429 */
     if (err == ERR_NONE)
         err = caller_identify(call);
+    if (err == ERR_NONE)
+        err = tenant_choose(call);
     if (err == ERR_NONE)
         err = caller_within_rate(call);
     if (err == ERR_NONE)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/requests.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "core/base64.h"
@@ -12,7 +13,7 @@
 #include "hub/membership.h"
 
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
-#define BASIC_MAX  256 /* bytes of "serial:claim" */
+#define BASIC_MAX  320 /* bytes of "tenant/serial:claim" */
 
 /* ---- certificates out ---- */
 
@@ -83,30 +84,51 @@ void api_est_fullcmc(struct api_call *call)
 
 /* ---- credentials in ---- */
 
-/* "Basic BASE64(serial:claim)" (RFC 7617; RFC 7030 section 3.2.3). */
+/* "SERIAL", or "TENANT/SERIAL" where it is another than HUB_TENANT. */
+static enum err read_user(struct api_call *call, struct slice user, struct enrolment *e)
+{
+    const uint8_t *slash = user.len == 0 ? NULL : memchr(user.data, '/', user.len);
+    struct slice tenant = SLICE_LITERAL(HUB_TENANT), serial = user;
+    if (slash != NULL) {
+        tenant = slice_of(user.data, (size_t)(slash - user.data));
+        serial = slice_of(slash + 1, user.len - tenant.len - 1);
+    }
+    if (text_form_check(&form_name, tenant) != ERR_NONE ||
+        text_form_check(&form_name, serial) != ERR_NONE)
+        return ERR_SYNTAX;
+    char *text = arena_text(http_request_arena(call->request), tenant);
+    if (text == NULL)
+        return ERR_NO_MEMORY;
+    call->tenant = text;
+    memcpy(e->device, serial.data, serial.len);
+    e->device[serial.len] = '\0';
+    return ERR_NONE;
+}
+
+/* "Basic BASE64(user:claim)" (RFC 7617; RFC 7030 section 3.2.3). */
 static enum err read_basic(struct api_call *call, const char *value, struct enrolment *e)
 {
     uint8_t text[BASIC_MAX];
     size_t len = 0;
     enum err err = base64_read(slice_of_text(value), text, sizeof text, &len);
     struct reader r = reader_over(slice_of(text, len));
-    struct slice serial = reader_until(&r, ':');
+    struct slice user = reader_until(&r, ':');
     struct slice code = reader_rest(&r);
     if (err == ERR_NONE)
         err = reader_finish(&r);
-    if (err == ERR_NONE && (serial.len == 0 || serial.len > NAME_MAX_BYTES))
-        err = ERR_SYNTAX;
-    if (err == ERR_NONE) {
-        memcpy(e->device, serial.data, serial.len);
-        e->device[serial.len] = '\0';
-        /* A code of the wrong form takes the way of a wrong code, and costs as much. */
-        if (identity_claim_hash(code, &e->claim_hash) != ERR_NONE)
-            memset(e->claim_hash.bytes, 0, sizeof e->claim_hash.bytes);
-    }
+    if (err == ERR_NONE)
+        err = read_user(call, user, e);
+    /* A code of the wrong form takes the way of a wrong code, and costs as much. */
+    if (err == ERR_NONE && identity_claim_hash(code, &e->claim_hash) != ERR_NONE)
+        memset(e->claim_hash.bytes, 0, sizeof e->claim_hash.bytes);
     mem_wipe(text, sizeof text);
+    if (err == ERR_NO_MEMORY)
+        return err;
     if (err != ERR_NONE)
-        return problem_set(&call->problem, 401, "enrolment-refused", "",
-                           "send Basic credentials: the serial number and the claim code");
+        return problem_set(
+            &call->problem, 401, "enrolment-refused", "",
+            "send Basic credentials: the serial number and the claim code; in front of "
+            "it TENANT/ where that is not '" HUB_TENANT "'");
     e->authenticator = AUTHENTICATOR_CLAIM;
     return ERR_NONE;
 }

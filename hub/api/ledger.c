@@ -43,6 +43,11 @@ void api_ledger_tile(struct api_call *call)
     if (err == ERR_NONE)
         err = tile_read_path(writer_bytes(&w), &tile);
     struct slice bytes;
+    /* Hashes tell nothing, and whoever checks the log needs them; entries tell of all tenants. */
+    if (err == ERR_NONE && tile.level == TILE_ENTRIES && strcmp(call->tenant, HUB_TENANT) != 0)
+        err = problem_set(&call->problem, 403, "fleet-wide", "tile",
+                          "entries are of the whole fleet: the tenant '" HUB_TENANT
+                          "' alone may see them");
     if (err == ERR_NONE)
         err = ledger_read_tile(call->hub->ledger, call->here->reader, &tile,
                                http_request_arena(call->request), &bytes);
@@ -75,23 +80,31 @@ static struct slice text_after(struct slice entry, const char *mark)
     return end == NULL ? slice_of(NULL, 0) : slice_of(at, (size_t)(end - at));
 }
 
+/* As text; false where it is none. */
+static bool read_name(struct slice name, char ret_text[NAME_MAX_BYTES + 1])
+{
+    if (name.len == 0 || name.len > NAME_MAX_BYTES)
+        return false;
+    memcpy(ret_text, name.data, name.len);
+    ret_text[name.len] = '\0';
+    return true;
+}
+
 /* The entry as it stands, and beside it the reason that is sealed in it, for who may read that. */
 static enum err write_entry(void *ctx, uint64_t number, struct slice data)
 {
     struct listing *l = ctx;
     struct json_writer *j = &l->json;
-    char device[NAME_MAX_BYTES + 1];
-    struct slice name = text_after(data, "\"subject\":\"device/");
+    char tenant[NAME_MAX_BYTES + 1], device[NAME_MAX_BYTES + 1];
     struct slice reason = text_after(data, "\"reason\":\"");
     json_open_object(j);
     json_field_integer(j, "number", (int64_t)number);
     json_key(j, "entry");
     json_raw(j, data);
-    if (name.len > 0 && name.len < sizeof device && reason.len > 0 && reason.data[0] == '~') {
-        memcpy(device, name.data, name.len);
-        device[name.len] = '\0';
-        view_reason(l->call, j, device, reason);
-    }
+    if (reason.len > 0 && reason.data[0] == '~' &&
+        read_name(text_after(data, "\"tenant\":\""), tenant) &&
+        read_name(text_after(data, "\"subject\":\"device/"), device))
+        view_reason(l->call, j, tenant, device, reason);
     json_close_object(j);
     return j->w->err;
 }

@@ -16,7 +16,8 @@ static enum err check_allowed(struct api_call *call)
     if (err != ERR_NONE)
         return err == ERR_NOT_FOUND ? ERR_NONE : err;
     const struct rules *rules = hook_rules_in_force(call);
-    bool known = rules != NULL && rules_find_model(rules, slice_of_text(device.model), &model);
+    bool known = rules != NULL && rules_find_model(rules, slice_of_text(device.tenant),
+                                                   slice_of_text(device.model), &model);
     if (known && model.password_ok)
         return ERR_NONE;
     return problem_set(&call->problem, 409, "password-not-allowed", "device",

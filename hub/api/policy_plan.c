@@ -5,7 +5,8 @@
 #include "hub/api/views.h"
 
 #define PLAN_JSON_MAX (2U << 20)
-#define SHOWN_MAX     1000 /* differences, models and groups in one answer */
+#define SHOWN_MAX     1000  /* differences, models and groups in one answer */
+#define LOOKS_MAX     10000 /* counts of one tenant's devices: half a second */
 #define FAILING_MAX   100
 #define COUNTED_MAX   1000000 /* devices of one model: more are not told apart */
 #define NAMED_MAX     10
@@ -16,42 +17,89 @@ struct plan {
     const struct policy_force *force;
     struct arena *work;
     struct policy_judgement judgement;
+    struct slice *tenants;
+    size_t tenants_len;
     struct json_writer j;
 };
 
 /* ---- devices ---- */
 
+/* "thermo-1", or "cafe/thermo-1" where it is not of the first tenant. */
 static enum err name_device(void *ctx, const void *row)
 {
-    json_text(ctx, ((const struct device_row *)row)->id);
+    const struct device_row *device = row;
+    char label[IDENTITY_LABEL_MAX];
+    identity_label(label, device->tenant, device->id);
+    json_text(ctx, strcmp(device->tenant, HUB_TENANT) == 0 ? device->id : label);
     return ERR_NONE;
+}
+
+/* The tenants there were and will be, each once, in order. */
+static enum err list_tenants(struct plan *p)
+{
+    const struct policy *new = &p->judgement.policy, *old = p->force ? &p->force->policy : NULL;
+    size_t old_len = old == NULL ? 0 : old->tenants_len;
+    p->tenants = arena_alloc(p->work, (old_len + new->tenants_len) * sizeof *p->tenants);
+    if (p->tenants == NULL)
+        return ERR_NO_MEMORY;
+    for (size_t i = 0; i < new->tenants_len; i++)
+        p->tenants[p->tenants_len++] = new->tenants[i].name;
+    for (size_t i = 0; i < old_len; i++)
+        if (policy_find_tenant(new, old->tenants[i].name) == NULL)
+            p->tenants[p->tenants_len++] = old->tenants[i].name;
+    return ERR_NONE;
+}
+
+struct concerned {
+    struct store_filter filters[2]; /* the tenant, then what is concerned */
+    struct store_query query;
+};
+
+static enum err count_devices(struct plan *p, struct concerned *c, uint64_t *ret_n)
+{
+    enum err err = ERR_NONE;
+    *ret_n = 0;
+    for (size_t i = 0; i < p->tenants_len && err == ERR_NONE; i++) {
+        uint64_t n = 0;
+        c->filters[0].text = p->tenants[i];
+        err = store_count(p->call->here->reader, &c->query, &n);
+        *ret_n += n;
+    }
+    return err;
+}
+
+static enum err name_devices(struct plan *p, struct concerned *c)
+{
+    enum err err = ERR_NONE;
+    c->query.limit = NAMED_MAX;
+    json_key(&p->j, "names");
+    json_open_array(&p->j);
+    for (size_t i = 0; i < p->tenants_len && err == ERR_NONE; i++) {
+        c->filters[0].text = p->tenants[i];
+        err = store_list(p->call->here->reader, &c->query, p->work, name_device, &p->j);
+    }
+    json_close_array(&p->j);
+    return err;
 }
 
 static enum err write_concerned(struct plan *p, bool is_group, struct slice name)
 {
-    struct api_call *call = p->call;
-    const struct store_filter filters[] = {
-        {.column = "tenant", .text = slice_of_text(call->tenant)},
-        {.column = is_group ? "grp" : "model", .text = name}};
-    struct store_query query = {.table = &table_device,
-                                .filters = filters,
-                                .filters_len = ARRAY_LEN(filters),
-                                .limit = COUNTED_MAX};
+    struct concerned c = {
+        .filters = {{.column = "tenant"}, {.column = is_group ? "grp" : "model", .text = name}}};
+    c.query = (struct store_query){.table = &table_device,
+                                   .filters = c.filters,
+                                   .filters_len = ARRAY_LEN(c.filters),
+                                   .limit = COUNTED_MAX};
     uint64_t n = 0;
-    enum err err = store_count(call->here->reader, &query, &n);
+    enum err err = count_devices(p, &c, &n);
     if (err != ERR_NONE)
         return err;
     json_open_object(&p->j);
     json_field_text(&p->j, "scope", is_group ? "group" : "model");
     json_field_slice(&p->j, "name", name);
     json_field_integer(&p->j, "devices", (int64_t)n);
-    if (n > 0 && n <= NAMED_MAX) {
-        query.limit = NAMED_MAX;
-        json_key(&p->j, "names");
-        json_open_array(&p->j);
-        err = store_list(call->here->reader, &query, p->work, name_device, &p->j);
-        json_close_array(&p->j);
-    }
+    if (n > 0 && n <= NAMED_MAX)
+        err = name_devices(p, &c);
     json_close_object(&p->j);
     return err;
 }
@@ -62,10 +110,11 @@ static enum err write_all_concerned(struct plan *p)
     const struct policy_judgement *judged = &p->judgement;
     const struct policy_difference *last = NULL;
     enum err err = ERR_NONE;
-    size_t n = 0;
+    size_t n = 0,
+           most = LOOKS_MAX / p->tenants_len < SHOWN_MAX ? LOOKS_MAX / p->tenants_len : SHOWN_MAX;
     json_key(&p->j, "concerned");
     json_open_array(&p->j);
-    for (size_t i = 0; i < judged->differences_len && err == ERR_NONE && n < SHOWN_MAX; i++) {
+    for (size_t i = 0; i < judged->differences_len && err == ERR_NONE && n < most; i++) {
         const struct policy_difference *d = &judged->differences[i];
         bool again =
             last != NULL && last->is_group == d->is_group && slice_equal(last->name, d->name);
@@ -176,7 +225,9 @@ static enum err write_plan(struct plan *p)
     json_field_integer(j, "from", p->force == NULL ? 0 : (int64_t)p->force->number);
     json_field_hex(j, "text_sha256", slice_of(judged->text_sha256.bytes, SHA256_SIZE));
     write_differences(p);
-    enum err err = write_all_concerned(p);
+    enum err err = list_tenants(p);
+    if (err == ERR_NONE)
+        err = write_all_concerned(p);
     if (err == ERR_NONE)
         err = write_unlisted(p);
     write_failing(p);

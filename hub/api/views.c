@@ -52,11 +52,11 @@ void view_certificate(struct json_writer *j, const struct certificate_row *row)
     json_close_object(j);
 }
 
-void view_reason(struct api_call *call, struct json_writer *j, const char *device,
-                 struct slice kept)
+void view_reason(struct api_call *call, struct json_writer *j, const char *tenant,
+                 const char *device, struct slice kept)
 {
     char text[REASON_MAX_BYTES + 1];
-    if (subjects_unseal(call->hub->subjects, call->tenant, device, kept, text) == ERR_NONE)
+    if (subjects_unseal(call->hub->subjects, tenant, device, kept, text) == ERR_NONE)
         json_field_text(j, "reason", text);
 }
 
@@ -134,7 +134,7 @@ void view_device(struct api_call *call, struct json_writer *j, const struct devi
         json_field_text(j, "group", row->grp);
     json_field_text(j, "state", device_state_text(row->state));
     if (row->reason[0] == '~')
-        view_reason(call, j, row->id, slice_of_text(row->reason));
+        view_reason(call, j, row->tenant, row->id, slice_of_text(row->reason));
     else if (row->reason[0] != '\0' || row->state != DEVICE_EXPECTED)
         json_field_text(j, "reason", row->reason[0] != '\0' ? row->reason : "enrolled");
     json_field_text(j, "credential", credential_kind_text(row->credential));

@@ -7,10 +7,10 @@
 
 #define VIEW_PAGE_MAX (6 * 1024 * 1024) /* bytes of a page: 1,000 devices with full reports fit */
 
-/* The field "reason", as a person gave it for a device; nothing where it can't be read any more.
+/* The field "reason", as a person gave it for that device; nothing where it can't be read any more.
  * `kept`: as rows and entries have it. */
-void view_reason(struct api_call *call, struct json_writer *j, const char *device,
-                 struct slice kept);
+void view_reason(struct api_call *call, struct json_writer *j, const char *tenant,
+                 const char *device, struct slice kept);
 void view_certificate(struct json_writer *j, const struct certificate_row *row);
 /* A cut with its legs. */
 struct view_cut {

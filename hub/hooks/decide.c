@@ -187,7 +187,8 @@ static enum hook_verdict check_reach(const struct hook_context *ctx, struct hook
 {
     if (ctx->rules == NULL)
         return HOOK_DENY_POLICY;
-    if (!rules_find_model(ctx->rules, slice_of_text(device->model), &device->rules))
+    if (!rules_find_model(ctx->rules, slice_of_text(device->tenant), slice_of_text(device->model),
+                          &device->rules))
         return HOOK_DENY_MODEL;
     bool known = device->state >= 0 && device->state < DEVICE_STATE_COUNT;
     return known && (device->rules.reach[device->state] & RULES_REACH_MQTT) != 0 ? HOOK_ALLOW

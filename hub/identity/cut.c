@@ -80,15 +80,24 @@ static enum err add_hub(void *ctx, const void *row)
     return hub->status == HUB_JOINED ? add_leg(ctx, name, hub->joined_at) : ERR_NONE;
 }
 
+struct legs_of {
+    struct cut_legs *legs;
+    const char *tenant;
+};
+
 /* As long as the hub that looks after it is there. */
-static enum err add_leg_of_hub(void *ctx, const char *leg, int64_t hub, int64_t since)
+static enum err add_leg_of_hub(void *ctx, const char *leg, int64_t hub, const char *tenant,
+                               int64_t since)
 {
-    const struct cut_legs *legs = ctx;
+    const struct legs_of *of = ctx;
+    struct cut_legs *legs = of->legs;
     char name[CUT_LEG_MAX + 1];
+    if (strcmp(tenant, of->tenant) != 0)
+        return ERR_NONE;
     cut_leg_of_hub(name, hub);
     for (size_t i = 0; i < legs->len; i++) {
         if (strcmp(legs->items[i].name, name) == 0)
-            return add_leg(ctx, leg, since);
+            return add_leg(legs, leg, since);
     }
     return ERR_NONE;
 }
@@ -105,6 +114,7 @@ enum err identity_cut_legs(struct store_reader *reader, const char *tenant, stru
                            struct cut_legs *ret_legs)
 {
     struct cut_legs legs = {.items = arena_alloc(arena, CUT_LEGS_MAX * sizeof *legs.items)};
+    struct legs_of of = {&legs, tenant};
     if (legs.items == NULL)
         return ERR_NO_MEMORY;
     const struct store_query hubs = {.table = &table_hub, .limit = HUBS_MAX};
@@ -115,7 +125,7 @@ enum err identity_cut_legs(struct store_reader *reader, const char *tenant, stru
     if (err == ERR_NONE)
         err = store_list(reader, &brokers, arena, add_broker, &legs);
     if (err == ERR_NONE)
-        err = identity_legs_of_hubs(reader, arena, add_leg_of_hub, &legs);
+        err = identity_legs_of_hubs(reader, arena, add_leg_of_hub, &of);
     if (err == ERR_NONE)
         *ret_legs = legs;
     return err;

@@ -232,7 +232,7 @@ void identity_change_leg(struct identity *identity, const struct act_origin *ori
 /* Those legs, of all hubs, in the order of their names. */
 MUST_USE enum err identity_legs_of_hubs(struct store_reader *reader, struct arena *arena,
                                         enum err (*leg)(void *ctx, const char *name, int64_t hub,
-                                                        int64_t since),
+                                                        const char *tenant, int64_t since),
                                         void *ctx);
 
 /* What one leg has seen of a device. */

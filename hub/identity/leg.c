@@ -1,5 +1,6 @@
 /* Legs of a cut that are neither a hub nor one of our brokers: what a hub reaches on behalf of the
- * fleet, such as another broker's management. Each is a setting, "cut-leg.NAME" -> "HUB SINCE". */
+ * fleet, such as another broker's management. Each is a setting, "cut-leg.NAME" -> "HUB SINCE
+ * TENANT". */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 
 struct leg_value {
     int64_t hub, since;
+    char tenant[NAME_MAX_BYTES + 1]; /* whose devices are there */
 };
 
 static enum err read_value(struct slice text, struct leg_value *ret_value)
@@ -18,16 +20,21 @@ static enum err read_value(struct slice text, struct leg_value *ret_value)
     value.hub = (int64_t)reader_decimal(&r, INT64_MAX);
     reader_expect(&r, SLICE_LITERAL(" "));
     value.since = (int64_t)reader_decimal(&r, INT64_MAX);
+    reader_expect(&r, SLICE_LITERAL(" "));
+    struct slice tenant = reader_rest(&r);
     enum err err = reader_finish(&r);
-    if (err == ERR_NONE)
-        *ret_value = value;
-    return err;
+    if (err != ERR_NONE || tenant.len >= sizeof value.tenant)
+        return ERR_SYNTAX;
+    (void)snprintf(value.tenant, sizeof value.tenant, "%.*s", (int)tenant.len,
+                   (const char *)tenant.data);
+    *ret_value = value;
+    return ERR_NONE;
 }
 
 /* ---- reading ---- */
 
 struct listing {
-    enum err (*leg)(void *ctx, const char *name, int64_t hub, int64_t since);
+    enum err (*leg)(void *ctx, const char *name, int64_t hub, const char *tenant, int64_t since);
     void *ctx;
 };
 
@@ -38,12 +45,12 @@ static enum err take(void *ctx, const void *row)
     struct leg_value value;
     if (read_value(setting->value, &value) != ERR_NONE)
         return ERR_NONE; /* the end of the range, which is no leg */
-    return l->leg(l->ctx, setting->name + sizeof PREFIX - 1, value.hub, value.since);
+    return l->leg(l->ctx, setting->name + sizeof PREFIX - 1, value.hub, value.tenant, value.since);
 }
 
 enum err identity_legs_of_hubs(struct store_reader *reader, struct arena *arena,
                                enum err (*leg)(void *ctx, const char *name, int64_t hub,
-                                               int64_t since),
+                                               const char *tenant, int64_t since),
                                void *ctx)
 {
     struct listing listing = {leg, ctx};
@@ -85,24 +92,26 @@ static enum err leg_apply(struct write *w, struct tx *tx)
     struct leg_act *l = (struct leg_act *)(void *)act_of(w);
     struct setting_row row = setting_of(l);
     struct leg_value value;
-    char text[48];
+    char text[NAME_MAX_BYTES + 48];
     enum err err = tx_get(tx, &table_setting, &row);
     bool there = err == ERR_NONE;
     if (err != ERR_NONE && err != ERR_NOT_FOUND)
         return err;
     bool own = there && read_value(row.value, &value) == ERR_NONE && value.hub == l->hub;
+    bool moved = own && strcmp(value.tenant, l->act.tenant) != 0;
     if (l->removal)
         err = own ? tx_delete(tx, &table_setting, &row) : ERR_NONE;
-    else if (there)
+    else if (there && !moved)
         err = ERR_NONE; /* this hub's, or another's that does the same */
     else {
         int64_t now = tx_now_ms(tx) / 1000;
-        (void)snprintf(text, sizeof text, "%lld %lld", (long long)l->hub, (long long)now);
+        (void)snprintf(text, sizeof text, "%lld %lld %s", (long long)l->hub, (long long)now,
+                       l->act.tenant);
         row.value = slice_of_text(text);
         row.changed_at = now;
-        err = tx_insert(tx, &table_setting, &row);
+        err = there ? tx_update(tx, &table_setting, &row) : tx_insert(tx, &table_setting, &row);
     }
-    if (err != ERR_NONE || (l->removal ? !own : there))
+    if (err != ERR_NONE || (l->removal ? !own : there && !moved))
         return err;
     return leg_entry(l, tx, l->removal ? "cut-leg.remove" : "cut-leg.add");
 }

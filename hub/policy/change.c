@@ -143,7 +143,7 @@ static void change_reads(const struct write *w, struct keyset *keys)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         keyset_add(keys, &table_policy, &rows[i]);
     if (a->step != POLICY_WITHDRAW && !a->proposes)
-        policy_models_reads(&a->judgement.policy, a->act.tenant, keys);
+        policy_models_reads(&a->judgement.policy, keys);
 }
 
 static void field_where_set(struct json_writer *j, const char *key, const char *text)
@@ -262,7 +262,7 @@ static enum err put_in_force(struct policy_act *a, struct tx *tx, const struct p
     if (err == ERR_NONE)
         err = policy_head_put(tx, &next, exists);
     if (err == ERR_NONE)
-        err = policy_models_put(&a->judgement.policy, a->act.tenant, tx, &models);
+        err = policy_models_put(&a->judgement.policy, tx, &models);
     return err == ERR_NONE ? entry(a, tx, "policy.apply", &models) : err;
 }
 

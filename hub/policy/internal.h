@@ -24,12 +24,13 @@ MUST_USE enum err policy_head_read(struct store_reader *reader, struct arena *ar
                                    struct policy_head *ret_head);
 MUST_USE enum err policy_head_put(struct tx *tx, const struct policy_head *head, bool exists);
 
-/* The models that the policy defines, as rows: those that are there keep what is theirs. */
-void policy_models_reads(const struct policy *policy, const char *tenant, struct keyset *keys);
+/* The models that the policy defines, as rows of each tenant that may have them: those that are
+ * there keep what is theirs. */
+void policy_models_reads(const struct policy *policy, struct keyset *keys);
 struct policy_models_changed {
     int64_t created, changed;
 };
-MUST_USE enum err policy_models_put(const struct policy *policy, const char *tenant, struct tx *tx,
+MUST_USE enum err policy_models_put(const struct policy *policy, struct tx *tx,
                                     struct policy_models_changed *ret_changed);
 
 #endif

@@ -1,6 +1,7 @@
 /* What a text would change, and what the policy in force asks of that. */
 #include "hub/policy/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/crypto.h"
@@ -48,7 +49,7 @@ static enum err run_tests(struct policy_judgement *j, struct arena *arena)
     return ERR_NONE;
 }
 
-static const char *lock_out(const struct policies *p, const struct policy *policy)
+static const char *lock_out_all(const struct policies *p, const struct policy *policy)
 {
     if (policy->changes.approvals > 1 && p->options.operators < 2)
         return "operators: it asks for two people, and this hub knows fewer (`operators` in its "
@@ -58,6 +59,31 @@ static const char *lock_out(const struct policies *p, const struct policy *polic
             if ((policy->models[i].rules.reach[state] & RULES_REACH_API) != 0)
                 return NULL;
     return "devices: none of them would reach the hub's API in any state";
+}
+
+/* The first tenant that is to be no more: its devices reach nothing but their own enrolment then.
+ */
+static const struct policy_tenant *first_dropped(const struct policy *old, const struct policy *new)
+{
+    for (size_t i = 0; old != NULL && i < old->tenants_len; i++)
+        if (policy_find_tenant(new, old->tenants[i].name) == NULL)
+            return &old->tenants[i];
+    return NULL;
+}
+
+/* In words; NULL: nobody. */
+static enum err lock_out(const struct policies *p, const struct policy *old,
+                         const struct policy *policy, struct arena *arena, const char **ret_whom)
+{
+    char words[RULES_NAME_MAX + 64];
+    const struct policy_tenant *dropped = first_dropped(old, policy);
+    *ret_whom = lock_out_all(p, policy);
+    if (*ret_whom != NULL || dropped == NULL)
+        return ERR_NONE;
+    (void)snprintf(words, sizeof words, "devices of the tenant '%.*s', which is no more in it",
+                   (int)dropped->name.len, (const char *)dropped->name.data);
+    *ret_whom = arena_text(arena, slice_of_text(words));
+    return *ret_whom == NULL ? ERR_NO_MEMORY : ERR_NONE;
 }
 
 enum err policies_judge(const struct policies *p, const struct policy_force *force,
@@ -81,7 +107,8 @@ enum err policies_judge(const struct policies *p, const struct policy_force *for
         j.approvals = force->policy.changes.approvals > 1 ? 2 : 1;
         j.needs_signature = loosens && force->policy.changes.loosening_key[0] != '\0';
     }
-    j.lock_out = lock_out(p, &j.policy);
-    *ret_judgement = j;
-    return ERR_NONE;
+    err = lock_out(p, force != NULL ? &force->policy : NULL, &j.policy, arena, &j.lock_out);
+    if (err == ERR_NONE)
+        *ret_judgement = j;
+    return err;
 }

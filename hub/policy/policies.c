@@ -78,13 +78,20 @@ static void publish(struct policies *p, struct policy_force *force)
     policies_let_go(newer ? before : force);
 }
 
-uint8_t policy_reach(const struct policy_force *force, struct slice model, int64_t state)
+bool policy_has_tenant(const struct policy_force *force, struct slice tenant)
+{
+    return slice_equal(tenant, SLICE_LITERAL(RULES_STANDARD_TENANT)) ||
+           (force != NULL && rules_has_tenant(&force->rules, tenant));
+}
+
+uint8_t policy_reach(const struct policy_force *force, struct slice tenant, struct slice model,
+                     int64_t state)
 {
     struct rules_model found;
     if (state < 0 || state >= DEVICE_STATE_COUNT)
         return 0;
-    return rules_find_model(&force->rules, model, &found) ? found.reach[state]
-                                                          : RULES_REACH_ENROLMENT;
+    return rules_find_model(&force->rules, tenant, model, &found) ? found.reach[state]
+                                                                  : RULES_REACH_ENROLMENT;
 }
 
 int64_t policy_renewal(const struct policy_force *force, struct slice model)

@@ -61,9 +61,12 @@ MUST_USE enum err policies_reload(struct policies *p, struct store_reader *reade
 MUST_USE enum err policies_number(struct store_reader *reader, struct arena *arena,
                                   uint64_t *ret_number);
 
-/* What a device reaches: a mask of enum rules_reach. One of a model that the policy does not know
- * has its own enrolment alone. */
-uint8_t policy_reach(const struct policy_force *force, struct slice model, int64_t state);
+/* Whether there is such a tenant; without a policy (NULL), RULES_STANDARD_TENANT alone. */
+bool policy_has_tenant(const struct policy_force *force, struct slice tenant);
+/* What a device reaches: a mask of enum rules_reach. One of a model that the policy does not know,
+ * or not for its tenant, has its own enrolment alone. */
+uint8_t policy_reach(const struct policy_force *force, struct slice tenant, struct slice model,
+                     int64_t state);
 
 /* The age in seconds at which a device of that model is asked to replace its certificate; 0: it is
  * not asked. */

@@ -74,20 +74,23 @@ enum err policy_head_put(struct tx *tx, const struct policy_head *head, bool exi
 
 /* ---- models ---- */
 
-static void name_of(const struct policy_model *m, const char *tenant, struct model_row *row)
+static struct model_row row_of(struct slice tenant, const struct policy_model *m)
 {
-    *row = (struct model_row){.proof = PROOF_APPROVAL};
-    (void)snprintf(row->tenant, sizeof row->tenant, "%s", tenant);
-    (void)snprintf(row->id, sizeof row->id, "%.*s", (int)m->name.len, (const char *)m->name.data);
+    struct model_row row = {.proof = PROOF_APPROVAL};
+    (void)snprintf(row.tenant, sizeof row.tenant, "%.*s", (int)tenant.len,
+                   (const char *)tenant.data);
+    (void)snprintf(row.id, sizeof row.id, "%.*s", (int)m->name.len, (const char *)m->name.data);
+    return row;
 }
 
-void policy_models_reads(const struct policy *policy, const char *tenant, struct keyset *keys)
+void policy_models_reads(const struct policy *policy, struct keyset *keys)
 {
-    for (size_t i = 0; i < policy->models_len; i++) {
-        struct model_row row;
-        name_of(&policy->models[i], tenant, &row);
-        keyset_add(keys, &table_model, &row);
-    }
+    for (size_t t = 0; t < policy->tenants_len; t++)
+        for (size_t i = 0; i < policy->models_len; i++) {
+            const struct model_row row = row_of(policy->tenants[t].name, &policy->models[i]);
+            if (policy_tenant_has(&policy->tenants[t], i))
+                keyset_add(keys, &table_model, &row);
+        }
 }
 
 static bool takes_over(const struct policy_identity *identity, struct model_row *row)
@@ -105,32 +108,37 @@ static bool takes_over(const struct policy_identity *identity, struct model_row 
            row->grace != before.grace;
 }
 
-enum err policy_models_put(const struct policy *policy, const char *tenant, struct tx *tx,
+static enum err put_model(const struct policy_model *m, struct slice tenant, struct tx *tx,
+                          struct policy_models_changed *n)
+{
+    int64_t now = tx_now_ms(tx) / 1000;
+    struct model_row row = row_of(tenant, m);
+    enum err err = tx_get(tx, &table_model, &row);
+    bool exists = err == ERR_NONE;
+    if (!exists && err != ERR_NOT_FOUND)
+        return err;
+    bool differs = takes_over(&m->identity, &row);
+    if (exists && !differs)
+        return ERR_NONE;
+    row.changed_at = now;
+    row.created_at = exists ? row.created_at : now;
+    n->created += exists ? 0 : 1;
+    n->changed += exists ? 1 : 0;
+    return exists ? tx_update(tx, &table_model, &row) : tx_insert(tx, &table_model, &row);
+}
+
+enum err policy_models_put(const struct policy *policy, struct tx *tx,
                            struct policy_models_changed *ret_changed)
 {
     struct policy_models_changed n = {0};
-    int64_t now = tx_now_ms(tx) / 1000;
-    for (size_t i = 0; i < policy->models_len; i++) {
-        const struct policy_model *m = &policy->models[i];
-        struct model_row row;
-        name_of(m, tenant, &row);
-        enum err err = tx_get(tx, &table_model, &row);
-        bool exists = err == ERR_NONE;
-        if (!exists && err != ERR_NOT_FOUND)
-            return err;
-        bool differs = takes_over(&m->identity, &row);
-        if (exists && !differs)
-            continue;
-        row.changed_at = now;
-        row.created_at = exists ? row.created_at : now;
-        err = exists ? tx_update(tx, &table_model, &row) : tx_insert(tx, &table_model, &row);
-        if (err != ERR_NONE)
-            return err;
-        n.created += exists ? 0 : 1;
-        n.changed += exists ? 1 : 0;
-    }
-    *ret_changed = n;
-    return ERR_NONE;
+    enum err err = ERR_NONE;
+    for (size_t t = 0; t < policy->tenants_len; t++)
+        for (size_t i = 0; i < policy->models_len && err == ERR_NONE; i++)
+            if (policy_tenant_has(&policy->tenants[t], i))
+                err = put_model(&policy->models[i], policy->tenants[t].name, tx, &n);
+    if (err == ERR_NONE)
+        *ret_changed = n;
+    return err;
 }
 
 /* ---- for whoever keeps models and devices ---- */

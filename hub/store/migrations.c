@@ -182,6 +182,13 @@ const struct migration migrations[] = {
         "reason @text NOT NULL, since @integer NOT NULL, entry @integer NOT NULL, "
         "PRIMARY KEY (tenant, device)) @compact",
     }},
+    {{
+        /* of all tenants at once, for whoever looks after what is open or erased */
+        "DROP INDEX device_cut_complete",
+        "CREATE INDEX device_cut_open ON device_cut (complete, tenant, device)",
+        "DROP INDEX subject_state",
+        "CREATE INDEX subject_of_state ON subject (state, tenant, id)",
+    }},
 };
 const size_t migrations_len = ARRAY_LEN(migrations);
 

@@ -41,6 +41,11 @@
         .name = #member, .kind = COLUMN_INTEGER, .offset = offsetof(struct type, member),          \
         .size = MEMBER_SIZE(type, member), .searchable = true                                      \
     }
+#define FLEET_INTEGER(type, member)                                                                \
+    {                                                                                              \
+        .name = #member, .kind = COLUMN_INTEGER, .offset = offsetof(struct type, member),          \
+        .size = MEMBER_SIZE(type, member), .searchable = true, .of_all = true                      \
+    }
 #define HASH(type, member)                                                                         \
     {                                                                                              \
         .name = #member, .kind = COLUMN_HASH, .offset = offsetof(struct type, member),             \
@@ -188,7 +193,7 @@ const struct table table_setting = TABLE(10, "setting", setting_row, 1, setting_
 static const struct column subject_columns[] = {
     TENANT(subject_row),
     TEXT(subject_row, id),
-    SEARCHABLE_INTEGER(subject_row, state),
+    FLEET_INTEGER(subject_row, state),
     BLOB(subject_row, name, SUBJECT_NAME_SEALED_MAX),
     HASH(subject_row, name_mac),
     INTEGER(subject_row, created_at),
@@ -295,7 +300,7 @@ static const struct column device_cut_columns[] = {
     INTEGER(device_cut_row, state),
     INTEGER(device_cut_row, entry),
     INTEGER(device_cut_row, cut_at_ms),
-    SEARCHABLE_INTEGER(device_cut_row, complete),
+    FLEET_INTEGER(device_cut_row, complete),
 };
 const struct table table_device_cut =
     TABLE(21, "device_cut", device_cut_row, 2, device_cut_columns);

@@ -36,6 +36,7 @@ struct column {
     size_t offset;
     size_t size;
     bool searchable; /* has an index that starts with (tenant, column) */
+    bool of_all;     /* or one that starts with (column, tenant): a filter needs no tenant */
     bool sparse;     /* where it is empty, the index has no entry, and a filter finds nothing */
 };
 

@@ -329,8 +329,13 @@ static void put_end(struct query_writer *qw, const void *row, bool greater, bool
     writer_text(&qw->w, ")");
 }
 
-/* An index starts with (tenant, column), or is the key: a filter needs every column before its own
- * to be fixed, too. */
+static bool finds(const struct column *c, bool tenant_fixed)
+{
+    return c->searchable && (tenant_fixed || c->of_all);
+}
+
+/* An index starts with (tenant, column) or (column, tenant), or is the key: a filter needs every
+ * column before its own to be fixed, too. */
 static bool is_indexed(const struct query_writer *qw)
 {
     const struct store_query *q = qw->q;
@@ -343,13 +348,13 @@ static bool is_indexed(const struct query_writer *qw)
     bool by_column = false;
     for (size_t i = 0; i < q->filters_len; i++) {
         const struct column *c = find_column(q->table, slice_of_text(q->filters[i].column));
-        by_column = by_column || (c != NULL && c->searchable && tenant_fixed);
+        by_column = by_column || (c != NULL && finds(c, tenant_fixed));
     }
     for (size_t i = 0; i < q->filters_len; i++) {
         const struct column *c = find_column(q->table, slice_of_text(q->filters[i].column));
         if (c == NULL)
             return false;
-        if (c->searchable && tenant_fixed)
+        if (finds(c, tenant_fixed))
             continue;
         if (by_column && strcmp(c->name, "tenant") == 0)
             continue;

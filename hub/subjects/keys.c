@@ -155,14 +155,9 @@ static enum err destroy_erased(void *ctx, const void *row)
 /* Somebody may have brought an older file back, in which the erased still have keys. */
 static enum err forget_erased(struct subjects *s)
 {
-    const struct store_filter filters[] = {
-        {.column = "tenant", .text = slice_of_text(STORE_TENANT)},
-        {.column = "state", .integer = SUBJECT_ERASED},
-    };
-    const struct store_query query = {.table = &table_subject,
-                                      .filters = filters,
-                                      .filters_len = ARRAY_LEN(filters),
-                                      .limit = INT32_MAX};
+    const struct store_filter erased = {.column = "state", .integer = SUBJECT_ERASED};
+    const struct store_query query = {
+        .table = &table_subject, .filters = &erased, .filters_len = 1, .limit = INT32_MAX};
     struct store_reader *reader = NULL;
     struct arena *arena = arena_new((size_t)64 << 20);
     enum err err = arena == NULL ? ERR_NO_MEMORY : store_reader_new(s->store, &reader);

@@ -392,3 +392,50 @@ describe('a broker that takes passwords', () => {
     assert.equal(await login('p-1', secret), NOT_AUTHORIZED);
   });
 });
+
+describe('a broker of a tenant that takes passwords', () => {
+  const iterations = 4096, salt = randomBytes(16), secret = 'correct-horse';
+  const clientKey = createHmac('sha256', pbkdf2Sync(secret, salt, iterations, 32, 'sha256')).update('Client Key').digest();
+  const password = { salt, iterations, storedKey: createHash('sha256').update(clientKey).digest(), until: Math.floor(Date.now() / 1000) + 3600 };
+  let broker;
+  before(async () => {
+    broker = await Mosquitto.start({
+      policy: `${POLICY}tenants: {cafe: {models: [simple, keeper]}}\n`, config: { passwords: 'true', tenant: 'cafe' },
+      devices: [{ name: 'p-1', tenant: 'cafe', model: 'simple', certificates: [], password }],
+      certificates: false,
+    });
+  });
+  after(() => broker?.stop());
+  const login = (username) => broker.tryConnect('p-1', { identity: {}, id: 'p-1', username, password: secret });
+
+  it('takes a user name without a tenant for one of its own', async () => {
+    assert.equal(await login('p-1'), 0);
+    assert.equal(await login('cafe/p-1'), 0);
+    assert.equal(await login('default/p-1'), NOT_AUTHORIZED);
+  });
+
+});
+
+describe('a broker of a tenant that may have some models', () => {
+  let broker;
+  before(async () => {
+    broker = await Mosquitto.start({
+      policy: `${POLICY}tenants: {cafe: {models: [simple, keeper]}}\n`, config: { tenant: 'cafe' },
+      devices: [{ name: 'k-1', tenant: 'cafe', model: 'keeper' }, { name: 't-1', tenant: 'cafe' }],
+    });
+  });
+  after(() => broker?.stop());
+
+  it('admits devices of those alone', async () => {
+    assert.equal(await broker.tryConnect('k-1'), 0);
+    assert.equal(await broker.tryConnect('t-1'), NOT_AUTHORIZED);
+  });
+
+  it('ends the session of a device whose tenant may have its model no more', async () => {
+    const client = await broker.connect('k-1');
+    broker.hub.setRules(2, broker.makeRules(2, `${POLICY}tenants: {cafe: {models: [simple]}}\n`));
+    const end = await client.next(14);
+    assert.equal(end?.body[0], ADMINISTRATIVE);
+    assert.equal(await broker.tryConnect('k-1'), NOT_AUTHORIZED);
+  });
+});

@@ -48,7 +48,8 @@ static inline void take_rules(void)
         {SLICE_LITERAL("thermo"), &thermo, {up, 1}, {down, 1}},
     };
     struct writer w = writer_over(body, sizeof body);
-    rules_write_body(&w, 0, models, ARRAY_LEN(models), NULL, 0);
+    rules_write_body(
+        &w, 0, &(const struct rules_entries){.models = models, .models_len = ARRAY_LEN(models)});
     assert_int_equal(w.err, ERR_NONE);
     assert_int_equal(rules_read_body(writer_bytes(&w), &b.rules), ERR_NONE);
     b.has_rules = true;
@@ -75,6 +76,7 @@ static inline int start(void **state)
     (void)state;
     memset(&b, 0, sizeof b);
     b.settings.passwords = true;
+    memcpy(b.settings.tenant, RULES_STANDARD_TENANT, sizeof RULES_STANDARD_TENANT);
     b.settings.own_len = 1;
     memset(b.settings.own[0], 0xee, SHA256_SIZE);
     memset(b.secret, 's', sizeof b.secret - 1);

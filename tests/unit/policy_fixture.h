@@ -39,6 +39,7 @@ static const char policy_fixture[] =
     "  - {device: thermo-1, model: thermo, group: floor-1, may-not: {subscribe: \"#\"},\n"
     "     may: {publish: [fleet/thermo/thermo-1/up/t, floor/floor-1/thermo-1]}}\n"
     "  - {device: v, model: valve, state: quarantined, tenant: other, reaches: [enrolment],\n"
-    "     reaches-not: [mqtt, api]}\n";
+    "     reaches-not: [mqtt, api]}\n"
+    "tenants: {other: {models: [valve]}}\n";
 
 #endif

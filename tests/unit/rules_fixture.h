@@ -58,10 +58,24 @@ static const struct rules_entry fixture_groups[] = {
     {SLICE_LITERAL("floor-2"), NULL, {NULL, 0}, {NULL, 0}},
 };
 
+/* acme has all models, bare-ones some; RULES_STANDARD_TENANT, which is not here, has all. */
+static const uint16_t fixture_some[] = {0, 3};
+static const struct rules_tenant fixture_tenants[] = {
+    {.name = SLICE_LITERAL("acme"), .all = true},
+    {.name = SLICE_LITERAL("bare-ones"), .models = fixture_some, .models_len = 2},
+};
+static const struct rules_entries fixture_entries = {
+    .models = fixture_models,
+    .models_len = ARRAY_LEN(fixture_models),
+    .groups = fixture_groups,
+    .groups_len = ARRAY_LEN(fixture_groups),
+    .tenants = fixture_tenants,
+    .tenants_len = ARRAY_LEN(fixture_tenants),
+};
+
 static inline void fixture_write_body(struct writer *w)
 {
-    rules_write_body(w, 20, fixture_models, ARRAY_LEN(fixture_models), fixture_groups,
-                     ARRAY_LEN(fixture_groups));
+    rules_write_body(w, 20, &fixture_entries);
 }
 
 #endif

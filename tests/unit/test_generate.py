@@ -37,6 +37,7 @@ paths:
       x-holdfast-listeners: [local]
       x-holdfast-caller: local
       x-holdfast-rate: operator
+      x-holdfast-tenant: own
       x-holdfast-body-limit: 4096
       security: [{localSocket: []}]
       parameters:
@@ -189,6 +190,8 @@ REFUSED = [
      'does not go in C'),
     # operations
     ('x-holdfast-rate: operator', 'x-holdfast-rate: fast', "no rate class 'fast'"),
+    ('x-holdfast-tenant: own', 'x-holdfast-tenant: all', 'x-holdfast-tenant is one of'),
+    ('      x-holdfast-tenant: own\n', '', "'x-holdfast-tenant' is missing"),
     ('x-holdfast-caller: local', 'x-holdfast-caller: anybody', "caller 'anybody'"),
     ('x-holdfast-caller: local', 'x-holdfast-caller: {device: device}', 'do not agree'),
     ('x-holdfast-listeners: [local]', 'x-holdfast-listeners: [lan]', "listener 'lan'"),

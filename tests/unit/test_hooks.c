@@ -30,7 +30,8 @@ struct scene {
 static void set_scene(struct scene *s, struct house *h)
 {
     struct writer w = writer_over(s->body, sizeof s->body);
-    rules_write_body(&w, 0, models, ARRAY_LEN(models), NULL, 0);
+    rules_write_body(
+        &w, 0, &(const struct rules_entries){.models = models, .models_len = ARRAY_LEN(models)});
     assert_int_equal(w.err, ERR_NONE);
     assert_int_equal(rules_read_body(writer_bytes(&w), &s->rules), ERR_NONE);
     s->h = h;
@@ -283,19 +284,21 @@ static void lists_what_means_the_same_elsewhere(void **state)
     static uint8_t body[4096];
     struct rules rules;
     struct writer w = writer_over(body, sizeof body);
-    rules_write_body(&w, 0, entries, 1, groups, 1);
+    rules_write_body(&w, 0,
+                     &(const struct rules_entries){
+                         .models = entries, .models_len = 1, .groups = groups, .groups_len = 1});
     assert_int_equal(w.err, ERR_NONE);
     assert_int_equal(rules_read_body(writer_bytes(&w), &rules), ERR_NONE);
     struct hook_context ctx = {.rules = &rules, .tenant = TENANT};
     struct hook_device device = {
-        .tenant = "t", .device = "d", .model = "m", .state = DEVICE_TRUSTED};
+        .tenant = TENANT, .device = "d", .model = "m", .state = DEVICE_TRUSTED};
     assert_rules(&ctx, &device, RULES_PUBLISH,
-                 "a/d/#\na/+\n+\n+/#\na/+/#\na/+/b\n$share/g/a\nt/t\n");
-    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/d/#\na/+/b\nt/t\n");
+                 "a/d/#\na/+\n+\n+/#\na/+/#\na/+/b\n$share/g/a\nt/default\n");
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/d/#\na/+/b\nt/default\n");
     (void)snprintf(device.group, sizeof device.group, "g");
-    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/d/#\na/+/b\nby/g/one\nt/t\nfloor/g/m\n");
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/d/#\na/+/b\nby/g/one\nt/default\nfloor/g/m\n");
     (void)snprintf(device.device, sizeof device.device, "#"); /* a name that widens nothing */
-    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/+/b\nby/g/one\nt/t\nfloor/g/m\n");
+    assert_rules(&ctx, &device, RULES_SUBSCRIBE, "a/+/b\nby/g/one\nt/default\nfloor/g/m\n");
     device.state = DEVICE_QUARANTINED;
     assert_rules(&ctx, &device, RULES_SUBSCRIBE, "");
     device.state = DEVICE_TRUSTED;

@@ -118,14 +118,20 @@ static void says_what_is_reached(void **state)
     apply(h, p, 0, TEXT("one"));
     const struct policy_force *f = policies_now(p, &cache);
     const struct slice thermo = SLICE_LITERAL("thermo");
-    assert_int_equal(policy_reach(f, thermo, DEVICE_TRUSTED),
+    assert_int_equal(policy_reach(f, SLICE_LITERAL(RULES_STANDARD_TENANT), thermo, DEVICE_TRUSTED),
                      RULES_REACH_ENROLMENT | RULES_REACH_API | RULES_REACH_MQTT);
-    assert_int_equal(policy_reach(f, thermo, DEVICE_QUARANTINED), RULES_REACH_ENROLMENT);
-    assert_int_equal(policy_reach(f, thermo, DEVICE_REVOKED), 0);
-    assert_int_equal(policy_reach(f, thermo, DEVICE_STATE_COUNT), 0);
-    assert_int_equal(policy_reach(f, thermo, -1), 0);
+    assert_int_equal(
+        policy_reach(f, SLICE_LITERAL(RULES_STANDARD_TENANT), thermo, DEVICE_QUARANTINED),
+        RULES_REACH_ENROLMENT);
+    assert_int_equal(policy_reach(f, SLICE_LITERAL(RULES_STANDARD_TENANT), thermo, DEVICE_REVOKED),
+                     0);
+    assert_int_equal(
+        policy_reach(f, SLICE_LITERAL(RULES_STANDARD_TENANT), thermo, DEVICE_STATE_COUNT), 0);
+    assert_int_equal(policy_reach(f, SLICE_LITERAL(RULES_STANDARD_TENANT), thermo, -1), 0);
     /* a model that it does not know */
-    assert_int_equal(policy_reach(f, SLICE_LITERAL("x"), DEVICE_TRUSTED), RULES_REACH_ENROLMENT);
+    assert_int_equal(
+        policy_reach(f, SLICE_LITERAL(RULES_STANDARD_TENANT), SLICE_LITERAL("x"), DEVICE_TRUSTED),
+        RULES_REACH_ENROLMENT);
     policy_cache_drop(&cache);
     policies_free(p);
 }
@@ -172,6 +178,55 @@ static void its_models_come_with_it(void **state)
     (void)change_model(h, &m, MODEL_DELETE, "thermo", PROOF_APPROVAL);
     assert_problem(&m.act, 409, "model-of-policy", "model");
     assert_int_equal(change_model(h, &m, MODEL_CREATE, "other", PROOF_APPROVAL), ERR_NONE);
+    policies_free(p);
+}
+
+static int64_t model_state(struct house *h, const char *tenant, const char *id)
+{
+    struct model_row row = {0};
+    (void)snprintf(row.tenant, sizeof row.tenant, "%s", tenant);
+    (void)snprintf(row.id, sizeof row.id, "%s", id);
+    enum err err = store_get(h->reader, &table_model, h->arena, &row);
+    assert_true(err == ERR_NONE || err == ERR_NOT_FOUND);
+    return err == ERR_NONE ? row.lifetime : 0;
+}
+
+static void each_tenant_has_its_models(void **state)
+{
+    struct house *h = *state;
+    struct policies *p = open_policies(h);
+    static const struct slice thermo = SLICE_LITERAL("thermo"), cafe = SLICE_LITERAL("cafe");
+    assert_true(policy_has_tenant(NULL, SLICE_LITERAL(TENANT)));
+    assert_false(policy_has_tenant(NULL, cafe));
+    assert_string_equal(STORE_TENANT, RULES_STANDARD_TENANT);
+    apply(h, p, 0,
+          TEXT("one") "  valve: {identity: {maker: acme}}\n"
+                      "tenants: {cafe: {models: [thermo]}, spa: {}}\n");
+    assert_int_equal(model_state(h, "cafe", "thermo"), 30 * DAY);
+    assert_int_equal(model_state(h, "cafe", "valve"), 0);
+    assert_int_equal(model_state(h, "spa", "valve"), 30 * DAY);
+    assert_int_equal(model_state(h, TENANT, "valve"), 30 * DAY);
+    struct policy_force *force = policies_hold(p);
+    assert_true(policy_has_tenant(force, cafe));
+    assert_false(policy_has_tenant(force, SLICE_LITERAL("nobody")));
+    assert_int_not_equal(policy_reach(force, cafe, thermo, DEVICE_TRUSTED), RULES_REACH_ENROLMENT);
+    assert_int_equal(policy_reach(force, cafe, SLICE_LITERAL("valve"), DEVICE_TRUSTED),
+                     RULES_REACH_ENROLMENT);
+    assert_int_equal(policy_reach(force, SLICE_LITERAL("nobody"), thermo, DEVICE_TRUSTED),
+                     RULES_REACH_ENROLMENT);
+    policies_let_go(force);
+
+    /* One that goes locks its devices out: that is to be meant. */
+    static const char without[] = TEXT("one") "tenants: {spa: {}}\n";
+    struct policy_act a = submission(1, without);
+    assert_int_equal(change(h, p, "local:0", &a), ERR_REFUSED);
+    assert_problem(&a.act, 409, "policy-lock-out", "text");
+    a = submission(1, without);
+    a.lock_out_ok = true;
+    assert_int_equal(change(h, p, "local:0", &a), ERR_NONE);
+    force = policies_hold(p);
+    assert_false(policy_has_tenant(force, cafe));
+    policies_let_go(force);
     policies_free(p);
 }
 
@@ -241,13 +296,10 @@ static void a_number_that_was_signed_is_not_used_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(is_held_as_long_as_it_is_looked_at),
-        TEST(says_what_is_reached),
-        TEST(two_at_once_do_not_both_win),
-        TEST(its_models_come_with_it),
-        TEST(two_people_are_two_people),
-        TEST(foreign_rules_are_refused),
-        TEST(a_number_that_was_signed_is_not_used_again),
+        TEST(is_held_as_long_as_it_is_looked_at), TEST(says_what_is_reached),
+        TEST(two_at_once_do_not_both_win),        TEST(its_models_come_with_it),
+        TEST(each_tenant_has_its_models),         TEST(two_people_are_two_people),
+        TEST(foreign_rules_are_refused),          TEST(a_number_that_was_signed_is_not_used_again),
     };
     if (getenv("STORE_TEST_POSTGRES") != NULL)
         house_store = empty_postgres;

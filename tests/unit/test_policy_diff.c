@@ -50,6 +50,7 @@ static const char *told(const struct policy *old, const struct policy *new)
 #define G(what)  HEAD "models: {}\ngroups: {" what "}\n"
 #define F(what)  HEAD "models: {}\n" what "\n"
 #define KEY_1    POLICY_FIXTURE_KEY
+#define TWO      HEAD "models: {m: {identity: {maker: x}}, o: {identity: {maker: x}}}\n"
 
 static const struct {
     const char *old, *new, *there, *back;
@@ -155,6 +156,20 @@ static const struct {
      "~test added: a revoked m 'd' does not reach mqtt\n",
      "~test removed: a revoked m 'd' does not reach api\n"
      "~test removed: a revoked m 'd' does not reach mqtt\n"},
+    {M(""), M("") "tenants: {t: {}}", "+tenant 't': devices of all models\n",
+     "-tenant 't': devices of all models\n"},
+    {M(""), M("") "tenants: {default: {}}", "", ""},
+    {M(""), M("") "tenants: {t: {models: [m]}}",
+     "+tenant 't': devices of these models\n+tenant 't': devices of the model 'm'\n",
+     "-tenant 't': devices of these models\n-tenant 't': devices of the model 'm'\n"},
+    {TWO "tenants: {default: {models: [m]}}", TWO,
+     "+tenant 'default': devices of the model 'o'\n"
+     "+tenant 'default': models that are yet to come\n",
+     "-tenant 'default': devices of the model 'o'\n"
+     "-tenant 'default': models that are yet to come\n"},
+    {TWO "tenants: {t: {models: [m]}}", TWO "tenants: {t: {models: [o]}}",
+     "-tenant 't': devices of the model 'm'\n+tenant 't': devices of the model 'o'\n",
+     "+tenant 't': devices of the model 'm'\n-tenant 't': devices of the model 'o'\n"},
 };
 
 static void tells_in_words(void **state)
@@ -249,6 +264,8 @@ static void any_policy(char *text, size_t size)
     }
     any_topics(publish, sizeof publish);
     SAY("groups: {g: {publish: %s}, %s: {}}\n", publish, PICK("h", "i"));
+    SAY("tenants: {%s}\n",
+        PICK("", "t: {}", "t: {models: [z]}", "default: {models: [z]}", "t: {}, u: {models: [z]}"));
     SAY("tests: [{device: d, model: z, state: %s, reaches: [api]}]\n", PICK("revoked", "trusted"));
 }
 
@@ -265,15 +282,18 @@ static bool is_looser(const struct policy *old, const struct policy *new)
 {
     static const char *const topics[] = {"a", "a/b", "d/a", "g", "x/a", "a/b/c", "h", "a/b/c/d"};
     static const char *const models[] = {"a", "b", "c", "z"};
+    static const char *const tenants[] = {"default", "t", "u"};
     struct slice bodies[2];
     struct rules was, is;
     assert_int_equal(policy_compile(old, arena, &bodies[0]), ERR_NONE);
     assert_int_equal(policy_compile(new, arena, &bodies[1]), ERR_NONE);
     assert_int_equal(rules_read_body(bodies[0], &was), ERR_NONE);
     assert_int_equal(rules_read_body(bodies[1], &is), ERR_NONE);
-    for (size_t i = 0; i < ARRAY_LEN(topics) * ARRAY_LEN(models) * DEVICE_STATE_COUNT * 4; i++) {
+    const size_t of_one = ARRAY_LEN(topics) * ARRAY_LEN(models) * DEVICE_STATE_COUNT * 4;
+    for (size_t n = 0; n < of_one * ARRAY_LEN(tenants); n++) {
+        size_t i = n % of_one;
         struct rules_subject s = {
-            .tenant = SLICE_LITERAL("default"),
+            .tenant = slice_of_text(tenants[n / of_one]),
             .device = SLICE_LITERAL("d"),
             .model = slice_of_text(models[i % ARRAY_LEN(models)]),
             .group = i / ARRAY_LEN(models) % 2 == 0 ? SLICE_LITERAL("g") : SLICE_LITERAL(""),

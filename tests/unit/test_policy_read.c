@@ -116,6 +116,57 @@ static void has_safe_standards(void **state)
     assert_null(policy_find_model(&policy, SLICE_LITERAL("m")));
 }
 
+static void has_tenants(void **state)
+{
+    (void)state;
+    assert_int_equal(read_text(policy_fixture), ERR_NONE);
+    assert_int_equal(policy.tenants_len, 2);
+    assert_slice(policy.tenants[0].name, "default"); /* it is always there */
+    assert_true(policy.tenants[0].all);
+    assert_int_equal(policy.tenants[0].line, 0);
+    const struct policy_tenant *other = policy_find_tenant(&policy, SLICE_LITERAL("other"));
+    assert_ptr_equal(other, &policy.tenants[1]);
+    assert_int_equal(other->line, 33);
+    assert_false(policy_tenant_has(other, 0)); /* thermo */
+    assert_true(policy_tenant_has(other, 1));
+    assert_null(policy_find_tenant(&policy, SLICE_LITERAL("othe")));
+
+    static const char models[] = "holdfast: 1\nfleet: f\nmodels:\n"
+                                 "  c: {identity: {maker: x}}\n  a: {identity: {maker: x}}\n";
+    char text[512];
+    (void)snprintf(text, sizeof text,
+                   "%stenants: {z: {}, a: {models: [c, a]}, default: {models: [c]}}\n", models);
+    assert_int_equal(read_text(text), ERR_NONE);
+    assert_int_equal(policy.tenants_len, 3);
+    assert_slice(policy.tenants[0].name, "a");
+    assert_int_equal(policy.tenants[0].models_len, 2);
+    assert_int_equal(policy.tenants[0].models[0], 0);
+    assert_slice(policy.tenants[1].name, "default");
+    assert_int_equal(policy.tenants[1].models_len, 1);
+    assert_int_equal(policy.tenants[1].models[0], 1);
+    assert_slice(policy.tenants[2].name, "z");
+    assert_int_equal(read_text(models), ERR_NONE);
+    assert_int_equal(policy.tenants_len, 1);
+}
+
+/* Each pair is a row that is written as the policy comes into force. */
+static void takes_so_many_models_of_tenants(void **state)
+{
+    (void)state;
+    static char text[POLICY_TEXT_MAX];
+    for (size_t more = 0; more < 2; more++) {
+        size_t len = (size_t)snprintf(text, sizeof text, "holdfast: 1\nfleet: f\nmodels:\n");
+        for (size_t i = 0; i < 128; i++)
+            len += (size_t)snprintf(text + len, sizeof text - len,
+                                    "  m-%zu: {identity: {maker: x}}\n", i);
+        len += (size_t)snprintf(text + len, sizeof text - len, "tenants:\n");
+        for (size_t i = 0; i < POLICY_PAIRS_MAX / 128 + more; i++)
+            len += (size_t)snprintf(text + len, sizeof text - len, "  t-%zu: {}\n", i);
+        assert_int_equal(read_text(text), more == 0 ? ERR_NONE : ERR_LIMIT);
+    }
+    assert_non_null(strstr(complaint.text, "more than 16384 models together"));
+}
+
 static void turns_tests_into_questions(void **state)
 {
     (void)state;
@@ -272,6 +323,23 @@ static const struct {
     {TESTS "  - {device: d, model: m, may: {}}\n", 7, 5, "this test asks nothing"},
     {TESTS "  - {device: d, model: x, reaches: [api]}\n", 7, 24, "there is no model 'x'"},
     {TESTS "  - {device: d, model: m, group: g, reaches: [api]}\n", 7, 34, "there is no group 'g'"},
+    {TESTS "  - {device: d, model: m, tenant: t, reaches: [api]}\n", 7, 35,
+     "there is no tenant 't'"},
+    {MODEL "  o: {identity: {maker: x}}\ntenants: {t: {models: [o]}}\n"
+           "tests: [{device: d, model: m, tenant: t, reaches: [api]}]\n",
+     8, 28, "devices of the tenant 't' can't be of the model 'm'"},
+    {MODEL "  o: {identity: {maker: x}}\ntenants: {default: {models: [o]}}\n"
+           "tests: [{device: d, model: m, reaches: [api]}]\n",
+     8, 28, "devices of the tenant 'default' can't be"},
+    {MODEL "tenants: {t: {models: [o]}}\n", 6, 11, "there is no model 'o' in this policy"},
+    {MODEL "tenants: {t: {models: [m, m]}}\n", 6, 11, "the model 'm' stands twice"},
+    {MODEL "tenants: {t: {models: []}}\n", 6, 23, "'models' is empty"},
+    {MODEL "tenants: {t: {models: m}}\n", 6, 23, "'models' must be a list"},
+    {MODEL "tenants: {t: }\n", 6, 14, "'tenant' is empty"},
+    {MODEL "tenants: {t: {model: [m]}}\n", 6, 15, "did you mean 'models'?"},
+    {MODEL "tenants: {a/b: {}}\n", 6, 11, "can't be the name of a tenant"},
+    {MODEL "tenants: {holdfast-x: {}}\n", 6, 11, "are the hub's own"},
+    {MODEL "tenants: [t]\n", 6, 10, "'tenants' must be a map of names"},
     {TESTS "  - {device: 12, model: m, reaches: [api]}\n", 7, 14, "the name 12 needs quotes"},
     {TESTS "  - {device: d, model: m, reaches: []}\n", 7, 36, "'reaches' is empty"},
     {TESTS "  - {device: d, model: m, state: gone, reaches: [api]}\n", 7, 34, "'state' must be"},
@@ -418,6 +486,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_key),
         cmocka_unit_test(has_safe_standards),
+        cmocka_unit_test(has_tenants),
+        cmocka_unit_test(takes_so_many_models_of_tenants),
         cmocka_unit_test(turns_tests_into_questions),
         cmocka_unit_test(refuses),
         cmocka_unit_test(bounds_filters_and_tests),

@@ -45,7 +45,8 @@ static void compiles_what_it_says(void **state)
     assert_int_equal(rules.models_len, 2);
     assert_int_equal(rules.groups_len, 2);
     assert_int_equal(rules.cuts_per_hour, 5);
-    assert_true(rules_find_model(&rules, SLICE_LITERAL("thermo"), &model));
+    assert_true(rules_find_model(&rules, SLICE_LITERAL(RULES_STANDARD_TENANT),
+                                 SLICE_LITERAL("thermo"), &model));
     assert_int_equal(model.reach[DEVICE_TRUSTED], RULES_REACH_MQTT);
     assert_int_equal(model.limits.messages_per_minute, 120);
     assert_int_equal(model.limits.stale_seconds, 90);
@@ -220,6 +221,11 @@ static void warns(void **state)
         {M("reach: {trusted: [mqtt]}"), 4, "can't renew"},
         {M("limits: {messages: unlimited}"), 4, "no limit of 'messages'"},
         {HEAD "  m: {identity: {maker: x}}\n", 4, "no test is about 'm'"},
+        {M("") "tenants: {default: {}, t: {}}\n", 6, "no test is about the tenant 't'"},
+        {HEAD "  m: {identity: {maker: x}}\n  o: {identity: {maker: x}}\n"
+              "tenants: {default: {models: [o]}}\n"
+              "tests: [{device: d, model: o, reaches: [api]}]\n",
+         4, "no tenant may have devices of the model 'm'"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct policy policy = policy_of(cases[i].text);

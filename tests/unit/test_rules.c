@@ -109,6 +109,40 @@ static void test_decisions(void **state)
     }
 }
 
+/* A tenant's devices may be of its models alone; and who is of no tenant that there is, of none. */
+static void test_tenants(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tenant;
+        bool may[ARRAY_LEN(fixture_models)];
+    } cases[] = {
+        {"acme", {true, true, true, true}},
+        {RULES_STANDARD_TENANT, {true, true, true, true}},
+        {"bare-ones", {true, false, false, true}},
+        {"bare-one", {false, false, false, false}},
+        {"bare-ones-", {false, false, false, false}},
+        {"a", {false, false, false, false}},
+        {"z", {false, false, false, false}},
+        {"", {false, false, false, false}},
+    };
+    struct rules r = read_fixture();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        for (size_t m = 0; m < ARRAY_LEN(fixture_models); m++) {
+            struct rules_model model;
+            struct rules_subject s = subject_of("", "t-1", "");
+            s.tenant = slice_of_text(cases[i].tenant);
+            s.model = fixture_models[m].name;
+            bool denied =
+                rules_decide(&r, &s, RULES_SUBSCRIBE, SLICE_LITERAL("x")) == RULES_DENY_MODEL;
+            assert_int_equal(denied, !cases[i].may[m]);
+            assert_int_equal(rules_find_model(&r, s.tenant, s.model, &model), cases[i].may[m]);
+        }
+    assert_true(rules_has_tenant(&r, SLICE_LITERAL("acme")));
+    assert_true(rules_has_tenant(&r, SLICE_LITERAL(RULES_STANDARD_TENANT)));
+    assert_false(rules_has_tenant(&r, SLICE_LITERAL("acm")));
+}
+
 static void test_states(void **state)
 {
     (void)state;
@@ -236,6 +270,7 @@ static void test_subscribed_is_received(void **state)
     struct rules rules[ARRAY_LEN(allowed)];
     static uint8_t bodies[ARRAY_LEN(allowed)][256];
     struct rules_subject s = subject_of("m", "d", "a");
+    s.tenant = SLICE_LITERAL(RULES_STANDARD_TENANT);
 
     make_texts(name_levels, ARRAY_LEN(name_levels), 4);
     static char names[TEXTS_MAX][24];
@@ -247,7 +282,9 @@ static void test_subscribed_is_received(void **state)
             SLICE_LITERAL("m"), &fixture_open, {NULL, 0}, {&filter, 1}};
         const struct rules_entry group = {SLICE_LITERAL("a"), NULL, {NULL, 0}, {NULL, 0}};
         struct writer w = writer_over(bodies[i], sizeof bodies[i]);
-        rules_write_body(&w, 0, &model, 1, &group, 1);
+        rules_write_body(&w, 0,
+                         &(const struct rules_entries){
+                             .models = &model, .models_len = 1, .groups = &group, .groups_len = 1});
         assert_int_equal(rules_read_body(writer_bytes(&w), &rules[i]), ERR_NONE);
         for (size_t n = 0; n < names_len; n++)
             received[i][n] =
@@ -279,7 +316,8 @@ static void test_what_they_know(void **state)
     for (uint32_t i = 0; i < r.models_len; i++) {
         struct rules_model m;
         assert_true(slice_equal(rules_model_name(&r, i), fixture_models[i].name));
-        assert_true(rules_find_model(&r, fixture_models[i].name, &m));
+        assert_true(
+            rules_find_model(&r, SLICE_LITERAL(RULES_STANDARD_TENANT), fixture_models[i].name, &m));
         assert_memory_equal(m.reach, fixture_models[i].model->reach, sizeof m.reach);
         assert_memory_equal(&m.limits, &fixture_models[i].model->limits, sizeof m.limits);
         assert_int_equal(m.cut, fixture_models[i].model->cut);
@@ -291,7 +329,8 @@ static void test_what_they_know(void **state)
     assert_false(rules_has_group(&r, SLICE_LITERAL("floor-3")));
     assert_false(rules_has_group(&r, SLICE_LITERAL("")));
     struct rules_model m = {.cut = 99};
-    assert_false(rules_find_model(&r, SLICE_LITERAL("floor-1"), &m));
+    assert_false(
+        rules_find_model(&r, SLICE_LITERAL(RULES_STANDARD_TENANT), SLICE_LITERAL("floor-1"), &m));
     assert_int_equal(m.cut, 99);
 }
 
@@ -311,24 +350,34 @@ static void test_finds_every_model(void **state)
         struct writer w = writer_over(body_bytes, sizeof body_bytes);
         struct rules r;
         struct rules_model m;
-        rules_write_body(&w, 0, models, lens[l], NULL, 0);
+        rules_write_body(&w, 0,
+                         &(const struct rules_entries){.models = models, .models_len = lens[l]});
         assert_int_equal(w.err, ERR_NONE);
         assert_int_equal(rules_read_body(writer_bytes(&w), &r), ERR_NONE);
         for (size_t i = 0; i < RULES_MODELS_MAX; i++) {
-            assert_int_equal(rules_find_model(&r, models[i].name, &m), i < lens[l]);
-            assert_false(rules_find_model(&r, slice_of(names[i], 4), &m));
+            assert_int_equal(
+                rules_find_model(&r, SLICE_LITERAL(RULES_STANDARD_TENANT), models[i].name, &m),
+                i < lens[l]);
+            assert_false(rules_find_model(&r, SLICE_LITERAL(RULES_STANDARD_TENANT),
+                                          slice_of(names[i], 4), &m));
         }
-        assert_false(rules_find_model(&r, SLICE_LITERAL("a"), &m));
-        assert_false(rules_find_model(&r, SLICE_LITERAL("z"), &m));
+        assert_false(
+            rules_find_model(&r, SLICE_LITERAL(RULES_STANDARD_TENANT), SLICE_LITERAL("a"), &m));
+        assert_false(
+            rules_find_model(&r, SLICE_LITERAL(RULES_STANDARD_TENANT), SLICE_LITERAL("z"), &m));
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decisions),           cmocka_unit_test(test_states),
-        cmocka_unit_test(test_names_widen_nothing), cmocka_unit_test(test_subscribed_is_received),
-        cmocka_unit_test(test_what_they_know),      cmocka_unit_test(test_finds_every_model),
+        cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_tenants),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_names_widen_nothing),
+        cmocka_unit_test(test_subscribed_is_received),
+        cmocka_unit_test(test_what_they_know),
+        cmocka_unit_test(test_finds_every_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,8 +111,9 @@ static void test_body_is_as_documented(void **state)
     static const struct rules_entry group = {SLICE_LITERAL("g"), NULL, {NULL, 0}, {NULL, 0}};
     static const char expected[] = "\x01"
                                    "\x00\x00\x00\x14"
-                                   "\x00\x01\x00\x01"
-                                   "\x00\x00\x00\x11\x00\x00\x00\x3f"
+                                   "\x00\x01\x00\x01\x00\x03"
+                                   "\x00\x00\x00\x1f\x00\x00\x00\x4d\x00\x00\x00\x53"
+                                   "\x00\x00\x00\x57\x00\x00\x00\x61"
                                    "\x01m"
                                    "\x01\x01\x07\x01\x00\x00"
                                    "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03"
@@ -121,9 +122,25 @@ static void test_body_is_as_documented(void **state)
                                    "\x00\x08\x02\x00\x05"
                                    "a/\xf9/#"
                                    "\x00\x00"
-                                   "\x01g\x00\x00\x00\x00";
+                                   "\x01g\x00\x00\x00\x00"
+                                   "\x01"
+                                   "a\xff\xff"
+                                   "\x07"
+                                   "default\x00\x00"
+                                   "\x01t\x00\x01\x00\x00";
+    static const uint16_t first = 0;
+    static const struct rules_tenant tenants[] = {
+        {.name = SLICE_LITERAL("a"), .all = true},
+        {.name = SLICE_LITERAL("default")},
+        {.name = SLICE_LITERAL("t"), .models = &first, .models_len = 1}};
+    const struct rules_entries all = {.models = &model,
+                                      .models_len = 1,
+                                      .groups = &group,
+                                      .groups_len = 1,
+                                      .tenants = tenants,
+                                      .tenants_len = 3};
     struct writer w = writer_over(body_bytes, sizeof body_bytes);
-    rules_write_body(&w, 20, &model, 1, &group, 1);
+    rules_write_body(&w, 20, &all);
     assert_int_equal(w.err, ERR_NONE);
     assert_int_equal(w.len, sizeof expected - 1);
     assert_memory_equal(body_bytes, expected, w.len);
@@ -278,9 +295,9 @@ static void test_bits_of_the_body(void **state)
         if (rules_read_body(slice_of(copy, body.len), &r) == ERR_NONE) {
             taken++;
             for (uint32_t m = 0; m < r.models_len; m++) {
-                struct rules_subject s = {SLICE_LITERAL("acme"), SLICE_LITERAL("t-1"),
-                                          rules_model_name(&r, m), rules_group_name(&r, 0),
-                                          DEVICE_TRUSTED};
+                struct rules_subject s = {SLICE_LITERAL(RULES_STANDARD_TENANT),
+                                          SLICE_LITERAL("t-1"), rules_model_name(&r, m),
+                                          rules_group_name(&r, 0), DEVICE_TRUSTED};
                 for (size_t t = 0; t < ARRAY_LEN(topics); t++)
                     for (int a = RULES_PUBLISH; a <= RULES_SUBSCRIBE; a++)
                         assert_int_not_equal(rules_decide(&r, &s, (enum rules_action)a, topics[t]),
@@ -300,9 +317,9 @@ static enum err write_one(struct slice name, const struct rules_model *model,
     const struct rules_entry entry = {name, model, filters, {NULL, 0}};
     struct writer w = writer_over(body_bytes, sizeof body_bytes);
     if (model == NULL)
-        rules_write_body(&w, 0, NULL, 0, &entry, 1);
+        rules_write_body(&w, 0, &(const struct rules_entries){.groups = &entry, .groups_len = 1});
     else
-        rules_write_body(&w, 0, &entry, 1, NULL, 0);
+        rules_write_body(&w, 0, &(const struct rules_entries){.models = &entry, .models_len = 1});
     struct rules r;
     if (w.err == ERR_NONE)
         assert_int_equal(rules_read_body(writer_bytes(&w), &r), ERR_NONE);
@@ -395,7 +412,7 @@ static enum err write_two(const char *first, const char *second, const struct ru
         {slice_of_text(first), &fixture_open, {NULL, 0}, {NULL, 0}},
         {slice_of_text(second), model, {NULL, 0}, {NULL, 0}}};
     struct writer w = writer_over(body_bytes, sizeof body_bytes);
-    rules_write_body(&w, 0, entries, 2, NULL, 0);
+    rules_write_body(&w, 0, &(const struct rules_entries){.models = entries, .models_len = 2});
     return w.err;
 }
 
@@ -410,12 +427,12 @@ static void test_order(void **state)
     assert_int_equal(write_two("a", "b", NULL), ERR_SYNTAX);
     /* Read, too: the same two names the other way round. */
     assert_int_equal(write_two("a", "b", &fixture_open), ERR_NONE);
-    struct slice body = {body_bytes, 9 + 2 * (4 + 2 + 32 + 4)};
+    struct slice body = {body_bytes, 11 + 2 * (4 + 2 + 32 + 4)};
     struct rules r;
     assert_int_equal(rules_read_body(body, &r), ERR_NONE);
-    body_bytes[9 + 8 + 1] = 'c';
+    body_bytes[11 + 8 + 1] = 'c';
     assert_int_equal(rules_read_body(body, &r), ERR_SYNTAX);
-    body_bytes[9 + 8 + 1] = 'b';
+    body_bytes[11 + 8 + 1] = 'b';
     assert_int_equal(rules_read_body(body, &r), ERR_SYNTAX);
 }
 
@@ -435,15 +452,80 @@ static void test_settings(void **state)
     assert_int_equal(write_one(SLICE_LITERAL("m"), &m, none), ERR_SYNTAX);
 }
 
+static enum err write_tenants(const struct rules_tenant *tenants, size_t len)
+{
+    const struct rules_entries all = {.models = fixture_models,
+                                      .models_len = ARRAY_LEN(fixture_models),
+                                      .tenants = tenants,
+                                      .tenants_len = len};
+    struct writer w = writer_over(body_bytes, sizeof body_bytes);
+    struct rules r;
+    rules_write_body(&w, 0, &all);
+    if (w.err == ERR_NONE)
+        assert_int_equal(rules_read_body(writer_bytes(&w), &r), ERR_NONE);
+    return w.err;
+}
+
+static void test_tenants(void **state)
+{
+    (void)state;
+    static const uint16_t sound[] = {0, 1, 3}, turned[] = {1, 0}, twice[] = {2, 2}, foreign[] = {4};
+    static const struct {
+        struct rules_tenant tenant;
+        enum err err;
+    } cases[] = {
+        {{.name = SLICE_LITERAL("t"), .models = sound, .models_len = 3}, ERR_NONE},
+        {{.name = SLICE_LITERAL("t"), .models_len = 0}, ERR_NONE},
+        {{.name = SLICE_LITERAL("t"), .all = true}, ERR_NONE},
+        {{.name = SLICE_LITERAL("default"), .models = sound, .models_len = 1}, ERR_NONE},
+        {{.name = SLICE_LITERAL("default"), .all = true}, ERR_SYNTAX},
+        {{.name = SLICE_LITERAL("t"), .models = turned, .models_len = 2}, ERR_SYNTAX},
+        {{.name = SLICE_LITERAL("t"), .models = twice, .models_len = 2}, ERR_SYNTAX},
+        {{.name = SLICE_LITERAL("t"), .models = foreign, .models_len = 1}, ERR_SYNTAX},
+        {{.name = SLICE_LITERAL(""), .all = true}, ERR_SYNTAX},
+        {{.name = SLICE_LITERAL("a/b"), .all = true}, ERR_SYNTAX},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (write_tenants(&cases[i].tenant, 1) != cases[i].err)
+            fail_msg("case %zu", i);
+    struct rules_tenant two[] = {{.name = SLICE_LITERAL("b"), .all = true},
+                                 {.name = SLICE_LITERAL("a"), .all = true}};
+    assert_int_equal(write_tenants(two, 2), ERR_SYNTAX);
+    two[1].name = SLICE_LITERAL("b");
+    assert_int_equal(write_tenants(two, 2), ERR_SYNTAX);
+    two[1].name = SLICE_LITERAL("c");
+    assert_int_equal(write_tenants(two, 2), ERR_NONE);
+    static struct rules_tenant many[RULES_TENANTS_MAX + 1];
+    assert_int_equal(write_tenants(many, ARRAY_LEN(many)), ERR_LIMIT);
+
+    /* What the writer refuses, the reader does: numbers of models, out of order or of none. */
+    static const uint8_t bad[][4] = {{0, 1, 0, 0}, {0, 1, 0, 1}, {0, 0, 0, 4}, {0xff, 0xff, 0, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        const struct rules_tenant tenant = {
+            .name = SLICE_LITERAL("t"), .models = sound, .models_len = 2};
+        const struct rules_entries all = {.models = fixture_models,
+                                          .models_len = ARRAY_LEN(fixture_models),
+                                          .tenants = &tenant,
+                                          .tenants_len = 1};
+        struct writer w = writer_over(body_bytes, sizeof body_bytes);
+        struct rules r;
+        rules_write_body(&w, 0, &all);
+        memcpy(body_bytes + w.len - 4, bad[i], 4);
+        assert_int_equal(rules_read_body(writer_bytes(&w), &r), ERR_SYNTAX);
+    }
+}
+
 static void test_sizes(void **state)
 {
     (void)state;
     static struct rules_entry models[RULES_MODELS_MAX + 1];
     struct writer w = writer_over(body_bytes, sizeof body_bytes);
-    rules_write_body(&w, 0, models, RULES_MODELS_MAX + 1, NULL, 0);
+    rules_write_body(
+        &w, 0, &(const struct rules_entries){.models = models, .models_len = RULES_MODELS_MAX + 1});
     assert_int_equal(w.err, ERR_LIMIT);
     w = writer_over(body_bytes, sizeof body_bytes);
-    rules_write_body(&w, 0, NULL, 0, models, RULES_GROUPS_MAX + 1);
+    rules_write_body(
+        &w, 0, &(const struct rules_entries){.groups = models, .groups_len = RULES_GROUPS_MAX + 1});
     assert_int_equal(w.err, ERR_LIMIT);
 
     /* As many filters as fit, and one more. */
@@ -457,9 +539,9 @@ static void test_sizes(void **state)
         models[i] = (struct rules_entry){
             slice_of(names + i, 1), &fixture_open, {filters, RULES_FILTERS_MAX}, {NULL, 0}};
     w = writer_over(body_bytes, sizeof body_bytes);
-    rules_write_body(&w, 0, models, 7, NULL, 0);
+    rules_write_body(&w, 0, &(const struct rules_entries){.models = models, .models_len = 7});
     assert_int_equal(w.err, ERR_NONE);
-    rules_write_body(&w, 0, models, 8, NULL, 0);
+    rules_write_body(&w, 0, &(const struct rules_entries){.models = models, .models_len = 8});
     assert_int_equal(w.err, ERR_LIMIT);
     struct rules r;
     assert_int_equal(rules_read_body(slice_of(body_bytes, RULES_BODY_MAX + 1), &r), ERR_LIMIT);
@@ -496,6 +578,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_tenants),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_small_buffers),
     };

@@ -148,12 +148,20 @@ export class Hub {
     if (found >= 0) throw new Error(`a sanitizer found something:\n${all.slice(found, found + 6000)}`);
   }
 
+  // The same hub, spoken to in that tenant; what a test keeps of its devices has a folder of its own.
+  async in(tenant) {
+    const view = Object.create(this, { tenant: { value: tenant }, folder: { value: join(this.folder, tenant) } });
+    await mkdir(view.folder, { recursive: true });
+    return view;
+  }
+
   // The API over the local socket, as JSON.
   api(method, path, body, { raw = false, type = 'application/json' } = {}) {
     return new Promise((resolve, reject) => {
       const isText = body === undefined || typeof body === 'string' || Buffer.isBuffer(body);
       const text = isText ? body : JSON.stringify(body);
       const headers = text === undefined ? {} : { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) };
+      if (this.tenant) headers['Holdfast-Tenant'] = this.tenant;
       const request = http.request({ socketPath: this.socket, method, path, headers, agent: false }, (response) => {
         const parts = [];
         response.on('data', (part) => parts.push(part));
@@ -179,7 +187,8 @@ export class Hub {
 
   async cli(...words) {
     try {
-      const { stdout, stderr } = await run(programs.cli, ['--socket', this.socket, ...words], { env: { ...process.env, ...this.options.cliEnv } });
+      const where = ['--socket', this.socket, ...(this.tenant ? ['--tenant', this.tenant] : [])];
+      const { stdout, stderr } = await run(programs.cli, [...where, ...words], { env: { ...process.env, ...this.options.cliEnv } });
       return { code: 0, stdout, stderr };
     } catch (error) {
       if (typeof error.code !== 'number') throw error;
@@ -321,7 +330,8 @@ const EST_TYPE = ['-H', 'Content-Type: application/pkcs10'];
 
 // simpleenroll with the claim code (or other curl words); gives the answer.
 export function enrol(hub, serial, code, body, words = []) {
-  const credentials = code === undefined ? [] : ['-u', `${serial}:${code}`];
+  const user = hub.tenant ? `${hub.tenant}/${serial}` : serial;
+  const credentials = code === undefined ? [] : ['-u', `${user}:${code}`];
   return curl(hub, 'bootstrap', '/.well-known/est/simpleenroll', [...credentials, ...EST_TYPE, ...words], body);
 }
 

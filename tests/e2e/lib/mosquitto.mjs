@@ -218,7 +218,7 @@ export class Mosquitto {
     broker.devices = {};
     broker.hub = { port: hub.ports.device, leave() {} };
     broker.port = await freePort();
-    await broker.configure(config, '', certificates);
+    await broker.configure(hub.tenant ? { tenant: hub.tenant, ...config } : config, '', certificates);
     try {
       await broker.launch();
       return broker;
