@@ -100,8 +100,9 @@ static enum err check_test(const struct policy *policy, const struct yaml_node *
         return policy_complain(complaint, group->line, group->column, ERR_SYNTAX,
                                "there is no group '%.*s' in this policy", SHOWN(group->text));
     const struct policy_tenant *t = policy_find_tenant(policy, owner);
+    const struct yaml_node *at = tenant == NULL ? model : tenant;
     if (t == NULL)
-        return policy_complain(complaint, tenant->line, tenant->column, ERR_SYNTAX,
+        return policy_complain(complaint, at->line, at->column, ERR_SYNTAX,
                                "there is no tenant '%.*s' in this policy", SHOWN(owner));
     if (!policy_tenant_has(t, (size_t)(found - policy->models)))
         return policy_complain(complaint, model->line, model->column, ERR_SYNTAX,

@@ -400,16 +400,19 @@ static void diff_tenants(struct run *r, const struct policy *old, const struct p
 {
     static const struct policy_tenant first = {.name = SLICE_LITERAL(RULES_STANDARD_TENANT),
                                                .all = true};
+    const struct policy *was = old == NULL ? new : old; /* of nothing, `first` is of all */
     const struct policy_tenant *olds = old == NULL ? &first : old->tenants;
     size_t i = 0, k = 0, old_len = old == NULL ? 1 : old->tenants_len;
-    while (i < old_len || k < new->tenants_len) {
+    for (;;) {
         const struct policy_tenant *a = i < old_len ? &olds[i] : NULL;
         const struct policy_tenant *b = k < new->tenants_len ? &new->tenants[k] : NULL;
+        if (a == NULL && b == NULL)
+            return;
         int order = a == NULL ? 1 : b == NULL ? -1 : compare_names(a->name, b->name);
         if (order == 0)
-            compare_tenant(r, old == NULL ? new : old, a, new, b);
+            compare_tenant(r, was, a, new, b);
         else
-            tell_tenant(r, order > 0, order > 0 ? new : old, order > 0 ? b : a);
+            tell_tenant(r, order > 0, order > 0 ? new : was, order > 0 ? b : a);
         i += order <= 0;
         k += order >= 0;
     }
