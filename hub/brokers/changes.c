@@ -191,6 +191,26 @@ static enum err look_on(struct broker_ask *ask, struct look *l)
     return ask->count > 0 || ask->rules_now > ask->rules ? ERR_NONE : ERR_NOT_FOUND;
 }
 
+/* Who has waited may have been cut off meanwhile, and perhaps by the very act that wakes it: its
+ * connection is being closed, and nothing is to be said over it. */
+static enum err check_asker(struct broker_ask *ask)
+{
+    struct store_reader *reader = ask->feed->reader;
+    struct device_row row = {0};
+    ROW_TEXT(row.tenant, ask->tenant);
+    ROW_TEXT(row.id, ask->broker);
+    arena_reset(ask->feed->scratch);
+    enum err err =
+        brokers_check(reader, ask->feed->scratch, ask->tenant, ask->broker, &ask->problem);
+    if (err == ERR_NONE)
+        err = store_get(reader, &table_device, ask->feed->scratch, &row);
+    if (err == ERR_NOT_FOUND) /* it was there when it asked */
+        return ERR_INTERNAL;
+    if (err == ERR_NONE && row.state != DEVICE_TRUSTED)
+        err = problem_set(&ask->problem, 403, "broker-unknown", "", "this broker is cut off");
+    return err;
+}
+
 static void wait_for_more(struct broker_ask *ask)
 {
     struct broker_feed *feed = ask->feed;
@@ -211,6 +231,8 @@ void feed_look(struct broker_ask *ask)
     look.tenant = slice_of_text(ask->tenant);
     look.next = ask->at;
     enum err err = look_on(ask, &look);
+    if (err == ERR_NONE)
+        err = check_asker(ask);
     if (err == ERR_EXPIRED) /* archived meanwhile */
         err = problem_set(&ask->problem, 409, "position-unknown", "after",
                           "the entries from there on are in the archive; take the whole table");

@@ -198,6 +198,39 @@ describe('what a broker may say', { timeout: 120000 }, () => {
   });
 });
 
+describe('tenants of a hub that responds', { timeout: 120000 }, () => {
+  let hub, cafe, wire;
+  before(async () => {
+    hub = await Hub.start();
+    cafe = await hub.in('cafe');
+    await hub.must(201, 'POST', '/v1/policies', { from: 0, text: `${policy('{topics: 10/min}', 1)}tenants:\n  cafe: {models: [thermo]}\n` });
+    for (const tenant of [hub, cafe]) await tenant.must(201, 'POST', '/v1/manifests', { id: 'batch', model: 'thermo', owner: 'acme' });
+    for (const id of ['t-1', 't-2']) for (const tenant of [hub, cafe]) await enrolledDevice(tenant, id);
+    wire = await connect(hub, 'device', { device: await enrolledDevice(cafe, 't-3') });
+    assert.equal((await wire.request('GET', '/v1/device/self')).status, 200);
+    await enrolledDevice(hub, 'alone');
+  });
+  after(() => hub?.stop());
+
+  it('are not touched by what a broker of another says, and have a cap each', async () => {
+    const theirs = await broker(cafe, 'mqtt-1');
+    const say = async (...ids) => assert.equal((await report(hub, theirs, { refusals: ids.map((source) => ({ source, kind: 'topic', count: 4000000000 })) })).status, 204);
+    await say('t-3');
+    assert.ok(await wire.endsWithin(5000), 'live connections go, as with any cut');
+    assert.equal(await stateOf(cafe, 't-3'), 'quarantined');
+    await say('t-1', 'alone');
+    await until('one waits', async () => (await waiting(cafe)).length === 1);
+    assert.deepEqual([(await waiting(cafe))[0].device, await waiting(hub)], ['t-1', []]);
+    for (const id of ['t-1', 'alone']) assert.equal(await stateOf(hub, id), 'trusted');
+    assert.equal((await hub.api('POST', '/v1/devices/t-1/dismiss', { reason: 'not ours' })).body.code, 'cut-not-waiting');
+    const ours = await broker(hub, 'mqtt-1');
+    assert.equal((await report(hub, ours, { refusals: [{ source: 't-1', kind: 'topic', count: 10 }] })).status, 204);
+    await until('it is cut', async () => (await stateOf(hub, 't-1')) === 'quarantined');
+    assert.equal(await stateOf(cafe, 't-1'), 'trusted');
+    assert.equal((await waiting(cafe)).length, 1);
+  });
+});
+
 describe('two hubs that respond', { timeout: 120000 }, () => {
   let fleet, a, b;
   before(async () => {
