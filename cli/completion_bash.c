@@ -106,7 +106,7 @@ static const char body[] =
     "            continue\n"
     "        elif [[ -n $value ]]; then\n"
     "            case $value in\n"
-    "                --socket | --config) where+=(\"$value\" \"$word\") ;;\n"
+    "                --socket | --config | --tenant) where+=(\"$value\" \"$word\") ;;\n"
     "            esac\n"
     "            value=\n"
     "        elif [[ $word == -* ]]; then\n"

@@ -27,10 +27,11 @@ static int check_json(struct cli *cli, const struct policy_file *file, int code,
         (void)json_array_append_new(problems, located(&file->complaint));
     for (size_t i = 0; i < warnings_len; i++)
         (void)json_array_append_new(warned, located(&warnings[i]));
-    json_t *document = json_pack(
-        "{s:s, s:b, s:s, s:I, s:I, s:I, s:o, s:o}", "file", file->path, "good", code == CLI_OK,
-        "fleet", p->fleet, "models", (json_int_t)p->models_len, "groups", (json_int_t)p->groups_len,
-        "tests", (json_int_t)p->tests_len, "problems", problems, "warnings", warned);
+    json_t *document =
+        json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "file", file->path, "good",
+                  code == CLI_OK, "fleet", p->fleet, "models", (json_int_t)p->models_len, "groups",
+                  (json_int_t)p->groups_len, "tenants", (json_int_t)p->tenants_len, "tests",
+                  (json_int_t)p->tests_len, "problems", problems, "warnings", warned);
     if (document == NULL)
         return cli_fail_memory(cli);
     int printed = json_print(cli, document);
@@ -68,11 +69,13 @@ static int run_check(struct cli *cli)
     tell_warnings(cli, &file, warnings, len);
     const struct policy *p = &file.policy;
     (void)text_show(stdout, "good", SIZE_MAX, COLOUR_GOOD);
-    (void)printf(": %zu model%s, %zu group%s, %zu bytes of rules, %zu warning%s; `holdfast policy "
+    (void)printf(": %zu model%s, %zu group%s, %zu tenant%s, %zu bytes of rules, %zu warning%s; "
+                 "`holdfast policy "
                  "test` runs its %zu test%s\n",
                  p->models_len, p->models_len == 1 ? "" : "s", p->groups_len,
-                 p->groups_len == 1 ? "" : "s", rules.body.len, len, len == 1 ? "" : "s",
-                 p->tests_len, p->tests_len == 1 ? "" : "s");
+                 p->groups_len == 1 ? "" : "s", p->tenants_len, p->tenants_len == 1 ? "" : "s",
+                 rules.body.len, len, len == 1 ? "" : "s", p->tests_len,
+                 p->tests_len == 1 ? "" : "s");
     return CLI_OK;
 }
 

@@ -152,3 +152,53 @@ describe('a cut at EMQX', { timeout: 240000 }, () => {
     assert.deepEqual((await hub.ledger()).filter(({ act }) => act.startsWith('cut-leg.')).map(({ act, subject }) => [act, subject]), [['cut-leg.add', `leg/${LEG}`], ['cut-leg.remove', `leg/${LEG}`]]);
   });
 });
+
+describe('an EMQX of one tenant', { timeout: 120000 }, () => {
+  let hub, cafe, emqx;
+  before(async () => {
+    hub = await Hub.start({}, {
+      prepare: async (made) => {
+        emqx = await Emqx.start(made.folder);
+        await writeFile(join(made.folder, 'emqx.secret'), `${API_KEY}\n`, { mode: 0o600 });
+      },
+    });
+    cafe = await hub.in('cafe');
+    await hub.must(201, 'POST', '/v1/policies', { from: 0, text: 'holdfast: 1\nfleet: fleet.example\nmodels: {thermo: {identity: {maker: acme}}}\ntenants: {cafe: {}}\n' });
+    for (const tenant of [hub, cafe]) {
+      await tenant.must(201, 'POST', '/v1/manifests', { id: 'batch', model: 'thermo', owner: 'acme' });
+      await enrolledDevice(tenant, 't-1');
+    }
+    hub.config = { ...hub.config, 'hooks-emqx-url': `https://localhost:${emqx.port}`, 'hooks-emqx-key-file': 'emqx.secret', 'hooks-emqx-roots': 'emqx.pem' };
+  });
+  after(async () => {
+    await hub?.stop();
+    await emqx?.stop();
+  });
+  const cut = async (tenant) => {
+    await tenant.must(200, 'POST', '/v1/devices/t-1/quarantine', { reason: 'a test' });
+    return until('the cut is complete', async () => {
+      const { body } = await tenant.api('GET', '/v1/devices/t-1/cut');
+      return body.status === 'complete' && body.legs.map(({ leg }) => leg).sort();
+    }, 60000);
+  };
+
+  it('ends sessions of its devices, and of no other\'s of that name', async () => {
+    hub.config['hooks-emqx-tenant'] = 'cafe';
+    await hub.restart();
+    emqx.connect('t-1');
+    assert.deepEqual(await cut(hub), ['api/1']);
+    assert.deepEqual([...emqx.clients.keys()], ['t-1'], 'that is the other\'s');
+    assert.deepEqual(await cut(cafe), ['api/1', LEG]);
+    assert.deepEqual([...emqx.clients.keys()], []);
+  });
+
+  it('follows its configuration to another tenant', async () => {
+    for (const tenant of [hub, cafe]) await tenant.must(200, 'POST', '/v1/devices/t-1/release', { reason: 'a test' });
+    delete hub.config['hooks-emqx-tenant'];
+    await hub.restart();
+    emqx.connect('t-1');
+    assert.deepEqual(await cut(cafe), ['api/1']);
+    assert.deepEqual(await cut(hub), ['api/1', LEG]);
+    assert.deepEqual([...emqx.clients.keys()], []);
+  });
+});

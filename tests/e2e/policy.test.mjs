@@ -60,6 +60,7 @@ describe('a policy without a hub', () => {
       assert.equal(document.good, true);
       assert.deepEqual(document.problems, []);
       assert.equal(document.models, 5);
+      assert.equal(document.tenants, { building: 2, factory: 3, clinic: 1 }[name]);
       assert.equal(document.warnings.length, warnings.length);
       document.warnings.forEach(({ text }, i) => assert.match(text, warnings[i]));
       const tested = await policy('test', '--json', path);
