@@ -204,7 +204,9 @@ def microcontroller():
 def end_to_end(build_folder, full=False):
     files = sorted(glob.glob(f"{ROOT}/tests/e2e/*.test.mjs"))
     env = {"HOLDFAST_BUILD": build_folder, "HOLDFAST_FULL": "1" if full else "", **sanitizer_env()}
-    run = Run(["node", "--test", "--test-reporter=tap", *files], 1800 if full else 1200, env)
+    # Most of their time they wait; each has ports and folders of its own.
+    run = Run(["node", "--test", f"--test-concurrency={PROCESSORS}", "--test-reporter=tap", *files],
+              1800 if full else 1200, env)
     total = {k: int(n) for k, n in
              re.findall(r"^# (pass|fail|cancelled|skipped|todo) (\d+)$", run.output, re.M)}
     failed = total.get("fail", 0) + total.get("cancelled", 0)
