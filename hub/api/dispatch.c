@@ -248,9 +248,9 @@ void api_handle(struct http_request *request, void *ctx)
     if (err == ERR_NONE)
         err = caller_identify(call);
     if (err == ERR_NONE)
-        err = tenant_choose(call);
-    if (err == ERR_NONE)
         err = caller_within_rate(call);
+    if (err == ERR_NONE)
+        err = tenant_choose(call);
     if (err == ERR_NONE)
         err = check_body(call);
     if (err == ERR_NONE)

@@ -403,6 +403,10 @@ describe('the contract', { timeout: 180000 }, () => {
       assert.equal((await small.api('GET', '/v1/health')).status, 200, 'the local socket is not limited');
       const { token } = await small.must(201, 'POST', '/v1/tokens', { name: 'eager', scopes: ['metrics'], expires_at: LATER });
       await limited(() => curl(small, 'operator', '/metrics', ['-H', `Authorization: Bearer ${token}`]));
+      // A refusal counts like an answer: the field for tenants, which the network is not to send, is no way round.
+      const third = await enrolledDevice(small, 'three');
+      const worded = await limited(() => as(small, third, '/v1/device/self', ['-H', 'Holdfast-Tenant: default']));
+      assert.equal(worded[0], 403);
     } finally {
       await small.stop();
     }
